@@ -1,0 +1,33 @@
+"""semtta: semantics-aware test-time adaptation of human mesh recovery to one video."""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+# Public names and where they live; loaded on first use so that `import semtta` is instant.
+_EXPORTS = {
+    "Adapter": "semtta.tta.adapter",
+    "Result": "semtta.tta.result",
+    "Keypoints2D": "semtta.keypoints",
+    "Track": "semtta.keypoints",
+    "SemttaError": "semtta.errors",
+    "load_model": "semtta.hmr",
+    "load_prior": "semtta.motion",
+    "load_body": "semtta.body",
+    "load_config": "semtta.config",
+    "track_video": "semtta.people",
+}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str):
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'semtta' has no attribute '{name}'")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+
+def __dir__():
+    return __all__
