@@ -1,0 +1,31 @@
+"""Rotations, cameras, crops and alignment: pure functions on tensors.
+
+Frames: camera frame is x right, y down, z forward; image pixels have their origin at the centre
+of the top-left pixel. Rotations are matrices everywhere.
+"""
+
+from semtta.geometry.boxes import crop_affine, keypoint_boxes, square_boxes, to_crop, to_image
+from semtta.geometry.camera import (
+    Camera,
+    crop_translation,
+    default_focal,
+    full_translation,
+    project,
+)
+from semtta.geometry.procrustes import procrustes_align, root_align
+from semtta.geometry.rotations import (
+    MIRROR_SMPL24,
+    chordal_mean,
+    columns_to_rotmat,
+    geodesic_degrees,
+    gaussian_smooth,
+    mirror_pose,
+    rotmat_to_columns,
+)
+
+__all__ = [
+    "Camera", "MIRROR_SMPL24", "chordal_mean", "columns_to_rotmat", "crop_affine",
+    "crop_translation", "default_focal", "full_translation", "gaussian_smooth",
+    "geodesic_degrees", "keypoint_boxes", "mirror_pose", "procrustes_align", "project",
+    "root_align", "rotmat_to_columns", "square_boxes", "to_crop", "to_image",
+]  # fmt: skip

@@ -1,0 +1,80 @@
+"""Pinhole camera, and the way from a crop's weak-perspective camera to metres.
+
+Two lineages exist. HMR/SPIN/CycleAdapt look through a camera *of the crop* (focal length 5000
+crop pixels, optical axis through the crop's centre); CLIFF, HMR2.0's demo and our lifter place
+the person in front of the camera *of the full image*. A model's ``CropSpec.camera`` says which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Intrinsics of the full image.
+
+    Args:
+        focal: pixels.
+        center: (cx, cy) principal point, pixels.
+    """
+
+    focal: float
+    center: tuple[float, float]
+
+    def matrix(self) -> Tensor:
+        """(3, 3) intrinsic matrix K, pixels."""
+        (cx, cy), f = self.center, self.focal
+        return torch.tensor([[f, 0.0, cx], [0.0, f, cy], [0.0, 0.0, 1.0]])
+
+
+def default_focal(width: int, height: int) -> float:
+    """Focal length guessed from the image size: its diagonal (about 53 degrees), pixels.
+
+    The usual guess of the field (CLIFF, 4D-Humans). Phones are often shorter; a known focal
+    length is worth 2-3 mm after adaptation."""
+    return float((width**2 + height**2) ** 0.5)
+
+
+def project(points: Tensor, focal: Tensor | float, center: Tensor, eps: float = 1e-4) -> Tensor:
+    """Pinhole projection.
+
+    Args:
+        points: (..., N, 3) metres, camera frame.
+        focal: scalar or (...) pixels.
+        center: (..., 2) or (2,) pixels.
+        eps: added to the depth (CycleAdapt's guard against division by zero).
+    Returns: (..., N, 2) pixels. Points behind the camera are clamped to 1 cm in front of it."""
+    depth = (points[..., 2:] + eps).clamp_min(1e-2)
+    focal = torch.as_tensor(focal, dtype=points.dtype, device=points.device)
+    return points[..., :2] / depth * focal[..., None, None] + center[..., None, :]
+
+
+def full_translation(cam: Tensor, boxes: Tensor, camera: Camera) -> Tensor:
+    """Weak perspective of a square crop -> translation in front of the full image's camera.
+
+    Args:
+        cam: (..., 3) s, tx, ty in the crop.
+        boxes: (..., 3) centre x, centre y, side of the square crop, image pixels.
+        camera: intrinsics of the image.
+    Returns: (..., 3) metres (CLIFF, Li et al. 2022, Eq. 4-5)."""
+    scale = (cam[..., 0] * boxes[..., 2]).clamp_min(1e-6)
+    cx, cy = camera.center
+    x = cam[..., 1] + 2 * (boxes[..., 0] - cx) / scale
+    y = cam[..., 2] + 2 * (boxes[..., 1] - cy) / scale
+    return torch.stack((x, y, 2 * camera.focal / scale), dim=-1)
+
+
+def crop_translation(cam: Tensor, size: int, focal: float = 5000.0) -> Tensor:
+    """Weak perspective -> translation in front of the crop's own camera (HMR, SPIN).
+
+    Args:
+        cam: (..., 3) s, tx, ty.
+        size: side of the crop, crop pixels.
+        focal: crop pixels.
+    Returns: (..., 3) metres = [tx, ty, 2 f / (size s + 1e-9)]."""
+    depth = 2 * focal / (size * cam[..., 0] + 1e-9)
+    return torch.stack((cam[..., 1], cam[..., 2], depth), dim=-1)

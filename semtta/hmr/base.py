@@ -1,0 +1,79 @@
+"""What every human mesh regressor is to the rest of the library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class CropSpec:
+    """How a checkpoint wants to see a person, and through which camera it answers.
+
+    Args:
+        reads: "image" (normalised RGB crops) or "keypoints" (a detector's landmarks).
+        size: side of the square crop, crop pixels; also the unit of the 2D loss.
+        box_scale: side of the crop over the larger side of the person's box.
+        camera: "full" = the full image's camera (CLIFF, lifter), "crop" = a camera of the crop
+            with ``focal`` crop pixels (HMR, SPIN, CycleAdapt).
+        focal: crop pixels, used by camera "crop" only.
+        mean, std: image normalisation, RGB in [0, 1].
+    """
+
+    reads: str = "image"
+    size: int = 224
+    box_scale: float = 1.0
+    camera: str = "crop"
+    focal: float = 5000.0
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a regressor reads for B frames of one track.
+
+    Args:
+        frames: (B,) positions in the track (not frame numbers of the video).
+        inputs: (B, ...) as the model's ``CropSpec.reads`` says: images (B, 3, H, W) or features.
+    """
+
+    frames: Tensor
+    inputs: Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A regressor's answer for B crops.
+
+    Args:
+        rotmats: (B, 24, 3, 3) SMPL rotations, global orientation first, in the camera frame
+            (x right, y down, z forward).
+        betas: (B, 10) shape.
+        cam: (B, 3) weak perspective s, tx, ty in the crop.
+    """
+
+    rotmats: Tensor
+    betas: Tensor
+    cam: Tensor
+
+    def __getitem__(self, index) -> Prediction:
+        return Prediction(self.rotmats[index], self.betas[index], self.cam[index])
+
+    def detach(self) -> Prediction:
+        return Prediction(self.rotmats.detach(), self.betas.detach(), self.cam.detach())
+
+
+@runtime_checkable
+class HumanMeshRegressor(Protocol):
+    """An ``nn.Module`` that maps a batch to SMPL parameters; built by ``hmr.load_model``."""
+
+    crop: CropSpec
+
+    def forward(self, batch: Batch) -> Prediction: ...
+
+    def parameter_groups(self, scope: str) -> list[nn.Parameter]:
+        """Parameters that adaptation may move: scope ``all | last | head | norm``."""
+        ...
