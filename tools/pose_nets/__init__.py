@@ -1,0 +1,1 @@
+"""Helpers of ``tools/convert_pose_nets.py``: two graph formats in, ONNX out."""
