@@ -1,0 +1,1 @@
+"""Helpers shared by the training tools: motion clips, procedural motion, phrases."""
