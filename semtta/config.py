@@ -1,0 +1,225 @@
+"""Typed settings: a dataclass is the schema, OmegaConf reads files and ``key=value`` overrides.
+
+Names and defaults of the method's settings are those of the paper; the embedded networks want
+others, which stand in ``configs/default.yaml`` with the reason beside each.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from semtta.errors import SemttaError
+
+
+@dataclass
+class ModelConfig:
+    name: str = "lifter"  # lifter | lifter-narrow
+    checkpoint: str | None = None
+    trainable: str = "all"  # all | last | head | norm
+
+
+@dataclass
+class BodyConfig:
+    name: str = "cc0"  # cc0 | smpl | path of an SMPL-format file
+    gender: str = "neutral"
+
+
+@dataclass
+class CameraConfig:
+    focal: float | None = None  # pixels; None = the image diagonal
+
+
+@dataclass
+class OptimizerConfig:
+    lr: float = 5e-5
+    min_lr: float = 1e-6
+    betas: tuple[float, float] = (0.5, 0.9)
+    epochs: int = 6
+    batch_segments: int = 4
+    coverage: float = 2.0  # how often an epoch sees each frame
+    train_mode: bool = False
+
+
+@dataclass
+class ReprojectionConfig:
+    weight: float = 0.1  # lambda 1
+    reduction: str = "all"  # all | visible: divisor of the mean
+
+
+@dataclass
+class AlignmentConfig:
+    weight: float = 0.2  # lambda 2
+    prior: str = "embedded"
+    checkpoint: str | None = None
+    target: str = "one"  # one | label: pull up to 1, or up to the label's own similarity
+    from_epoch: int = 0
+    stride: int = 1  # first frames of neighbouring segments are this far apart
+
+
+@dataclass
+class GateConfig:
+    prior: str = "same"  # same | independent
+    checkpoint: str | None = None
+    # current = this epoch's predictions; unaligned = the last ones that the alignment loss has
+    # not touched; completed = those after the denoiser has completed their unseen limbs
+    source: str = "current"
+    sigma: float | None = None  # None = the prior's own
+
+
+@dataclass
+class SmoothingConfig:
+    kind: str = "denoiser"  # denoiser | gaussian | none
+    checkpoint: str | None = None
+    weight: float = 1.0
+    unseen_weight: float = 1.0  # factor on rotations whose evidence is missing
+    shape_weight: float = 0.001
+    sigma: float = 0.05  # seconds; gaussian, and the denoiser's light finish
+    text: bool = False  # tell the denoiser the label
+    fit_steps: int = 20  # masked-reconstruction steps of the denoiser after each epoch
+    fit_lr: float = 5e-5
+    from_epoch: int = 1  # the paper has no target in the first epoch
+
+
+@dataclass
+class EvidenceConfig:
+    min_confidence: float = 0.3
+    update: str = "ema"  # ema | none
+    alpha: float = 0.9
+    fill: bool = True
+    fill_from_epoch: int = 0
+    fill_weight: str = "one"  # one | similarity
+    refresh_filled: bool = False
+
+
+@dataclass
+class Evidence3DConfig:
+    weight: float = 0.0  # L1 to the detector's 3D landmarks on seen joints, metres
+
+
+@dataclass
+class Config:
+    strategy: str = "semtta"  # semtta | frozen
+    seed: int = 0
+    device: str = "auto"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    body: BodyConfig = field(default_factory=BodyConfig)
+    camera: CameraConfig = field(default_factory=CameraConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    reprojection: ReprojectionConfig = field(default_factory=ReprojectionConfig)
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    evidence3d: Evidence3DConfig = field(default_factory=Evidence3DConfig)
+
+
+_CHOICES = {
+    "strategy": ("semtta", "frozen"),
+    "model.trainable": ("all", "last", "head", "norm"),
+    "body.gender": ("neutral", "male", "female"),
+    "reprojection.reduction": ("all", "visible"),
+    "alignment.target": ("one", "label"),
+    "gate.prior": ("same", "independent"),
+    "gate.source": ("current", "unaligned", "completed"),
+    "smoothing.kind": ("denoiser", "gaussian", "none"),
+    "evidence.update": ("ema", "none"),
+    "evidence.fill_weight": ("one", "similarity"),
+}
+_AT_LEAST = {
+    "optimizer.lr": 0.0, "optimizer.min_lr": 0.0, "optimizer.epochs": 0,
+    "optimizer.batch_segments": 1, "optimizer.coverage": 0.01, "alignment.weight": 0.0,
+    "alignment.stride": 1, "reprojection.weight": 0.0, "smoothing.weight": 0.0,
+    "smoothing.sigma": 1e-3, "smoothing.fit_steps": 0, "evidence3d.weight": 0.0,
+    "evidence.alpha": 0.0, "smoothing.unseen_weight": 0.0, "smoothing.shape_weight": 0.0,
+    "evidence.min_confidence": 0.0,
+}  # fmt: skip
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Names and paths of the shipped settings files."""
+    folder = Path(str(resources.files("semtta.configs")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_config(name: str | Path = "default", overrides: Sequence[str] = ()) -> Config:
+    """Settings from a shipped name or a YAML path, with ``key=value`` overrides.
+
+    Raises ``SemttaError`` for an unknown file, an unknown key (with the nearest known one), a
+    value of the wrong type or out of range."""
+    shipped = shipped_configs()
+    path = shipped.get(str(name), Path(name))
+    if not path.is_file():
+        known = ", ".join(shipped)
+        raise SemttaError(f"no settings '{name}': neither a YAML file nor one of {known}.")
+    schema = OmegaConf.structured(Config)
+    try:
+        loaded = OmegaConf.load(path)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise SemttaError(f"settings file '{path}' is not valid YAML: {reason}.") from None
+    for item in overrides:
+        if "=" not in item or item.startswith("="):
+            raise SemttaError(f"'{item}' is not of the form key=value.")
+        key = item.split("=", 1)[0]
+        if OmegaConf.select(schema, key, throw_on_missing=False) is None and key not in _keys():
+            raise SemttaError(_unknown(key))
+    try:
+        merged = OmegaConf.merge(schema, loaded, OmegaConf.from_dotlist(list(overrides)))
+        config: Config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        key = (getattr(error, "full_key", None) or "").strip()
+        if key and key not in _keys():
+            raise SemttaError(_unknown(key)) from None
+        raise SemttaError(f"setting '{key}': {str(error).splitlines()[0]}.") from None
+    validate(config)
+    return config
+
+
+def validate(config: Config) -> None:
+    """Raise ``SemttaError`` for a value that no run could use."""
+    values = OmegaConf.structured(config)
+    for key, choices in _CHOICES.items():
+        value = OmegaConf.select(values, key)
+        if value not in choices:
+            raise SemttaError(f"{key} must be one of {', '.join(choices)}, not '{value}'.")
+    for key, low in _AT_LEAST.items():
+        value = OmegaConf.select(values, key)
+        if not value >= low:
+            raise SemttaError(f"{key} must be at least {low}, not {value}.")
+    if config.evidence.alpha > 1:
+        raise SemttaError(f"evidence.alpha must be at most 1, not {config.evidence.alpha}.")
+    if config.camera.focal is not None and not config.camera.focal > 0:
+        raise SemttaError(f"camera.focal must be positive pixels, not {config.camera.focal}.")
+
+
+def config_to_yaml(config: Config) -> str:
+    """The settings as YAML, every key written out."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def _keys() -> list[str]:
+    def walk(node, prefix=""):
+        for key in node:
+            full = f"{prefix}{key}"
+            yield full
+            child = OmegaConf.select(node, key)
+            if OmegaConf.is_dict(child):
+                yield from walk(child, full + ".")
+
+    return list(walk(OmegaConf.structured(Config)))
+
+
+def _unknown(key: str) -> str:
+    known = _keys()
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    tail = key.rsplit(".", 1)[-1]
+    near = near or [k for k in known if k.rsplit(".", 1)[-1] == tail][:1]
+    hint = f"; did you mean '{near[0]}'?" if near else "; see `semtta config show default`."
+    return f"unknown setting '{key}'{hint}"

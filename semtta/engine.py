@@ -1,0 +1,74 @@
+"""Device, seeds, learning-rate schedule and progress: nothing here knows the method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from semtta.errors import SemttaError
+
+# Called as progress(stage, done, total, values): total may be None, values are named numbers.
+Progress = Callable[[str, int, "int | None", dict], None]
+
+
+def silent(stage: str, done: int, total: int | None, values: dict) -> None:
+    """The progress callback that shows nothing."""
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """``auto`` = CUDA, else MPS, else CPU; anything else must exist on this machine."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SemttaError(f"device '{name}' cannot be used here: {reason}") from None
+    return device
+
+
+def make_generator(seed: int) -> torch.Generator:
+    """The one source of randomness of a run; on the CPU so that every device draws the same."""
+    return torch.Generator().manual_seed(int(seed))
+
+
+def cosine_lr(epoch: int, epochs: int, lr: float, min_lr: float) -> float:
+    """Cosine per epoch from ``lr`` in the first to ``min_lr`` after the last, no warm-up."""
+    return min_lr + (lr - min_lr) * 0.5 * (1 + math.cos(math.pi * epoch / max(1, epochs)))
+
+
+@contextmanager
+def frozen(*modules: nn.Module | None):
+    """Modules in eval mode and without gradients of their own parameters, restored after."""
+    states = []
+    for module in modules:
+        if module is not None:
+            states.append((module, module.training, [p.requires_grad for p in module.parameters()]))
+            module.eval()
+            module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, training, flags in states:
+            module.train(training)
+            for parameter, flag in zip(module.parameters(), flags, strict=True):
+                parameter.requires_grad_(flag)
+
+
+@contextmanager
+def restored(module: nn.Module):
+    """The module's weights and mode are put back afterwards: videos never influence each other."""
+    state = {name: value.detach().clone() for name, value in module.state_dict().items()}
+    training = module.training
+    try:
+        yield
+    finally:
+        module.load_state_dict(state)
+        module.train(training)

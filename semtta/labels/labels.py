@@ -1,0 +1,170 @@
+"""``labels.json`` and its meaning.
+
+The smallest file is ``{"labels": [{"text": "walking"}]}``. In full::
+
+    {"version": 1, "unit": "frames", "labels": [
+        {"start": 0, "end": 48, "text": "walking", "track": 1, "source": "hand", "confidence": 1}]}
+
+``start`` (first) and ``end`` (one past the last) count frames or seconds as ``unit`` says and
+default to the whole video; an entry without ``track`` holds for every track. A frame that no
+entry covers has no label.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from semtta.errors import SemttaError
+from semtta.keypoints import Track
+
+_FILE_KEYS = ("version", "unit", "labels")
+_ENTRY_KEYS = ("start", "end", "text", "track", "source", "confidence")
+
+
+@dataclass(frozen=True)
+class LabelSpan:
+    """One text over the frames start <= frame < end (or seconds); None = open."""
+
+    text: str
+    start: float | None = None
+    end: float | None = None
+    track: int | None = None
+    source: str = "hand"
+    confidence: float = 1.0
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Spans of text over a video; ``unit`` is ``frames`` or ``seconds``."""
+
+    spans: tuple[LabelSpan, ...] = ()
+    unit: str = "frames"
+    name: str = "labels"
+
+    def check(self, frame_count: int, duration: float) -> None:
+        """Raise ``SemttaError`` for a span that lies past the end of the video.
+
+        Args:
+            frame_count: frames of the video.
+            duration: seconds up to the end of the last frame."""
+        length = frame_count if self.unit == "frames" else duration
+        slack = 0 if self.unit == "frames" else 0.05
+        for i, span in enumerate(self.spans, 1):
+            past = max(span.start or 0, span.end or 0)
+            if past > length + slack or (span.start or 0) >= length:
+                raise SemttaError(
+                    f"{self.name}: entry {i} ('{span.text}') reaches {past:g} {self.unit}, past "
+                    f"the end of the video ({length:g} {self.unit})."
+                )
+
+    def for_track(self, track: Track) -> list[str | None]:
+        """One text or None for each frame of the track."""
+        at = track.frames if self.unit == "frames" else track.times
+        texts: list[str | None] = [None] * len(track)
+        for span in self.spans:
+            if span.track is not None and span.track != track.id:
+                continue
+            low = -math.inf if span.start is None else span.start
+            high = math.inf if span.end is None else span.end
+            for i in torch.nonzero((at >= low) & (at < high))[:, 0].tolist():
+                texts[i] = span.text
+        return texts
+
+
+def as_labels(labels: Labels | str | Path | Sequence[str | None] | None) -> Labels | None:
+    """Labels from what a user has at hand: a ``.json`` path, one text, or one text per frame."""
+    if labels is None or isinstance(labels, Labels):
+        return labels
+    if isinstance(labels, Path) or (isinstance(labels, str) and labels.endswith(".json")):
+        return load_labels(labels)
+    if isinstance(labels, str):
+        return Labels((LabelSpan(_text(labels, "label")),), name="--label")
+    spans = [
+        LabelSpan(_text(text, f"label of frame {i}"), i, i + 1)
+        for i, text in enumerate(labels)
+        if text is not None
+    ]
+    return Labels(tuple(spans), name="label list")
+
+
+def load_labels(path: str | Path) -> Labels:
+    """Read and validate a label file; raises ``SemttaError`` that names the entry."""
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SemttaError(f"label file '{path}' cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise SemttaError(f"label file '{path}' is not valid JSON: {error}.") from None
+    if not isinstance(data, dict) or not isinstance(data.get("labels"), list):
+        raise SemttaError(f"label file '{path}' must be an object with a list 'labels'.")
+    _known_keys(data, _FILE_KEYS, f"label file '{path}'")
+    if data.get("version", 1) != 1:
+        raise SemttaError(f"label file '{path}' has version {data['version']!r}; known: 1.")
+    unit = data.get("unit", "frames")
+    if unit not in ("frames", "seconds"):
+        raise SemttaError(f"label file '{path}': unit must be frames or seconds, not {unit!r}.")
+    spans = tuple(_span(entry, i, path) for i, entry in enumerate(data["labels"], 1))
+    _no_overlap(spans, path)
+    return Labels(spans, unit, name=path.name)
+
+
+def _span(entry: object, i: int, path: Path) -> LabelSpan:
+    where = f"label file '{path}', entry {i}"
+    if not isinstance(entry, dict):
+        raise SemttaError(f"{where}: must be an object with a 'text'.")
+    _known_keys(entry, _ENTRY_KEYS, where)
+    text = _text(entry.get("text"), where)
+    start, end = (_number(entry.get(key), key, where) for key in ("start", "end"))
+    if start is not None and start < 0:
+        raise SemttaError(f"{where} ('{text}'): start {start:g} is negative.")
+    if end is not None and end <= (start or 0):
+        raise SemttaError(f"{where} ('{text}'): end {end:g} is not after start {start or 0:g}.")
+    track = entry.get("track")
+    if track is not None and (not isinstance(track, int) or isinstance(track, bool) or track < 1):
+        raise SemttaError(f"{where} ('{text}'): track must be a positive whole number.")
+    confidence = _number(entry.get("confidence", 1.0), "confidence", where)
+    if confidence is None or not 0 <= confidence <= 1:
+        raise SemttaError(f"{where} ('{text}'): confidence must lie between 0 and 1.")
+    return LabelSpan(text, start, end, track, str(entry.get("source", "hand")), confidence)
+
+
+def _no_overlap(spans: tuple[LabelSpan, ...], path: Path) -> None:
+    for i, a in enumerate(spans, 1):
+        for k, b in enumerate(spans[i:], i + 1):
+            same = a.track is None or b.track is None or a.track == b.track
+            end_a = math.inf if a.end is None else a.end
+            end_b = math.inf if b.end is None else b.end
+            if same and (a.start or 0) < end_b and (b.start or 0) < end_a:
+                raise SemttaError(
+                    f"label file '{path}': entries {i} ('{a.text}') and {k} ('{b.text}') overlap."
+                )
+
+
+def _known_keys(data: dict, known: tuple[str, ...], where: str) -> None:
+    for key in data:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}."
+            raise SemttaError(f"{where}: unknown key '{key}'; {hint}")
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise SemttaError(f"{where}: the text is missing or empty.")
+    return value.strip()
+
+
+def _number(value: object, key: str, where: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise SemttaError(f"{where}: {key} must be a number, not {value!r}.")
+    return float(value)

@@ -1,0 +1,1 @@
+"""The method: adapt a regressor to one video, guided by 2D evidence and by text."""

@@ -1,0 +1,87 @@
+"""2D evidence that moves: the EMA and the gated fill-in at the end of each epoch (Eq. 6-8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semtta.keypoints import Keypoints2D
+
+
+@dataclass
+class Evidence:
+    """The 2D targets of one track, in image pixels.
+
+    Args:
+        xy: (T, J, 2) pixels.
+        present: (T, J) bool, v of the paper.
+        weight: (T, J) of each present joint in the loss, 1 for a detection.
+        filled_in: (T, J) epoch (from 1) at whose end a joint was filled, 0 = never.
+        known: (J,) bool, joints that the detector draws and the body has: only these can ever be
+            evidence, so spine, collars and hands are never invented.
+        raw: the detections as they came, never changed.
+    """
+
+    xy: Tensor
+    present: Tensor
+    weight: Tensor
+    filled_in: Tensor
+    known: Tensor
+    raw: Keypoints2D
+
+    @classmethod
+    def from_keypoints(
+        cls, keypoints: Keypoints2D, known: Tensor, min_confidence: float
+    ) -> Evidence:
+        """Detections with a confidence of at least ``min_confidence`` are present."""
+        xy, conf = keypoints.xy, keypoints.conf
+        present = (conf > 0) & (conf >= min_confidence) & known
+        return cls(
+            xy=torch.where(present[..., None], xy, torch.zeros_like(xy)),
+            present=present,
+            weight=present.to(xy.dtype),
+            filled_in=torch.zeros_like(present, dtype=torch.long),
+            known=known,
+            raw=keypoints,
+        )
+
+    @property
+    def detected(self) -> Tensor:
+        """(T, J) bool: present from the start."""
+        return self.present & (self.filled_in == 0)
+
+    def average(self, projected: Tensor, alpha: float, refresh_filled: bool = False) -> None:
+        """Eq. 7: J <- alpha J + (1 - alpha) J^ where J is present, filled joints included.
+
+        Args:
+            projected: (T, J, 2) this epoch's projection, pixels.
+            alpha: share of the old evidence.
+            refresh_filled: filled joints take the new projection instead of averaging, so that
+                a guess of an early epoch does not stay."""
+        moved = alpha * self.xy + (1 - alpha) * projected
+        if refresh_filled:
+            moved = torch.where((self.filled_in > 0)[..., None], projected, moved)
+        self.xy = torch.where(self.present[..., None], moved, self.xy)
+
+    def fill(self, projected: Tensor, gate: Tensor, epoch: int, weight: Tensor) -> int:
+        """Eq. 6: missing joints of the frames that pass the gate take the projection.
+
+        Args:
+            projected: (T, J, 2) pixels; may lie outside the image (truncation).
+            gate: (T,) bool.
+            epoch: from 1, written to ``filled_in``.
+            weight: (T,) of the filled joints in the loss.
+        Returns: how many joints were filled."""
+        new = ~self.present & self.known & gate[:, None]
+        self.xy = torch.where(new[..., None], projected, self.xy)
+        self.weight = torch.where(new, weight[:, None].to(self.weight), self.weight)
+        self.filled_in = torch.where(new, torch.full_like(self.filled_in, epoch), self.filled_in)
+        self.present = self.present | new
+        return int(new.sum())
+
+    def filled_share(self) -> float:
+        """Filled joints over those that were missing at the start (0 if none was)."""
+        missing = int((self.known & ~self.detected).sum())
+        return float((self.filled_in > 0).sum()) / missing if missing else 0.0

@@ -1,0 +1,69 @@
+"""How a prediction lands in the image of its track."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semtta.body import Body
+from semtta.geometry import (
+    Camera,
+    crop_translation,
+    full_translation,
+    project,
+    to_image,
+)
+from semtta.hmr.base import CropSpec, Prediction
+from semtta.skeletons import Skeleton
+
+
+@dataclass(frozen=True)
+class View:
+    """Body, camera and crops of one track.
+
+    Args:
+        body: turns rotations and betas into landmarks.
+        camera: of the full image.
+        boxes: (T, 3) square crops, image pixels.
+        crop: the model's crop.
+        skeleton: landmarks that the 2D evidence names.
+    """
+
+    body: Body
+    camera: Camera
+    boxes: Tensor
+    crop: CropSpec
+    skeleton: Skeleton
+
+    def landmarks(self, prediction: Prediction) -> Tensor:
+        """(B, J, 3) metres, camera axes, without translation."""
+        return self.body.landmarks(prediction.rotmats, prediction.betas, self.skeleton)
+
+    def translation(self, prediction: Prediction, frames: Tensor) -> Tensor:
+        """(B, 3) metres in front of the full image's camera.
+
+        A model with a camera of the crop is moved to where the full camera sees it at the same
+        place and size (4D-Humans' ``cam_crop_to_full``)."""
+        return full_translation(prediction.cam, self.boxes[frames], self.camera)
+
+    def project(self, prediction: Prediction, frames: Tensor, landmarks: Tensor) -> Tensor:
+        """Landmarks (B, J, 3) of a prediction to image pixels (B, J, 2)."""
+        if self.crop.camera == "full":
+            points = landmarks + self.translation(prediction, frames)[:, None]
+            center = points.new_tensor(self.camera.center)
+            return project(points, self.camera.focal, center)
+        size = self.crop.size
+        points = landmarks + crop_translation(prediction.cam, size, self.crop.focal)[:, None]
+        center = points.new_full((2,), size / 2)
+        return to_image(project(points, self.crop.focal, center), self.boxes[frames], size)
+
+    def crop_scale(self, frames: Tensor) -> Tensor:
+        """(B, 1, 1) crop pixels per image pixel, the unit of the 2D loss."""
+        return (self.crop.size / self.boxes[frames, 2])[:, None, None]
+
+    def to(self, device: torch.device) -> View:
+        return View(
+            self.body.to(device), self.camera, self.boxes.to(device), self.crop, self.skeleton
+        )
