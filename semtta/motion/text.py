@@ -1,0 +1,97 @@
+"""Text features without a language model: a static table of word-piece vectors.
+
+The shipped table was distilled from all-MiniLM-L6-v2 (Apache-2.0, see NOTICE) by
+``tools/build_text_table.py``. A text's feature is the mean of its pieces' vectors, so word order
+and negation are lost; for short names of actions that costs little.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from semtta.errors import SemttaError
+from semtta.shipped import asset
+
+
+class TextEncoder:
+    """Word pieces -> mean vector -> unit feature.
+
+    Args:
+        pieces: the vocabulary, continuations marked with a leading ``##``.
+        table: (V, D) float vectors, their weights included.
+    """
+
+    def __init__(self, pieces: Sequence[str], table: Tensor):
+        self._index = {piece: i for i, piece in enumerate(pieces)}
+        self._table = table
+        self._longest = max(len(piece) for piece in pieces)
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> TextEncoder:
+        """The shipped table, or another one made by ``tools/build_text_table.py``."""
+        path = Path(path) if path else asset("motion/text_table.npz")
+        try:
+            with np.load(path) as file:
+                rows, scale, pieces = file["rows"], file["scale"], file["pieces"]
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise SemttaError(f"'{path}' is not a text table; make one with "
+                              "tools/build_text_table.py.") from error  # fmt: skip
+        names = bytes(pieces).decode("utf8").split("\n")
+        table = torch.from_numpy(rows.astype(np.float32) * scale.astype(np.float32))
+        if len(names) != len(table):
+            raise SemttaError(f"the text table '{path}' has {len(table)} rows for {len(names)} "
+                              "word pieces; make it anew.")  # fmt: skip
+        return cls(names, table)
+
+    @property
+    def dim(self) -> int:
+        return self._table.shape[1]
+
+    def tokenize(self, text: str) -> list[int]:
+        """Ids of the word pieces of lower-cased, accent-free words; greedy, longest first."""
+        text = unicodedata.normalize("NFD", text.lower())
+        text = "".join(c for c in text if unicodedata.category(c) != "Mn")
+        ids: list[int] = []
+        for word in re.findall(r"[^\W_]+", text):
+            ids.extend(self._pieces_of(word))
+        return ids
+
+    def _pieces_of(self, word: str) -> list[int]:
+        ids, start = [], 0
+        while start < len(word):
+            for end in range(min(len(word), start + self._longest), start, -1):
+                piece = ("##" if start else "") + word[start:end]
+                if piece in self._index:
+                    ids.append(self._index[piece])
+                    start = end
+                    break
+            else:
+                return []  # a word with a character that the table does not know
+        return ids
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Unit features (L, D), float32 on the CPU.
+
+        Raises ``SemttaError`` for a text that is empty or has no word that the table knows.
+        """
+        if isinstance(texts, str):
+            raise SemttaError("texts must be a list of texts, not one text.")
+        features = []
+        for text in texts:
+            ids = self.tokenize(text)
+            if not ids:
+                raise SemttaError(f"the text {text!r} has no word that the text encoder knows; "
+                                  "describe the action in plain English.")  # fmt: skip
+            features.append(self._table[ids].mean(0))
+        if not features:
+            return torch.zeros(0, self.dim)
+        return F.normalize(torch.stack(features), dim=-1)
