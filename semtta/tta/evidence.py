@@ -81,6 +81,12 @@ class Evidence:
         self.present = self.present | new
         return int(new.sum())
 
+    def cpu(self) -> Evidence:
+        """The same on the CPU."""
+        raw = Keypoints2D(self.raw.xy.cpu(), self.raw.conf.cpu(), self.raw.skeleton)
+        parts = (self.xy, self.present, self.weight, self.filled_in, self.known)
+        return Evidence(*(part.cpu() for part in parts), raw)
+
     def filled_share(self) -> float:
         """Filled joints over those that were missing at the start (0 if none was)."""
         missing = int((self.known & ~self.detected).sum())

@@ -1,0 +1,187 @@
+"""Result files: written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import roma
+import torch
+
+from semtta.errors import SemttaError
+from semtta.skeletons import SMPL24
+from semtta.tta.result import Motion, Result
+
+
+@contextmanager
+def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """A folder that appears under its name only if the block succeeds.
+
+    Files are written to a hidden sibling which is renamed at the end; an existing folder is
+    replaced only with ``overwrite``, and only then. Raises ``SemttaError`` if the place cannot be
+    written or is taken."""
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise SemttaError(f"output '{path}' is a file, not a folder.")
+    taken = path.is_dir() and any(path.iterdir())
+    if taken and not overwrite:
+        raise SemttaError(f"output '{path}' exists already; add --overwrite to replace it.")
+    if taken and not _is_ours(path):
+        raise SemttaError(f"output '{path}' holds other files than results; choose a new folder.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    except OSError as error:
+        raise SemttaError(f"output '{path}' cannot be written: {error.strerror}.") from None
+    try:
+        yield partial
+        if path.is_dir():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
+            os.replace(path, old / "old")
+            os.replace(partial, path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(partial, path)
+        os.chmod(path, 0o755)
+    except OSError as error:
+        raise SemttaError(f"output '{path}' cannot be written: {error.strerror}.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_ours(path: Path) -> bool:
+    """Never delete a folder that this program did not write."""
+    return (path / "config.yaml").is_file() and any(path.glob("track-*.npz"))
+
+
+def track_arrays(result: Result, fps: float) -> dict[str, np.ndarray]:
+    """Everything of one result as named arrays; the schema is in ``docs/outputs.md``."""
+    evidence, detections = result.evidence, result.detections
+    arrays: dict[str, np.ndarray] = {
+        "track_id": np.int64(result.track.id),
+        "frames": result.track.frames.numpy(),
+        "times": result.track.times.double().numpy(),
+        "fps": np.float64(fps),
+        "boxes": result.track.boxes.numpy(),
+        "crops": result.boxes.numpy(),
+        "focal": np.float64(result.camera.focal),
+        "center": np.array(result.camera.center),
+        "labels": np.array([label or "" for label in result.labels]),
+        "landmark_names": np.array(detections.skeleton.joints),
+        "detected_xy": detections.xy.numpy(),
+        "detected_conf": detections.conf.numpy(),
+        "evidence_xy": evidence.xy.numpy(),
+        "evidence_weight": (evidence.weight * evidence.present).numpy(),
+        "filled_in_epoch": evidence.filled_in.numpy(),
+        "smpl_joint_names": np.array(SMPL24.joints),
+    }
+    for name, value in (("similarity", result.similarity), ("gate", result.gate_similarity)):
+        if value is not None:
+            arrays[name if name == "similarity" else "gate_similarity"] = value.cpu().numpy()
+    if result.sigma is not None:
+        arrays["sigma"] = np.float64(result.sigma)
+    for prefix, motion in (("base", result.base), ("", result.adapted)):
+        for key, value in _motion_arrays(motion).items():
+            arrays[f"{prefix}_{key}" if prefix else key] = value
+    return arrays
+
+
+def _motion_arrays(motion: Motion) -> dict[str, np.ndarray]:
+    pose = roma.rotmat_to_rotvec(motion.rotmats).flatten(1)
+    return {
+        "global_orient": pose[:, :3].numpy(),
+        "body_pose": pose[:, 3:].numpy(),
+        "betas": motion.betas.numpy(),
+        "trans": motion.trans.numpy(),
+        "cam": motion.cam.numpy(),
+        "landmarks2d": motion.landmarks2d.numpy(),
+    }
+
+
+def amass_arrays(result: Result, fps: float) -> dict[str, np.ndarray]:
+    """The adapted motion as Blender's SMPL add-ons and viewers of AMASS files expect it.
+
+    y up instead of the camera's y down (half a turn about x), one body shape for all frames,
+    52 joints: 22 of the body, then 30 of the hands at rest. ``poses_smpl72`` keeps the 24 SMPL
+    joints. Frames are numbered without gaps at ``fps``."""
+    motion = result.adapted
+    flip = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    rotmats = motion.rotmats.clone()
+    rotmats[:, 0] = flip @ rotmats[:, 0]
+    pose = roma.rotmat_to_rotvec(rotmats).flatten(1)
+    betas = motion.betas.median(0).values
+    poses = np.zeros((len(pose), 156), np.float32)
+    poses[:, :66] = pose[:, :66].numpy()
+    # Both spellings of the rate: add-ons read one, viewers the other.
+    rate = np.float64(fps)
+    return {
+        "poses": poses,
+        "trans": (motion.trans @ flip).numpy(),
+        "betas": np.concatenate([betas.numpy(), np.zeros(6, np.float32)]),
+        "gender": np.array("neutral"),
+        "mocap_framerate": rate,
+        "mocap_frame_rate": rate,
+        "fps": rate,
+        "surface_model_type": np.array("smplh"),
+        "poses_smpl72": pose.numpy(),
+        "frame": np.array("y-up"),
+    }
+
+
+def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Compressed npz; raises ``SemttaError`` where the disk does not take it."""
+    try:
+        with open(path, "wb") as file:
+            np.savez_compressed(file, **arrays)
+    except OSError as error:
+        raise SemttaError(f"'{path.name}' cannot be written: {error.strerror}.") from None
+
+
+def report(result: Result) -> dict:
+    """What happened, per epoch and per frame, as JSON-ready numbers (NaN becomes null)."""
+    similarity = [] if result.similarity is None else result.similarity.tolist()
+    gate = [] if result.gate_similarity is None else result.gate_similarity.tolist()
+    values = [g for g in gate if not math.isnan(g)]
+    counts, edges = np.histogram(values, bins=20, range=(-1, 1))
+    return clean(
+        {
+            "track": result.track.id,
+            "frames": len(result.track),
+            "labels": sorted({label for label in result.labels if label}),
+            "sigma": result.sigma,
+            "detected_share": float((result.detections.conf > 0).float().mean()),
+            "filled_share": result.evidence.filled_share(),
+            "epochs": result.history,
+            "per_frame": {
+                "frame": result.track.frames.tolist(),
+                "label": result.labels,
+                "similarity": similarity,
+                "gate_similarity": gate,
+                "filled": (result.evidence.filled_in > 0).sum(1).tolist(),
+            },
+            "gate_histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+            "provenance": result.provenance,
+        }
+    )
+
+
+def clean(value):
+    """JSON has no NaN: replace it by null, recursively."""
+    if isinstance(value, dict):
+        return {key: clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def save_json(path: Path, data) -> None:
+    path.write_text(json.dumps(clean(data), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,264 @@
+"""The loop: wrap a regressor, adapt it to a video, put it back as it was.
+
+    result = Adapter(load_model("lifter")).run("clip.mp4", labels="walking")[0]
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from semtta.body import Body, load_body
+from semtta.config import Config, load_config
+from semtta.engine import Progress, cosine_lr, make_generator, pick_device, restored, silent
+from semtta.errors import SemttaError
+from semtta.geometry import Camera, default_focal
+from semtta.hmr import load_model, prepare_inputs
+from semtta.hmr.base import Prediction
+from semtta.keypoints import Track
+from semtta.labels import Labels, as_labels
+from semtta.people import TrackedVideo, load_poses2d, track_video
+from semtta.tta import losses
+from semtta.tta.evidence import Evidence
+from semtta.tta.provenance import provenance
+from semtta.tta.result import Motion, Result
+from semtta.tta.run import Run
+from semtta.tta.semtta import Semtta
+from semtta.tta.strategy import Frozen, Strategy
+from semtta.tta.view import View
+
+
+class Adapter:
+    """Adapts a human mesh regressor to videos, one track at a time.
+
+    Each track starts from the model's own weights, which are restored afterwards: videos never
+    influence each other, and ``model`` is unchanged when ``run`` returns or fails.
+
+    Args:
+        model: a regressor, or a name for ``load_model``; None = ``config.model``.
+        config: settings; default ``configs/default.yaml``.
+        body, prior, gate_prior, denoiser: instead of what the settings name.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | str | None = None,
+        *,
+        config: Config | None = None,
+        body: Body | None = None,
+        prior=None,
+        gate_prior=None,
+        denoiser=None,
+    ):
+        self.config = config or load_config()
+        self.device = pick_device(self.config.device)
+        if model is None:
+            model = load_model(self.config.model.name, self.config.model.checkpoint)
+        elif isinstance(model, str):
+            model = load_model(model)
+        self.model = model.to(self.device)
+        body = body or load_body(self.config.body.name, gender=self.config.body.gender)
+        self.body = body.to(self.device)
+        self._prior, self._gate_prior, self._denoiser = prior, gate_prior, denoiser
+
+    def run(
+        self,
+        video: str | Path | TrackedVideo,
+        labels: Labels | str | Path | Sequence[str | None] | None = None,
+        *,
+        tracks: str | int = "largest",
+        poses2d: str | Path | None = None,
+        progress: Progress = silent,
+    ) -> list[Result]:
+        """Adapt to one video.
+
+        Args:
+            video: a path, or what ``track_video`` returned.
+            labels: a ``labels.json``, one text, one text per frame, or None (the alignment term
+                is then off).
+            tracks: "largest", "all", or the id of one track.
+            poses2d: 2D poses to use instead of the built-in detector.
+            progress: called as ``progress(stage, done, total, values)``.
+        Returns: one result per track.
+        Raises: ``SemttaError`` for anything wrong with the input."""
+        labels = as_labels(labels)
+        if not isinstance(video, TrackedVideo):
+            video = self._track(video, poses2d, progress)
+        elif poses2d is not None:
+            raise SemttaError("poses2d goes with the path of a video, not with a tracked one.")
+        if labels is not None:
+            labels.check(len(video.times), video.duration)
+        focal = self.config.camera.focal or default_focal(video.info.width, video.info.height)
+        center = ((video.info.width - 1) / 2, (video.info.height - 1) / 2)
+        results = []
+        for track in select_tracks(video, tracks):
+            texts = labels.for_track(track) if labels is not None else [None] * len(track)
+            results.append(self.adapt(track, Camera(focal, center), texts, progress))
+        return results
+
+    def adapt(
+        self,
+        track: Track,
+        camera: Camera,
+        labels: Sequence[str | None] | None = None,
+        progress: Progress = silent,
+    ) -> Result:
+        """Adapt to one track.
+
+        Args:
+            track: a person with 2D evidence.
+            camera: intrinsics of the image.
+            labels: one text or None per frame.
+            progress: as in :meth:`run`."""
+        texts = list(labels) if labels is not None else [None] * len(track)
+        if len(texts) != len(track):
+            raise SemttaError(f"{len(texts)} labels for a track of {len(track)} frames.")
+        run = self._begin(track, camera, texts, progress)
+        strategy = self._strategy(any(texts))
+        with restored(self.model):
+            self.model.eval()
+            run.first = run.latest = run.predict_all()
+            self._loop(run, strategy)
+            adapted = run.latest if run.history else run.first
+        return self._finish(run, adapted, strategy)
+
+    # ------------------------------------------------------------------ parts of a run
+
+    def _track(self, video, poses2d, progress: Progress) -> TrackedVideo:
+        if poses2d is not None:
+            return load_poses2d(poses2d, video)
+        return track_video(video, progress=lambda done, all_: progress("people", done, all_, {}))
+
+    def _begin(self, track: Track, camera: Camera, texts: list, progress: Progress) -> Run:
+        config = self.config
+        track = _on_device(track, self.device)
+        inputs, boxes = prepare_inputs(self.model, track, camera)
+        view = View(self.body, camera, boxes, self.model.crop, track.keypoints.skeleton)
+        known = self.body.has_landmarks(view.skeleton).to(self.device)
+        evidence = Evidence.from_keypoints(track.keypoints, known, config.evidence.min_confidence)
+        return Run(
+            model=self.model, view=view, track=track, inputs=inputs, evidence=evidence,
+            labels=texts, config=config, generator=make_generator(config.seed), progress=progress,
+        )  # fmt: skip
+
+    def _strategy(self, labelled: bool) -> Strategy:
+        """The strategy of the settings; networks it does not need are not loaded."""
+        from semtta.motion import load_denoiser, load_prior
+
+        config = self.config
+        if config.strategy == "frozen" or config.optimizer.epochs == 0:
+            return Frozen()
+        if labelled and self._prior is None:
+            self._prior = load_prior(config.alignment.prior, config.alignment.checkpoint)
+        if labelled and self._gate_prior is None:
+            self._gate_prior = self._prior
+            if config.gate.prior == "independent":
+                self._gate_prior = load_prior("embedded-gate", config.gate.checkpoint)
+        if config.smoothing.kind == "denoiser" and self._denoiser is None:
+            self._denoiser = load_denoiser(config.smoothing.checkpoint)
+        for module in (self._prior, self._gate_prior, self._denoiser):
+            if module is not None:
+                module.to(self.device).eval().requires_grad_(False)
+        prior, gate = (self._prior, self._gate_prior) if labelled else (None, None)
+        return Semtta(prior, gate, self._denoiser)
+
+    def _loop(self, run: Run, strategy: Strategy) -> None:
+        config = self.config.optimizer
+        strategy.begin(run)
+        epochs = 0 if isinstance(strategy, Frozen) else config.epochs
+        if not epochs:
+            return
+        parameters = self.model.parameter_groups(self.config.model.trainable)
+        optimizer = torch.optim.Adam(parameters, lr=config.lr, betas=tuple(config.betas))
+        for epoch in range(epochs):
+            lr = cosine_lr(epoch, epochs, config.lr, config.min_lr)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            self.model.train(config.train_mode)
+            sums: dict[str, float] = {}
+            steps = 0
+            for draw in strategy.batches(run, epoch):
+                terms = strategy.loss(run, draw, self.model(run.batch(draw.frames)))
+                optimizer.zero_grad(set_to_none=True)
+                if terms:
+                    losses.total(terms).backward()
+                    optimizer.step()
+                for name, value in terms.items():
+                    sums[name] = sums.get(name, 0.0) + float(value.detach())
+                steps += 1
+            run.latest = run.predict_all()
+            numbers = strategy.end_epoch(run, epoch)
+            means = {f"loss_{name}": value / steps for name, value in sums.items()}
+            run.history.append(
+                {"epoch": epoch + 1, "lr": lr, "steps": steps}
+                | means
+                | {"loss": sum(means.values()), "reprojection_px": _pixel_error(run)}
+                | numbers
+            )
+            if not all(torch.isfinite(p).all() for p in parameters):
+                raise SemttaError(
+                    f"the adaptation diverged in epoch {epoch + 1} (track {run.track.id}); "
+                    f"lower optimizer.lr (now {config.lr:g})."
+                )
+            run.progress("adapt", epoch + 1, epochs, run.history[-1])
+
+    def _finish(self, run: Run, adapted: Prediction, strategy: Strategy) -> Result:
+        def motion(prediction: Prediction) -> Motion:
+            frames = torch.arange(len(run.track), device=run.device)
+            trans = run.view.translation(prediction, frames)
+            pixels = run.project_all(prediction)
+            parts = (prediction.rotmats, prediction.betas, trans, prediction.cam, pixels)
+            return Motion(*(part.detach().cpu() for part in parts))
+
+        gate = getattr(strategy, "gate", None)
+        return Result(
+            track=_on_device(run.track, torch.device("cpu")),
+            base=motion(run.first),
+            adapted=motion(adapted),
+            camera=run.view.camera,
+            boxes=run.view.boxes.cpu(),
+            evidence=run.evidence.cpu(),
+            labels=run.labels,
+            similarity=run.frame_similarity,
+            gate_similarity=run.gate_similarity,
+            sigma=None if gate is None else float(gate.sigma),
+            history=copy.deepcopy(run.history),
+            provenance=provenance(self.config, self.model, self.body),
+        )
+
+
+def select_tracks(video: TrackedVideo, which: str | int) -> list[Track]:
+    """The tracks that ``largest``, ``all`` or an id names; raises ``SemttaError`` if none does."""
+    if which == "all":
+        return list(video.tracks)
+    if which == "largest":
+        return [video.tracks[0]]
+    found = [track for track in video.tracks if str(track.id) == str(which)]
+    if not found:
+        known = ", ".join(str(track.id) for track in video.tracks)
+        raise SemttaError(f"no track '{which}'; this video has {known} (or: largest, all).")
+    return found
+
+
+def _pixel_error(run: Run) -> float:
+    """Mean distance of the projection to the detections, image pixels."""
+    detected = run.evidence.detected
+    if not detected.any():
+        return float("nan")
+    distance = (run.project_all(run.latest) - run.evidence.raw.xy).norm(dim=-1)
+    return float(distance[detected].mean())
+
+
+def _on_device(track: Track, device: torch.device) -> Track:
+    """Pixels and landmarks on the device; frame numbers and times stay on the CPU."""
+    points = track.keypoints
+    keypoints = type(points)(points.xy.to(device), points.conf.to(device), points.skeleton)
+    move = lambda x: None if x is None else x.to(device)  # noqa: E731
+    return Track(
+        track.id, track.frames.cpu(), track.times.cpu(), track.boxes.to(device), keypoints,
+        move(track.landmarks3d), move(track.conf3d),
+    )  # fmt: skip

@@ -1,0 +1,71 @@
+"""What came out of one adaptation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from semtta.geometry import Camera
+from semtta.hmr.base import Prediction
+from semtta.keypoints import Keypoints2D, Track
+from semtta.tta.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Motion:
+    """One body over T frames in front of the full image's camera.
+
+    Args:
+        rotmats: (T, 24, 3, 3) SMPL rotations, global orientation first, camera axes.
+        betas: (T, 10).
+        trans: (T, 3) metres, camera frame; add it to the body's joints and vertices.
+        cam: (T, 3) weak perspective in the crop, as the model gave it.
+        landmarks2d: (T, J, 2) projected landmarks of the evidence's skeleton, image pixels.
+    """
+
+    rotmats: Tensor
+    betas: Tensor
+    trans: Tensor
+    cam: Tensor
+    landmarks2d: Tensor
+
+    def prediction(self) -> Prediction:
+        return Prediction(self.rotmats, self.betas, self.cam)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Base and adapted motion of one track, and how it came about. All tensors on the CPU.
+
+    Args:
+        track: as detected (frame numbers, times, boxes, 2D evidence).
+        base: of the model as it was; adapted: of the model after adaptation.
+        camera: intrinsics used for ``trans`` and the projection.
+        boxes: (T, 3) square crops, pixels.
+        evidence: 2D targets after adaptation, with the epoch in which joints were filled.
+        labels: one text or None per frame.
+        similarity, gate_similarity: (T,) motion-text similarity after adaptation by the prior
+            that pulled and by the one that the gate read; NaN without a label, None without prior.
+        sigma: threshold of the gate, None without prior.
+        history: one dict of named numbers per epoch.
+        provenance: settings, versions and hashes of what was used.
+    """
+
+    track: Track
+    base: Motion
+    adapted: Motion
+    camera: Camera
+    boxes: Tensor
+    evidence: Evidence
+    labels: list[str | None]
+    similarity: Tensor | None
+    gate_similarity: Tensor | None
+    sigma: float | None
+    history: list[dict] = field(default_factory=list)
+    provenance: dict = field(default_factory=dict)
+
+    @property
+    def detections(self) -> Keypoints2D:
+        """The 2D evidence as it was detected."""
+        return self.evidence.raw

@@ -1,0 +1,97 @@
+"""The state of one adaptation: one model, one track, one moving set of evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from semtta.config import Config
+from semtta.engine import Progress
+from semtta.hmr.base import Batch, Prediction
+from semtta.keypoints import Track
+from semtta.skeletons import MOVED_BY, SMPL24, Skeleton
+from semtta.tta.evidence import Evidence
+from semtta.tta.view import View
+
+
+@dataclass
+class Run:
+    """What a strategy may read and change while it adapts to one track.
+
+    Args:
+        model: the regressor being adapted.
+        view: body, camera and crops.
+        track: the person, as detected.
+        inputs: (T, ...) what the model reads, for every frame.
+        evidence: the 2D targets, in image pixels.
+        labels: one text or None per frame.
+        config: settings.
+        generator: the run's only source of randomness.
+        first: the frozen model's prediction of every frame.
+        latest: the prediction of the last full pass.
+        history: one dict of named numbers per epoch.
+        frame_similarity: (T,) best similarity of the segments that cover a frame, NaN without.
+        gate_similarity: (T,) the same as the gate read it.
+    """
+
+    model: nn.Module
+    view: View
+    track: Track
+    inputs: Tensor
+    evidence: Evidence
+    labels: list[str | None]
+    config: Config
+    generator: torch.Generator
+    progress: Progress
+    first: Prediction | None = None
+    latest: Prediction | None = None
+    history: list[dict] = field(default_factory=list)
+    frame_similarity: Tensor | None = None
+    gate_similarity: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.inputs.device
+
+    def batch(self, frames: Tensor) -> Batch:
+        return Batch(frames, self.inputs[frames])
+
+    @torch.no_grad()
+    def predict_all(self, chunk: int = 256) -> Prediction:
+        """One pass over the track without gradient, in eval mode."""
+        training = self.model.training
+        self.model.eval()
+        parts = [
+            self.model(self.batch(frames))
+            for frames in torch.arange(len(self.track), device=self.device).split(chunk)
+        ]
+        self.model.train(training)
+        return Prediction(
+            torch.cat([p.rotmats for p in parts]),
+            torch.cat([p.betas for p in parts]),
+            torch.cat([p.cam for p in parts]),
+        )
+
+    @torch.no_grad()
+    def project_all(self, prediction: Prediction) -> Tensor:
+        """(T, J, 2) image pixels of a prediction of every frame."""
+        frames = torch.arange(len(self.track), device=self.device)
+        return self.view.project(prediction, frames, self.view.landmarks(prediction))
+
+
+def seen_rotations(detected: Tensor, skeleton: Skeleton) -> Tensor:
+    """Which rotations the 2D evidence says something about.
+
+    A rotation is unseen where the landmark that it moves is missing (a hidden knee leaves the
+    hip's rotation open). Rotations whose landmark the skeleton lacks count as seen.
+
+    Args:
+        detected: (T, J) bool in ``skeleton``.
+    Returns: (T, 24) in {0, 1}, SMPL joint order."""
+    seen = torch.ones(len(detected), len(SMPL24), device=detected.device)
+    for joint, landmark in MOVED_BY.items():
+        if landmark in skeleton:
+            seen[:, SMPL24.index(joint)] = detected[:, skeleton.index(landmark)].to(seen)
+    return seen

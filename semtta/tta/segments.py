@@ -1,0 +1,181 @@
+"""Segments: windows of the prior's length in which the person does one thing.
+
+A segment is a run of consecutive frames with one label that lasts as long as the prior looks
+(60 frames at 30 fps = 2 s). The video has its own frame times, so a segment's rotations are
+resampled to the prior's grid by slerp.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import roma
+import torch
+from torch import Tensor
+
+MAX_GAP = 0.25  # seconds without a frame that end a run; a gap is never bridged
+
+
+@dataclass(frozen=True)
+class Segments:
+    """All stride-1 segments of one track, and what they leave over.
+
+    Args:
+        windows: (n,) positions in the track of each segment's frames.
+        labels: text of each segment.
+        grid: (S, length) fractional positions in the track of the prior's frames; where a run
+            is shorter than the prior looks, its last frame is repeated.
+        loose: runs of positions that no segment covers (unlabelled, or too short).
+    """
+
+    windows: tuple[Tensor, ...]
+    labels: tuple[str, ...]
+    grid: Tensor
+    loose: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def resample(self, rotmats: Tensor, which: Tensor | None = None) -> Tensor:
+        """Rotations of the track at the prior's frame times, differentiable.
+
+        Args:
+            rotmats: (T, J, 3, 3) of the whole track.
+            which: (S',) segments, default all.
+        Returns: (S', length, J, 3, 3)."""
+        grid = self.grid if which is None else self.grid[which.cpu()]
+        return resample_positions(rotmats, grid.to(rotmats))
+
+    def resample_window(self, rotmats: Tensor, index: int) -> Tensor:
+        """The same for one segment from the rotations of its own frames: (n, J, 3, 3)."""
+        return resample_positions(rotmats, (self.grid[index] - self.windows[index][0]).to(rotmats))
+
+    def frames_of(self, gate: Tensor, frame_count: int) -> Tensor:
+        """(S,) bool of segments -> (frame_count,) bool: frames that any of them covers."""
+        frames = torch.zeros(frame_count, dtype=torch.bool)
+        for i in torch.nonzero(gate)[:, 0].tolist():
+            frames[self.windows[i]] = True
+        return frames
+
+    def best_per_frame(self, value: Tensor, frame_count: int) -> Tensor:
+        """(S,) per segment -> (frame_count,) maximum over covering segments, NaN where none."""
+        best = torch.full((frame_count,), -torch.inf)
+        for window, v in zip(self.windows, value.tolist(), strict=True):
+            best[window] = best[window].clamp_min(v)
+        return best.masked_fill(torch.isinf(best), torch.nan)
+
+
+def resample_positions(rotmats: Tensor, grid: Tensor) -> Tensor:
+    """Slerp between neighbouring frames: (T, J, 3, 3) at fractional positions (..., L)."""
+    low = grid.floor().long().clamp(0, len(rotmats) - 1)
+    high = (low + 1).clamp_max(len(rotmats) - 1)
+    share = (grid - low).to(rotmats)
+    if bool((share < 1e-3).all()):
+        return rotmats[low]
+    first, second = rotmats[low], rotmats[high]
+    step = roma.rotmat_to_rotvec(first.transpose(-1, -2) @ second)
+    return first @ roma.rotvec_to_rotmat(share[..., None, None] * step)
+
+
+def find_segments(
+    frames: Tensor,
+    times: Tensor,
+    labels: list[str | None],
+    *,
+    fps: float,
+    length: int,
+    stride: int = 1,
+) -> Segments:
+    """All segments of a track.
+
+    Runs too short for a segment are left over, except where no run of the video is long enough:
+    then each of them is one segment with its last frame repeated.
+
+    Args:
+        frames: (T,) frame numbers in the video.
+        times: (T,) seconds.
+        labels: one text or None per frame.
+        fps, length: of the prior.
+        stride: first frames of neighbouring segments are this far apart; the last window of a
+            run is always taken."""
+    duration = (length - 1) / fps
+    tolerance = 0.5 / fps
+    runs = _runs(frames, times, labels)
+    long_enough = [
+        labels[a] is not None and float(times[b - 1] - times[a]) >= duration - tolerance
+        for a, b in runs
+    ]
+    pad = not any(long_enough)
+    windows, texts, grids, loose = [], [], [], []
+    for (a, b), fits in zip(runs, long_enough, strict=True):
+        if labels[a] is None or not (fits or pad):
+            loose.append(torch.arange(a, b))
+            continue
+        run_times = times[a:b].double()
+        last = int((run_times <= run_times[-1] - duration + tolerance).sum()) if fits else 1
+        starts = sorted({*range(0, last, stride), last - 1})
+        for start in starts:
+            wanted = run_times[start] + torch.arange(length, dtype=torch.float64) / fps
+            position = _fractional_index(run_times, wanted)
+            stop = int(position[-1].ceil()) + 1
+            windows.append(torch.arange(a + start, a + stop))
+            texts.append(labels[a])
+            grids.append(a + position)
+    grid = torch.stack(grids) if grids else torch.zeros(0, length, dtype=torch.float64)
+    return Segments(tuple(windows), tuple(texts), grid, tuple(loose))
+
+
+def _runs(frames: Tensor, times: Tensor, labels: list[str | None]) -> list[tuple[int, int]]:
+    """Half-open ranges of consecutive frames with one label."""
+    starts = [0]
+    for i in range(1, len(labels)):
+        gap = int(frames[i] - frames[i - 1]) > 1 or float(times[i] - times[i - 1]) > MAX_GAP
+        if gap or labels[i] != labels[i - 1]:
+            starts.append(i)
+    return list(zip(starts, [*starts[1:], len(labels)], strict=True))
+
+
+def _fractional_index(times: Tensor, wanted: Tensor) -> Tensor:
+    """Fractional index of each wanted time in increasing times, clamped to the ends."""
+    high = torch.searchsorted(times, wanted).clamp(1, max(1, len(times) - 1))
+    if len(times) == 1:
+        return torch.zeros_like(wanted)
+    low = high - 1
+    share = (wanted - times[low]) / (times[high] - times[low]).clamp_min(1e-9)
+    position = (low + share).clamp(0, len(times) - 1)
+    rounded = position.round()
+    # Frame times are rounded to milliseconds: snap, so that equal rates resample exactly.
+    return torch.where((position - rounded).abs() < 0.05, rounded, position)
+
+
+def draw_batches(
+    segments: Segments,
+    weights: Tensor,
+    *,
+    batch_segments: int,
+    coverage: float,
+    generator: torch.Generator,
+) -> list[list[tuple[Tensor, int]]]:
+    """One epoch's batches: segments drawn with replacement, and the left-over frames.
+
+    Args:
+        segments: of the track.
+        weights: (S,) sampling weights, 1 - similarity clamped at 0 (design: sampling).
+        batch_segments: windows per batch.
+        coverage: how often an epoch sees each frame, on average.
+    Returns: batches of (positions, segment index or -1 for left-over frames)."""
+    draws: list[tuple[Tensor, int]] = []
+    if len(segments):
+        covered = torch.unique(torch.cat(segments.windows)).numel()
+        mean_length = sum(len(w) for w in segments.windows) / len(segments)
+        count = max(1, round(coverage * covered / mean_length))
+        weights = weights.clamp_min(0) + 1e-6
+        picks = torch.multinomial(weights, count, replacement=True, generator=generator)
+        draws += [(segments.windows[i], i) for i in picks.tolist()]
+    longest = max((len(w) for w in segments.windows), default=60)
+    for run in segments.loose:
+        pieces = list(run.split(longest))
+        draws += [(piece, -1) for piece in pieces for _ in range(max(1, round(coverage)))]
+    order = torch.randperm(len(draws), generator=generator).tolist()
+    draws = [draws[i] for i in order]
+    return [draws[i : i + batch_segments] for i in range(0, len(draws), batch_segments)]

@@ -1,0 +1,250 @@
+"""The method of "Semantics-aware Test-time Adaptation for 3D Human Pose Estimation".
+
+Lin, Chen, Gu, Yao, 2025; equation numbers are the paper's. To be read beside it:
+
+* each epoch fine-tunes on segments drawn with weight 1 - similarity, with the 2D loss (Eq. 5),
+  the alignment loss (Eq. 3, 4) and the smoothing loss (Eq. 9), summed as Eq. 10 says;
+* at its end the 2D evidence moves: EMA where it is present (Eq. 7), then fill-in of missing
+  joints in frames whose segments agree with their text above sigma (Eq. 6).
+
+Where the embedded networks need more than the paper says, the setting is named and off in the
+``paper_*`` settings: an independent prior for the gate, predictions the alignment loss has not
+touched, a ceiling of the pull, the detector's 3D landmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semtta.hmr.base import Prediction
+from semtta.tta import losses
+from semtta.tta.run import Run, seen_rotations
+from semtta.tta.segments import Segments, draw_batches, find_segments
+from semtta.tta.smoothing import Smoother, build_smoother, window_mean
+from semtta.tta.strategy import Draw
+
+
+@dataclass
+class Meaning:
+    """A motion-text prior applied to one track's segments.
+
+    Args:
+        prior: embeds motion and text; frozen.
+        text: (S, D) unit, the text of each segment.
+        roots: (S, length, 3, 3) the exemplar root of each segment's label.
+        ceiling: (S,) similarity of the label's true motions.
+        sigma: threshold of the gate.
+    """
+
+    prior: object
+    text: Tensor
+    roots: Tensor
+    ceiling: Tensor
+    sigma: float
+
+    @classmethod
+    def of(cls, prior, segments: Segments, device: torch.device, sigma: float | None) -> Meaning:
+        names = sorted(set(segments.labels))
+        row = torch.tensor([names.index(label) for label in segments.labels])
+        text = prior.embed_text(names).to(device)[row]
+        roots = torch.stack([prior.exemplar_root(name) for name in names]).to(device)[row]
+        ceiling = torch.tensor([float(prior.matched(name)) for name in names])[row].to(device)
+        return cls(prior, text, roots, ceiling, prior.sigma if sigma is None else sigma)
+
+    def similarity(self, motion: Tensor, which: Tensor) -> Tensor:
+        """Cosine of segments and their texts (Eq. 3), differentiable.
+
+        Args:
+            motion: (S', length, 24, 3, 3) rotations at the prior's frame times; the global
+                rotation is replaced by the label's exemplar, so that the gradient reaches local
+                rotations only and no camera frame is ever shown to the prior.
+            which: (S',) segment indices.
+        Returns: (S',)."""
+        motion = torch.cat((self.roots[which][:, :, None], motion[:, :, 1:]), dim=2)
+        return (self.prior.embed_motion(motion) * self.text[which]).sum(-1)
+
+    @torch.no_grad()
+    def all_similarities(self, rotmats: Tensor, segments: Segments, chunk: int = 128) -> Tensor:
+        """(S,) similarities of every segment of the track (T, 24, 3, 3)."""
+        parts = [
+            self.similarity(segments.resample(rotmats, which), which)
+            for which in torch.arange(len(segments), device=rotmats.device).split(chunk)
+        ]
+        return torch.cat(parts) if parts else rotmats.new_zeros(0)
+
+
+class Semtta:
+    """The strategy; state of one run.
+
+    Args:
+        prior: pulls (Eq. 4) and weights the sampling; None turns alignment and gate off.
+        gate_prior: read by the gate; the same object as ``prior`` in the paper.
+        denoiser: for ``smoothing.kind: denoiser``.
+    """
+
+    def __init__(self, prior=None, gate_prior=None, denoiser=None):
+        self.prior, self.gate_prior, self.denoiser = prior, gate_prior, denoiser
+
+    # ------------------------------------------------------------------ first look
+
+    def begin(self, run: Run) -> None:
+        config = run.config
+        track = run.track
+        labelled = self.prior is not None and any(run.labels)
+        self.segments = find_segments(
+            track.frames, track.times, run.labels if labelled else [None] * len(track),
+            fps=self.prior.fps if labelled else 30.0,
+            length=self.prior.length if labelled else 60,
+            stride=config.alignment.stride,
+        )  # fmt: skip
+        self.align = self.gate = None
+        if len(self.segments):
+            # On CPU the grid's fractional positions stay exact; only features move.
+            self.align = Meaning.of(self.prior, self.segments, run.device, None)
+            self.gate = Meaning.of(self.gate_prior, self.segments, run.device, config.gate.sigma)
+        self.smoother: Smoother | None = build_smoother(config.smoothing, self.denoiser, track.times)
+        self.seen = seen_rotations(run.evidence.detected, run.view.skeleton)
+        self.text = self._frame_text(run)
+        self.hips = run.view.skeleton.indices(["left_hip", "right_hip"])
+        self._look(run, epoch=-1)
+        self.target = self._smoothing_target(run, epoch=-1)
+
+    def _frame_text(self, run: Run) -> Tensor | None:
+        """(T, D) text of each frame for a label-conditioned denoiser; zeros where there is none."""
+        if not (run.config.smoothing.text and self.align is not None):
+            return None
+        names = sorted({label for label in run.labels if label})
+        features = self.prior.embed_text(names).to(run.device)
+        text = features.new_zeros(len(run.labels), features.shape[1])
+        for i, label in enumerate(run.labels):
+            if label:
+                text[i] = features[names.index(label)]
+        return text
+
+    # ------------------------------------------------------------------ fine-tuning
+
+    def batches(self, run: Run, epoch: int) -> Iterator[Draw]:
+        optimizer = run.config.optimizer
+        for drawn in draw_batches(
+            self.segments, self.sampling, batch_segments=optimizer.batch_segments,
+            coverage=optimizer.coverage, generator=run.generator,
+        ):  # fmt: skip
+            stacked = torch.cat([positions for positions, _ in drawn])
+            frames, inverse, count = stacked.unique(return_inverse=True, return_counts=True)
+            rows = inverse.split([len(positions) for positions, _ in drawn])
+            labelled = [i for i, (_, segment) in enumerate(drawn) if segment >= 0]
+            yield Draw(
+                frames=frames.to(run.device),
+                count=count.to(run.device, torch.float32),
+                segments=tuple(drawn[i][1] for i in labelled),
+                rows=tuple(rows[i] for i in labelled),
+            )
+
+    def loss(self, run: Run, draw: Draw, prediction: Prediction) -> dict[str, Tensor]:
+        config, view, evidence = run.config, run.view, run.evidence
+        frames, count = draw.frames, draw.count
+        landmarks = view.landmarks(prediction)
+        terms = {}
+        if config.reprojection.weight:
+            terms["reprojection"] = config.reprojection.weight * losses.reprojection_loss(
+                view.project(prediction, frames, landmarks), evidence.xy[frames],
+                evidence.weight[frames], view.crop_scale(frames), count,
+                config.reprojection.reduction,
+            )  # fmt: skip
+        if self._aligning(run, self.epoch) and draw.segments:
+            terms["alignment"] = config.alignment.weight * self._alignment(draw, prediction, config)
+        if self.target is not None:
+            terms |= self._smoothing(run, draw, prediction)
+        if config.evidence3d.weight and run.track.landmarks3d is not None:
+            weight = run.track.conf3d[frames] * evidence.detected[frames]
+            terms["landmarks3d"] = config.evidence3d.weight * losses.landmark3d_loss(
+                landmarks, run.track.landmarks3d[frames], weight, self.hips, count
+            )
+        return terms
+
+    def _alignment(self, draw: Draw, prediction: Prediction, config) -> Tensor:
+        which = torch.tensor(draw.segments, device=prediction.rotmats.device)
+        motion = torch.stack(
+            [
+                self.segments.resample_window(prediction.rotmats[rows], i)
+                for rows, i in zip(draw.rows, draw.segments, strict=True)
+            ]
+        )
+        similarity = self.align.similarity(motion, which)
+        ceiling = self.align.ceiling[which] if config.alignment.target == "label" else None
+        return losses.alignment_loss(similarity, ceiling)
+
+    def _smoothing(self, run: Run, draw: Draw, prediction: Prediction) -> dict[str, Tensor]:
+        smoothing = run.config.smoothing
+        frames, count = draw.frames, draw.count
+        weight = torch.where(self.seen[frames] > 0.5, 1.0, smoothing.unseen_weight)
+        pose = losses.pose_smoothing_loss(
+            prediction.rotmats, self.target[frames], weight, count
+        )
+        shape = losses.shape_smoothing_loss(prediction.betas, self.mean_betas[frames], count)
+        return {
+            "smoothing": smoothing.weight * pose,
+            "shape": smoothing.weight * smoothing.shape_weight * shape,
+        }
+
+    # ------------------------------------------------------------------ end of an epoch
+
+    def end_epoch(self, run: Run, epoch: int) -> dict[str, float]:
+        evidence, config = run.evidence, run.config.evidence
+        numbers = self._look(run, epoch)
+        projected = run.project_all(run.latest)
+        if config.update == "ema":
+            evidence.average(projected, config.alpha, config.refresh_filled)
+        if config.fill and self.gate is not None and epoch >= config.fill_from_epoch:
+            passes = self.segments.frames_of(
+                self.gate_similarity.cpu() > self.gate.sigma, len(run.track)
+            ).to(run.device)
+            weight = torch.ones_like(projected[:, 0, 0])
+            if config.fill_weight == "similarity":
+                weight = run.gate_similarity.to(run.device).nan_to_num(0).clamp(0, 1)
+            evidence.fill(projected, passes, epoch + 1, weight)
+            numbers["gate_open"] = float(passes.float().mean())
+        if self.smoother is not None:
+            self.smoother.fit(run.latest.rotmats, self.seen, run.generator)
+        self.target = self._smoothing_target(run, epoch)
+        numbers["filled"] = evidence.filled_share()
+        return numbers
+
+    def _look(self, run: Run, epoch: int) -> dict[str, float]:
+        """Similarities, next sampling weights and the gate's view of the latest full pass."""
+        self.epoch = epoch + 1
+        if self.align is None:
+            self.sampling = torch.zeros(0)
+            return {}
+        rotmats = run.latest.rotmats
+        similarity = self.align.all_similarities(rotmats, self.segments)
+        self.sampling = (1 - similarity).cpu()
+        if run.config.gate.source == "current" or not self._aligning(run, epoch):
+            motion = rotmats
+            if run.config.gate.source == "completed" and self.smoother is not None:
+                motion = self.smoother.target(rotmats, self.seen, None)
+            self.gate_similarity = self.gate.all_similarities(motion, self.segments)
+        count = len(run.track)
+        run.frame_similarity = self.segments.best_per_frame(similarity, count)
+        run.gate_similarity = self.segments.best_per_frame(self.gate_similarity, count)
+        return {
+            "similarity": float(similarity.mean()),
+            "gate_similarity": float(self.gate_similarity.mean()),
+        }
+
+    def _aligning(self, run: Run, epoch: int) -> bool:
+        """Whether the alignment loss pulls in this epoch (never before the first, -1)."""
+        alignment = run.config.alignment
+        pulls = self.align is not None and alignment.weight > 0
+        return pulls and epoch >= max(0, alignment.from_epoch)
+
+    def _smoothing_target(self, run: Run, epoch: int) -> Tensor | None:
+        """Eq. 9's targets for the next epoch, from predictions of the last full pass."""
+        if self.smoother is None or epoch + 1 < run.config.smoothing.from_epoch:
+            return None
+        self.mean_betas = window_mean(run.latest.betas)
+        return self.smoother.target(run.latest.rotmats, self.seen, self.text)

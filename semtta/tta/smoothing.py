@@ -1,0 +1,89 @@
+"""Targets of the smoothing loss (Eq. 9): a motion denoiser, or a Gaussian over time."""
+
+from __future__ import annotations
+
+import copy
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from semtta.config import SmoothingConfig
+from semtta.geometry import gaussian_smooth
+
+
+def window_mean(values: Tensor, window: int = 49) -> Tensor:
+    """Mean over stride-1 windows, then over the windows that cover a frame (CycleAdapt).
+
+    Args:
+        values: (T, D).
+        window: frames; a track shorter than it is one window.
+    Returns: (T, D), the target of the shape part of Eq. 9."""
+    frames = len(values)
+    window = min(window, frames)
+    means = values.unfold(0, window, 1).mean(-1)
+    total = torch.cat((values.new_zeros(1, values.shape[1]), means.cumsum(0)))
+    index = torch.arange(frames, device=values.device)
+    last = index.clamp_max(len(means) - 1) + 1
+    first = (index - window + 1).clamp_min(0)
+    return (total[last] - total[first]) / (last - first)[:, None]
+
+
+class Smoother(Protocol):
+    """Turns a track's predictions into smoothing targets, and may learn from the video."""
+
+    def target(self, rotmats: Tensor, seen: Tensor, text: Tensor | None) -> Tensor:
+        """(T, 24, 3, 3) predictions, (T, 24) seen in [0, 1] -> (T, 24, 3, 3) targets."""
+        ...
+
+    def fit(self, rotmats: Tensor, seen: Tensor, generator: torch.Generator) -> None:
+        """Adapt to this video's predictions (nothing to do for a filter)."""
+        ...
+
+
+class GaussianSmoother:
+    """Gaussian filter in rotation space; unseen rotations hardly count."""
+
+    def __init__(self, times: Tensor, sigma: float):
+        self.times, self.sigma = times, sigma
+
+    def target(self, rotmats: Tensor, seen: Tensor, text: Tensor | None) -> Tensor:
+        return gaussian_smooth(rotmats, self.times, self.sigma, 0.02 + 0.98 * seen)
+
+    def fit(self, rotmats: Tensor, seen: Tensor, generator: torch.Generator) -> None:
+        return None
+
+
+class DenoiserSmoother:
+    """The motion denoiser, adapted by masked reconstruction on this video (CycleAdapt).
+
+    Works on a copy: the denoiser of the next video starts from its own weights again."""
+
+    def __init__(self, denoiser, times: Tensor, config: SmoothingConfig):
+        self.denoiser = copy.deepcopy(denoiser)
+        self.times, self.config = times, config
+
+    def target(self, rotmats: Tensor, seen: Tensor, text: Tensor | None) -> Tensor:
+        from semtta.motion.denoiser import denoise_track
+
+        return denoise_track(
+            self.denoiser, rotmats, self.times, seen, text, gaussian=self.config.sigma
+        )
+
+    def fit(self, rotmats: Tensor, seen: Tensor, generator: torch.Generator) -> None:
+        from semtta.motion.denoiser import fit_video
+
+        if self.config.fit_steps:
+            fit_video(
+                self.denoiser, rotmats, self.times, seen,
+                steps=self.config.fit_steps, lr=self.config.fit_lr, generator=generator,
+            )  # fmt: skip
+
+
+def build_smoother(config: SmoothingConfig, denoiser, times: Tensor) -> Smoother | None:
+    """The smoother that ``smoothing.kind`` names, None for ``none``."""
+    if config.kind == "none" or config.weight == 0:
+        return None
+    if config.kind == "gaussian":
+        return GaussianSmoother(times, config.sigma)
+    return DenoiserSmoother(denoiser, times, config)
