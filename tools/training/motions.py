@@ -252,7 +252,7 @@ def remove_yaw(rotmats: np.ndarray) -> np.ndarray:
     """Root turned about y so that the first frame (axis -4) faces +z; (..., T, 24, 3, 3)."""
     forward = rotmats[..., 0, 0, :, 2]
     yaw = np.arctan2(forward[..., 0], forward[..., 2])
-    turn = Rotation.from_euler("y", -yaw.reshape(-1)).as_matrix().astype(rotmats.dtype)
+    turn = Rotation.from_euler("y", -yaw.reshape(-1, 1)).as_matrix().astype(rotmats.dtype)
     turn = turn.reshape(yaw.shape + (1, 3, 3))
     out = rotmats.copy()
     out[..., 0, :, :] = turn @ rotmats[..., 0, :, :]

@@ -1,0 +1,88 @@
+"""The library's list of action names: phrases that mean them and an exemplar root for each.
+
+Only the *global* rotation of one exemplar motion per name is shipped, turned so that its first
+frame faces +z; the alignment loss puts it in place of the predicted one, whose frame is the
+camera's (seed paper, Section "semantics-motion alignment").
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import roma
+import torch
+from torch import Tensor
+
+from semtta.errors import SemttaError
+from semtta.motion.text import TextEncoder
+from semtta.shipped import asset
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """Action names with their phrases and exemplar roots.
+
+    Args:
+        labels: L action names, unique.
+        phrases: P texts, every label among them.
+        phrase_label: (P,) index of the label that each phrase means.
+        roots: (L, 60, 3, 3) float32, y up, first frame facing +z, 30 fps.
+        text: encoder used to find the nearest phrase.
+    """
+
+    labels: tuple[str, ...]
+    phrases: tuple[str, ...]
+    phrase_label: Tensor
+    roots: Tensor
+    text: TextEncoder
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, text: TextEncoder | None = None) -> Dictionary:
+        """The shipped dictionary, or one made by ``tools/build_dictionary.py``."""
+        path = Path(path) if path else asset("motion/dictionary.npz")
+        try:
+            with np.load(path) as file:
+                labels, phrases = file["labels"], file["phrases"]
+                phrase_label, roots = file["phrase_label"], file["roots"]
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise SemttaError(f"'{path}' is not a motion dictionary; make one with "
+                              "tools/build_dictionary.py.") from error  # fmt: skip
+        if roots.shape != (len(labels), 60, 3) or len(phrases) != len(phrase_label):
+            raise SemttaError(f"the dictionary '{path}' is inconsistent; make it anew.")
+        return cls(
+            labels=tuple(map(str, labels)),
+            phrases=tuple(map(str, phrases)),
+            phrase_label=torch.from_numpy(phrase_label.astype(np.int64)),
+            roots=roma.rotvec_to_rotmat(torch.from_numpy(roots.astype(np.float32))),
+            text=text or TextEncoder.load(),
+        )
+
+    @cached_property
+    def _exact(self) -> dict[str, int]:
+        known = {p.lower(): int(i) for p, i in zip(self.phrases, self.phrase_label, strict=True)}
+        return {**known, **{label.lower(): i for i, label in enumerate(self.labels)}}
+
+    @cached_property
+    def phrase_features(self) -> Tensor:
+        """(P, D) unit text features of the phrases."""
+        return self.text.encode(self.phrases)
+
+    def find(self, text: str) -> int | None:
+        """Index of the label that this very phrase means, or None."""
+        return self._exact.get(" ".join(text.lower().split()))
+
+    def nearest(self, text: str) -> str:
+        """The label whose phrase is nearest to a free text."""
+        index = self.find(text)
+        if index is None:
+            feature = self.text.encode([text])[0]
+            index = int(self.phrase_label[(self.phrase_features @ feature).argmax()])
+        return self.labels[index]
+
+    def exemplar_root(self, text: str) -> Tensor:
+        """Global rotation (60, 3, 3) of the exemplar of the nearest label."""
+        return self.roots[self.labels.index(self.nearest(text))]

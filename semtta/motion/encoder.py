@@ -1,0 +1,124 @@
+"""Two motion encoders, unlike on purpose: 60 frames of 24 rotations -> a unit text feature.
+
+The alignment loss pulls a prediction towards what its encoder likes, so that encoder can no
+longer judge the result. ``AlignEncoder`` reads rotations and serves the loss; ``GateEncoder``
+reads joint positions and speeds, was trained on other folds and against motions optimised to
+please the first, and serves the gate.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semtta.skeletons import SMPL_PARENTS
+
+LENGTH = 60
+
+
+class AlignEncoder(nn.Module):
+    """Transformer over patches of frames; input is the 6D form (first two columns).
+
+    Args:
+        dim: size of the text feature.
+        width, layers, heads: of the transformer (pre-norm, GELU, feed-forward 2x).
+        patch: frames per token; must divide 60.
+    """
+
+    def __init__(self, dim: int, width: int = 192, layers: int = 4, heads: int = 4,
+                 patch: int = 4, dropout: float = 0.1):  # fmt: skip
+        super().__init__()
+        self.patch = patch
+        self.inlet = nn.Linear(24 * 6 * patch, width)
+        self.position = nn.Parameter(torch.randn(LENGTH // patch + 1, width) * 0.02)
+        self.query = nn.Parameter(torch.randn(width) * 0.02)
+        layer = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout, "gelu",
+                                           batch_first=True, norm_first=True)  # fmt: skip
+        self.body = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(width)
+        self.outlet = nn.Linear(width, dim)
+
+    def forward(self, rotmats: Tensor) -> Tensor:
+        """(S, 60, 24, 3, 3) local rotations, root first -> (S, dim) unit features."""
+        columns = rotmats[..., :2].transpose(-1, -2).flatten(2)  # (S, 60, 144)
+        tokens = self.inlet(columns.unflatten(1, (-1, self.patch)).flatten(2))
+        tokens = torch.cat((self.query.expand(len(tokens), 1, -1), tokens), 1) + self.position
+        return F.normalize(self.outlet(self.norm(self.body(tokens)[:, 0])), dim=-1)
+
+
+class GateEncoder(nn.Module):
+    """Dilated temporal convolutions over root-relative joint positions and velocities.
+
+    The global rotation is not read at all. Positions come from forward kinematics with the
+    fixed rest joints stored in the checkpoint, so the encoder knows nothing of body shape.
+
+    Args:
+        dim: size of the text feature.
+        width: channels.
+        dilations: of the residual blocks, at 15 frames a second.
+    """
+
+    def __init__(self, dim: int, width: int = 160, dilations: tuple[int, ...] = (1, 2, 4, 8, 1),
+                 dropout: float = 0.1):  # fmt: skip
+        super().__init__()
+        self.register_buffer("rest", torch.zeros(24, 3))
+        self.register_buffer("mean", torch.zeros(2 * 69))
+        self.register_buffer("std", torch.ones(2 * 69))
+        self.inlet = nn.Conv1d(2 * 69, width, 5, stride=2, padding=2)
+        self.blocks = nn.ModuleList(_ConvBlock(width, d, dropout) for d in dilations)
+        self.outlet = nn.Sequential(nn.LayerNorm(3 * width), nn.Linear(3 * width, 2 * width),
+                                    nn.GELU(), nn.Dropout(dropout),
+                                    nn.Linear(2 * width, dim))  # fmt: skip
+
+    def features(self, rotmats: Tensor) -> Tensor:
+        """(S, T, 24, 3, 3) -> (S, T, 138): positions of joints 1-23 in metres, then velocities."""
+        positions = joint_positions(rotmats, self.rest)[..., 1:, :].flatten(2)
+        velocities = positions[:, 1:] - positions[:, :-1]
+        velocities = torch.cat((velocities[:, :1], velocities), 1)
+        return torch.cat((positions, velocities), -1)
+
+    def forward(self, rotmats: Tensor) -> Tensor:
+        """(S, 60, 24, 3, 3) local rotations, root first (ignored) -> (S, dim) unit features."""
+        x = ((self.features(rotmats) - self.mean) / self.std).transpose(1, 2)
+        x = F.gelu(self.inlet(x))
+        for block in self.blocks:
+            x = block(x)
+        pooled = torch.cat((x.mean(-1), (x.var(-1) + 1e-4).sqrt(), x.amax(-1)), -1)
+        return F.normalize(self.outlet(pooled), dim=-1)
+
+
+class _ConvBlock(nn.Module):
+    """Residual block; normalised over channels only, so that amplitude over time survives."""
+
+    def __init__(self, width: int, dilation: int, dropout: float):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.spread = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+        self.mix = nn.Conv1d(width, width, 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x.transpose(1, 2)).transpose(1, 2)
+        return x + self.dropout(self.mix(F.gelu(self.spread(y))))
+
+
+def joint_positions(rotmats: Tensor, rest: Tensor) -> Tensor:
+    """Root-relative joints (..., 24, 3) in metres, as if the global rotation were identity.
+
+    Args:
+        rotmats: (..., 24, 3, 3) local rotations; index 0 is ignored.
+        rest: (24, 3) joints of the unposed body.
+    """
+    bones = rest - rest[[max(parent, 0) for parent in SMPL_PARENTS]]
+    zero = rotmats.new_zeros(rotmats.shape[:-3] + (3,))
+    position: list[Tensor] = [zero]
+    world: list[Tensor | None] = [None]
+    for joint in range(1, 24):
+        parent = SMPL_PARENTS[joint]
+        turn = world[parent]
+        local = rotmats[..., joint, :, :]
+        bone = bones[joint] if turn is None else (turn @ bones[joint])
+        position.append(position[parent] + bone)
+        world.append(local if turn is None else turn @ local)
+    return torch.stack(position, -2)
