@@ -34,13 +34,14 @@ class BodyConfig:
 @dataclass
 class CameraConfig:
     focal: float | None = None  # pixels; None = the image diagonal
+    center: list[float] | None = None  # cx, cy in pixels; None = the image's centre
 
 
 @dataclass
 class OptimizerConfig:
     lr: float = 5e-5
     min_lr: float = 1e-6
-    betas: tuple[float, float] = (0.5, 0.9)
+    betas: list[float] = field(default_factory=lambda: [0.5, 0.9])
     epochs: int = 6
     batch_segments: int = 4
     coverage: float = 2.0  # how often an epoch sees each frame
@@ -195,6 +196,10 @@ def validate(config: Config) -> None:
             raise SemttaError(f"{key} must be at least {low}, not {value}.")
     if config.evidence.alpha > 1:
         raise SemttaError(f"evidence.alpha must be at most 1, not {config.evidence.alpha}.")
+    if config.camera.center is not None and len(config.camera.center) != 2:
+        raise SemttaError("camera.center must be two numbers, [cx, cy] in pixels.")
+    if len(config.optimizer.betas) != 2 or not all(0 <= b < 1 for b in config.optimizer.betas):
+        raise SemttaError("optimizer.betas must be two numbers in [0, 1).")
     if config.camera.focal is not None and not config.camera.focal > 0:
         raise SemttaError(f"camera.focal must be positive pixels, not {config.camera.focal}.")
 

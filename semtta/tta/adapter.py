@@ -92,12 +92,11 @@ class Adapter:
             raise SemttaError("poses2d goes with the path of a video, not with a tracked one.")
         if labels is not None:
             labels.check(len(video.times), video.duration)
-        focal = self.config.camera.focal or default_focal(video.info.width, video.info.height)
-        center = ((video.info.width - 1) / 2, (video.info.height - 1) / 2)
+        camera = self._camera(video.info.width, video.info.height)
         results = []
         for track in select_tracks(video, tracks):
             texts = labels.for_track(track) if labels is not None else [None] * len(track)
-            results.append(self.adapt(track, Camera(focal, center), texts, progress))
+            results.append(self.adapt(track, camera, texts, progress))
         return results
 
     def adapt(
@@ -132,6 +131,11 @@ class Adapter:
         if poses2d is not None:
             return load_poses2d(poses2d, video)
         return track_video(video, progress=lambda done, all_: progress("people", done, all_, {}))
+
+    def _camera(self, width: int, height: int) -> Camera:
+        given = self.config.camera
+        center = given.center or ((width - 1) / 2, (height - 1) / 2)
+        return Camera(given.focal or default_focal(width, height), tuple(center))
 
     def _begin(self, track: Track, camera: Camera, texts: list, progress: Progress) -> Run:
         config = self.config

@@ -1,0 +1,196 @@
+"""The command line: arguments, messages, exit codes.
+
+Anything wrong with the input is one sentence on stderr and exit code 2; Ctrl-C is exit code 130;
+a traceback is a bug.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from semtta.errors import SemttaError
+
+app = typer.Typer(
+    help="Adapt a human mesh regressor to one video, guided by 2D keypoints and by text.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+config_app = typer.Typer(help="Shipped settings files.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+out = Console()
+
+Overrides = Annotated[
+    Optional[list[str]],
+    typer.Argument(metavar="[key=value]...", help="Settings, e.g. optimizer.epochs=8."),
+]
+Output = Annotated[Optional[Path], typer.Option("-o", "--output", help="Output folder.")]
+Device = Annotated[Optional[str], typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Seed = Annotated[Optional[int], typer.Option(help="Same seed, same result.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
+NoOverlay = Annotated[bool, typer.Option("--no-overlay", help="Skip overlay.mp4.")]
+
+
+@app.command()
+def adapt(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Any file OpenCV reads.")],
+    overrides: Overrides = None,
+    labels: Annotated[Optional[Path], typer.Option(help="labels.json: text per frame.")] = None,
+    label: Annotated[Optional[str], typer.Option(help="One text for the whole video.")] = None,
+    config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "default",
+    model: Annotated[Optional[str], typer.Option(help="lifter or lifter-narrow.")] = None,
+    checkpoint: Annotated[Optional[Path], typer.Option(help="Weights for the model.")] = None,
+    body: Annotated[Optional[str], typer.Option(help="cc0, smpl, or a file.")] = None,
+    body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
+    poses2d: Annotated[Optional[Path], typer.Option(help="Your own 2D poses.")] = None,
+    track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
+    output: Output = None,
+    device: Device = None,
+    seed: Seed = None,
+    no_overlay: NoOverlay = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Adapt to VIDEO and write track-XX.npz, overlay.mp4, report.json."""
+    from semtta.config import load_config
+    from semtta.jobs import adapt_video
+
+    if labels is not None and label is not None:
+        raise SemttaError("give either --labels or --label, not both.")
+    named = {
+        "model.name": model, "model.checkpoint": checkpoint, "body.name": body,
+        "device": device, "seed": seed,
+    }  # fmt: skip
+    settings = load_config(config, _overrides(named, overrides))
+    folder = output or Path("semtta-out") / video.stem
+    with _progress(quiet) as progress:
+        results = adapt_video(
+            video, labels if labels is not None else label, settings, folder,
+            tracks=track, poses2d=poses2d, body_models=body_models, overlay=not no_overlay,
+            overwrite=overwrite, progress=progress,
+        )  # fmt: skip
+    if not quiet:
+        _summary(results)
+        out.print(f"Results in [bold]{folder}[/bold]: track-XX.npz, report.json"
+                  + ("." if no_overlay else "; look at overlay.mp4."))  # fmt: skip
+
+
+@app.command()
+def demo(
+    overrides: Overrides = None,
+    output: Output = None,
+    config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "default",
+    model: Annotated[Optional[str], typer.Option(help="lifter or lifter-narrow.")] = None,
+    device: Device = None,
+    seed: Seed = None,
+    no_overlay: NoOverlay = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Adapt to the shipped real clip and measure against its triangulated truth."""
+    from semtta.config import load_config
+    from semtta.jobs import run_demo
+
+    named = {"model.name": model, "device": device, "seed": seed}
+    settings = load_config(config, _overrides(named, overrides))
+    folder = output or Path("semtta-out") / "demo"
+    with _progress(quiet) as progress:
+        numbers = run_demo(
+            settings, folder, overlay=not no_overlay, overwrite=overwrite, progress=progress
+        )
+    _demo_table(numbers)
+    out.print(f"Results in [bold]{folder}[/bold]"
+              + ("." if no_overlay else f"; look at [bold]{folder / 'overlay.mp4'}[/bold]."))  # fmt: skip
+
+
+@app.command()
+def doctor(
+    body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
+) -> None:
+    """Say what is installed, found and missing, and how to get it."""
+    from semtta.doctor import examine, table
+
+    out.print(table(examine(body_models)))
+
+
+@config_app.command("ls")
+def config_ls() -> None:
+    """Names of the shipped settings files."""
+    from semtta.config import shipped_configs
+
+    for name, path in shipped_configs().items():
+        first = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        out.print(f"[bold]{name:16s}[/bold] {first}", highlight=False)
+
+
+@config_app.command("show")
+def config_show(
+    name: Annotated[str, typer.Argument(help="Shipped name or YAML path.")] = "default",
+    overrides: Overrides = None,
+) -> None:
+    """Every setting, as it would be run."""
+    from semtta.config import config_to_yaml, load_config
+
+    print(config_to_yaml(load_config(name, overrides or [])), end="")
+
+
+def main() -> None:
+    """Entry point of the ``semtta`` command."""
+    try:
+        app(standalone_mode=True)
+    except SemttaError as error:
+        Console(stderr=True).print(f"[red]semtta:[/red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("semtta: stopped; nothing was written.")
+        sys.exit(130)
+
+
+# ---------------------------------------------------------------------- messages
+
+
+def _overrides(named: dict, overrides: list[str] | None) -> list[str]:
+    given = [f"{key}={value}" for key, value in named.items() if value is not None]
+    return given + list(overrides or [])
+
+
+def _progress(quiet: bool):
+    from semtta.messages import progress_bars
+
+    return progress_bars(quiet, out)
+
+
+def _summary(results) -> None:
+    for result in results:
+        labels = sorted({label for label in result.labels if label})
+        last = result.history[-1] if result.history else {}
+        words = [f"track {result.track.id}: {len(result.track)} frames"]
+        if "reprojection_px" in last:
+            words.append(f"2D error {last['reprojection_px']:.1f} px")
+        if labels:
+            words.append(f"{100 * result.evidence.filled_share():.0f} % of missing joints filled")
+        else:
+            words.append("no labels given: the alignment term was off")
+        out.print("; ".join(words) + ".", highlight=False)
+
+
+def _demo_table(numbers: dict) -> None:
+    from rich.table import Table
+
+    rows = (
+        ("PA-MPJPE, mm", "pa_mpjpe_mm"), ("MPJPE, mm", "mpjpe_mm"),
+        ("PA-MPJPE of hidden joints, mm", "pa_mpjpe_occluded_mm"),
+        ("acceleration error, mm/frame²", "accel_mm"), ("2D error, px", "reprojection_px"),
+    )  # fmt: skip
+    table = Table(title=numbers["title"], caption=numbers["caption"], caption_justify="left")
+    for heading in ("", "base", "adapted", "change"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for heading, key in rows:
+        base, adapted = numbers["frozen"][key], numbers["adapted"][key]
+        change = f"{100 * (adapted / base - 1):+.0f} %"
+        table.add_row(heading, f"{base:.1f}", f"{adapted:.1f}", change)
+    out.print(table)

@@ -1,0 +1,105 @@
+"""What is installed, found and missing, and how to get it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from rich.table import Table
+
+from semtta.body import find_body_file, searched_paths
+from semtta.errors import SemttaError
+from semtta.shipped import asset
+
+CORE = ("torch", "numpy", "scipy", "opencv-python-headless", "onnxruntime", "smplx", "roma",
+        "omegaconf")  # fmt: skip
+OPTIONAL = {
+    "openai": ("labels by a vision-language model", "pip install 'semtta[vlm]'"),
+    "viser": ("3D viewer", "pip install 'semtta[viewer]'"),
+    "ray": ("benchmarks on several machines", "pip install 'semtta[ray]'"),
+    "pytorch3d": ("optional renderer", "from its git repository or conda; no wheel for new Python"),
+}
+SHIPPED = {
+    "CC0 body": "body/cc0_body.npz",
+    "people detector": "pose/movenet_multipose.onnx",
+    "landmark network": "pose/blazepose_full.onnx",
+    "lifter": "hmr/lifter.pt",
+    "lifter-narrow": "hmr/lifter_narrow.pt",
+    "motion-text prior": "motion/prior_align.pt",
+    "prior of the gate": "motion/prior_gate.pt",
+    "motion denoiser": "motion/denoiser.pt",
+    "demo clip": "demo/cam02_occluded.mp4",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what, whether it is there, where or how to get it."""
+
+    what: str
+    state: str
+    detail: str
+
+
+def examine(body_models: Path | None = None) -> list[Finding]:
+    """Look at everything this library can use."""
+    import torch
+
+    findings = [
+        Finding("Python", "ok", f"{platform.python_version()} on {platform.system()}"),
+        Finding("device", "ok", _device(torch) + f", {os.cpu_count()} CPU cores"),
+    ]
+    for name in CORE:
+        findings.append(_package(name, "needed", f"pip install {name}", "missing"))
+    for name, (use, how) in OPTIONAL.items():
+        findings.append(_package(name, use, how, "optional"))
+    for what, name in SHIPPED.items():
+        try:
+            size = asset(name).stat().st_size
+            findings.append(Finding(what, "ok", f"shipped, {size / 1e6:.1f} MB"))
+        except SemttaError as error:
+            findings.append(Finding(what, "missing", str(error)))
+    for gender in ("neutral", "female", "male"):
+        found = find_body_file(gender, body_models)
+        detail = str(found) if found else (
+            f"licence and download: smpl.is.tue.mpg.de; e.g. as "
+            f"{searched_paths(gender, body_models)[0]}; {_body_use(gender)}"
+        )  # fmt: skip
+        findings.append(Finding(f"SMPL {gender}", "ok" if found else "optional", detail))
+    return findings
+
+
+def table(findings: list[Finding]) -> Table:
+    colours = {"ok": "green", "optional": "yellow", "missing": "red"}
+    table = Table(show_header=True, header_style="bold")
+    for heading in ("what", "state", "where, or how to get it"):
+        table.add_column(heading, overflow="fold")
+    for f in findings:
+        table.add_row(f.what, f"[{colours[f.state]}]{f.state}[/]", f.detail)
+    return table
+
+
+def _package(name: str, use: str, how: str, absent: str) -> Finding:
+    try:
+        return Finding(name, "ok", metadata.version(name))
+    except metadata.PackageNotFoundError:
+        module = {"opencv-python-headless": "cv2"}.get(name, name)
+        if importlib.util.find_spec(module):
+            return Finding(name, "ok", "found under another distribution name")
+        return Finding(name, absent, f"{use}: {how}")
+
+
+def _device(torch) -> str:
+    if torch.cuda.is_available():
+        return f"CUDA: {torch.cuda.get_device_name()}"
+    return "MPS" if torch.backends.mps.is_available() else "CPU only"
+
+
+def _body_use(gender: str) -> str:
+    if gender == "neutral":
+        return "not needed: the CC0 body works without it"
+    return "used with body.gender"

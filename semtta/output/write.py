@@ -1,0 +1,57 @@
+"""From results to the files of an output folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from semtta.body import Body
+from semtta.engine import Progress, silent
+from semtta.output.files import amass_arrays, report, save_json, save_npz, track_arrays
+from semtta.output.overlay import Panel, write_overlay
+from semtta.tta.result import Motion, Result
+from semtta.video import VideoInfo
+
+BASE_COLOR, ADAPTED_COLOR = (176, 176, 186), (96, 168, 232)
+
+
+def write_results(
+    folder: Path,
+    results: list[Result],
+    body: Body,
+    info: VideoInfo,
+    settings: str,
+    *,
+    overlay: bool = True,
+    progress: Progress = silent,
+) -> None:
+    """Fill an existing folder: npz per track, overlay video, report, settings.
+
+    Args:
+        folder: usually what ``new_folder`` gave.
+        results: one per track, of one video.
+        body: as used by the adapter.
+        info: of the video.
+        settings: YAML of what was run."""
+    for result in results:
+        name = f"track-{result.track.id:02d}"
+        save_npz(folder / f"{name}.npz", track_arrays(result, info.fps))
+        save_npz(folder / f"{name}_amass.npz", amass_arrays(result, info.fps))
+    save_json(
+        folder / "report.json",
+        {"video": info.path.name, "fps": info.fps, "tracks": [report(r) for r in results]},
+    )
+    (folder / "config.yaml").write_text(settings, encoding="utf-8")
+    if overlay:
+        panels = [
+            panel(title, results, body, which, color)
+            for title, which, color in (
+                ("base", "base", BASE_COLOR),
+                ("adapted", "adapted", ADAPTED_COLOR),
+            )
+        ]
+        write_overlay(
+            folder / "overlay.mp4", info.path, panels, fps=info.fps,
+            progress=lambda done, total: progress("overlay", done, total, {}),
+        )  # fmt: skip
