@@ -1,0 +1,26 @@
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = Path(__file__).parent / "golden"
+sys.path.insert(0, str(ROOT))  # tools.training is not installed
+
+
+@pytest.fixture(autouse=True)
+def _few_threads():
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def golden():
+    import numpy as np
+
+    def load(name: str) -> dict:
+        with np.load(GOLDEN / name) as file:
+            return {key: torch.from_numpy(file[key]) for key in file.files if file[key].shape}
+
+    return load

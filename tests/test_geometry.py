@@ -1,0 +1,157 @@
+import pytest
+import roma
+import torch
+
+from semtta.bench.metrics import acceleration_errors, aligned_joint_errors, joint_errors
+from semtta.geometry import (
+    Camera,
+    columns_to_rotmat,
+    crop_affine,
+    crop_translation,
+    full_translation,
+    gaussian_smooth,
+    keypoint_boxes,
+    mirror_pose,
+    procrustes_align,
+    project,
+    rotmat_to_columns,
+    square_boxes,
+    to_crop,
+    to_image,
+)
+
+
+def random_rotmats(*shape):
+    return roma.random_rotmat(shape)
+
+
+def test_six_numbers_match_the_column_layouts_of_the_official_code(golden):
+    z = golden("pose2d/rot6d.npz")
+    ours = rotmat_to_columns(z["rotmat"])
+    # SPIN stores the same two columns interleaved, MotionCLIP stores rows.
+    spin = z["d6_columns_spin"].view(-1, 3, 2)
+    assert torch.allclose(ours, torch.cat((spin[..., 0], spin[..., 1]), -1), atol=1e-6)
+    noisy = z["noisy6"].view(-1, 3, 2)
+    decoded = columns_to_rotmat(torch.cat((noisy[..., 0], noisy[..., 1]), -1))
+    assert torch.allclose(decoded, z["noisy_to_mat_spin"], atol=1e-5)
+
+
+def test_axis_angle_matches_the_official_code(golden):
+    z = golden("functions/rotations.npz")
+    ours = roma.rotvec_to_rotmat(z["aa"].double()).float()
+    assert torch.allclose(ours, z["spin_batch_rodrigues"], atol=1e-5)
+    assert torch.allclose(ours, z["motionclip_axis_angle_to_matrix"], atol=1e-5)
+
+
+def test_camera_matches_the_official_code(golden):
+    z = golden("functions/camera.npz")
+    trans = crop_translation(z["cam"], 224)
+    assert torch.allclose(trans, z["trans"], rtol=1e-6)
+    center = torch.full((2,), 112.0)
+    ours = project(z["pts"] + trans[:, None], 5000.0, center)
+    assert torch.allclose(ours, z["cycleadapt_joint_proj"], rtol=1e-5, atol=1e-3)
+    ours = project(z["pts"] + trans[:, None], 5000.0, torch.zeros(2), eps=0.0)
+    assert torch.allclose(ours, z["spin_perspective_projection"], rtol=1e-5, atol=1e-3)
+
+
+def test_boxes_and_crops_match_the_official_code(golden):
+    z = golden("functions/camera.npz")
+    xywh = z["bbox"].float()
+    boxes = square_boxes(torch.cat((xywh[:, :2], xywh[:, :2] + xywh[:, 2:]), -1))
+    official = z["cycleadapt_process_bbox_1"].float()
+    assert torch.allclose(boxes[:, :2] - boxes[:, 2:] / 2, official[:, :2], atol=1e-4)
+    assert torch.allclose(boxes[:, 2], official[:, 2], atol=1e-4)
+    affine = torch.stack([crop_affine(box, 224) for box in boxes])
+    assert torch.allclose(affine, z["cycleadapt_affine"].float(), atol=1e-3)
+    uv = z["uv"].float()
+    assert torch.allclose(to_crop(uv, boxes, 224), z["uv_crop"].float(), atol=1e-2)
+
+
+def test_metrics_match_the_official_code(golden):
+    z = golden("functions/metrics.npz")
+    fourteen = [1, 2, 3, 4, 5, 6, 8, 10, 11, 12, 13, 14, 15, 16]
+    predicted, truth = z["pred17"].double() / 1000, z["gt17"].double() / 1000
+    root = predicted[:, :1], truth[:, :1]
+    predicted, truth = predicted - root[0], truth - root[1]
+    plain = 1000 * (predicted - truth)[:, fourteen].norm(dim=-1)
+    assert torch.allclose(plain.mean(1), z["cycleadapt_mpjpe"].double(), atol=1e-6)
+    aligned = aligned_joint_errors(predicted[:, fourteen], truth[:, fourteen])
+    # Frame 3 is mirrored: the reflection must not be allowed to fit.
+    assert torch.allclose(aligned.mean(1), z["cycleadapt_pa_mpjpe"].double(), atol=1e-6)
+
+
+def test_errors_are_blind_to_what_alignment_removes():
+    truth = torch.randn(5, 12, 3)
+    shifted = truth + torch.tensor([1.0, -2.0, 3.0])
+    assert joint_errors(shifted, truth, [6, 7]).max() < 1e-2
+    assert acceleration_errors(shifted, truth, [6, 7]).max() < 1e-2
+    turned = 1.7 * truth @ random_rotmats().T + 0.3
+    assert aligned_joint_errors(turned, truth).max() < 1e-2
+    assert joint_errors(turned, truth, [6, 7]).mean() > 100
+
+
+def test_procrustes_never_mirrors():
+    truth = torch.randn(4, 12, 3)
+    mirrored = truth * torch.tensor([-1.0, 1.0, 1.0])
+    assert (procrustes_align(mirrored, truth) - truth).norm(dim=-1).mean() > 0.1
+
+
+def test_full_camera_places_the_person_where_the_crop_showed_it():
+    camera = Camera(1500.0, (640.0, 360.0))
+    boxes = torch.tensor([[400.0, 300.0, 350.0], [900.0, 500.0, 200.0]])
+    cam = torch.tensor([[0.8, 0.05, -0.1], [1.1, -0.2, 0.15]])
+    trans = full_translation(cam, boxes, camera)
+    pixels = project(trans[:, None], camera.focal, torch.tensor(camera.center), eps=0.0)[:, 0]
+    expected = boxes[:, :2] + cam[:, 1:] * cam[:, :1] * boxes[:, 2:] / 2
+    assert torch.allclose(pixels, expected, atol=1e-2)
+    # One metre across the person spans s/2 of the crop.
+    span = camera.focal / trans[:, 2]
+    assert torch.allclose(span, cam[:, 0] * boxes[:, 2] / 2, rtol=1e-4)
+
+
+def test_crop_and_image_are_inverse():
+    boxes = torch.tensor([[100.0, 80.0, 60.0], [10.0, 20.0, 300.0]])
+    xy = torch.randn(2, 7, 2) * 100
+    assert torch.allclose(to_image(to_crop(xy, boxes, 224), boxes, 224), xy, atol=1e-3)
+
+
+def test_mirroring_twice_changes_nothing_and_swaps_sides():
+    pose = random_rotmats(3, 24)
+    assert torch.allclose(mirror_pose(mirror_pose(pose)), pose)
+    assert not torch.allclose(mirror_pose(pose), pose)
+    assert torch.allclose(torch.linalg.det(mirror_pose(pose)), torch.ones(3, 24), atol=1e-5)
+
+
+@pytest.mark.parametrize("irregular", [False, True])
+def test_gaussian_keeps_a_constant_and_removes_jitter(irregular):
+    times = torch.arange(40) / 30.0
+    if irregular:
+        times = times + 0.4 / 30 * torch.rand(40)
+    still = random_rotmats(1, 24).expand(40, -1, -1, -1)
+    assert torch.allclose(gaussian_smooth(still, times, 0.1), still, atol=1e-4)
+    noise = roma.rotvec_to_rotmat(0.2 * torch.randn(40, 24, 3))
+    noisy = still @ noise
+    smooth = gaussian_smooth(noisy, times, 0.1)
+    assert (smooth - still).abs().mean() < 0.5 * (noisy - still).abs().mean()
+    assert (smooth.diff(dim=0)).abs().mean() < 0.3 * noisy.diff(dim=0).abs().mean()
+
+
+def test_gaussian_does_not_listen_to_rotations_without_weight():
+    times = torch.arange(20) / 30.0
+    pose = random_rotmats(1, 2).expand(20, -1, -1, -1).clone()
+    weights = torch.ones(20, 2)
+    spoiled = pose.clone()
+    spoiled[10, 0] = random_rotmats()
+    weights[10, 0] = 0
+    assert torch.allclose(gaussian_smooth(spoiled, times, 0.1, weights), pose, atol=1e-3)
+
+
+def test_boxes_around_keypoints_hold_them_and_fill_empty_frames():
+    xy = torch.rand(5, 6, 2) * 100
+    conf = torch.ones(5, 6)
+    conf[2] = 0
+    boxes = keypoint_boxes(xy, conf)
+    assert torch.isfinite(boxes).all()
+    inside = (xy >= boxes[:, None, :2]) & (xy <= boxes[:, None, 2:])
+    assert inside[[0, 1, 3, 4]].all()
+    assert torch.equal(boxes[2], boxes[1])

@@ -1,0 +1,80 @@
+import json
+
+import pytest
+import torch
+
+from semtta.errors import SemttaError
+from semtta.keypoints import Keypoints2D, Track
+from semtta.labels import as_labels, load_labels
+from semtta.skeletons import COCO17
+
+
+def track(count=10, start=0, id=1):
+    points = Keypoints2D(torch.zeros(count, 17, 2), torch.ones(count, 17), COCO17)
+    frames = torch.arange(start, start + count)
+    boxes = torch.tensor([[0.0, 0, 1, 1]]).expand(count, 4)
+    return Track(id, frames, frames / 25.0, boxes, points)
+
+
+def write(tmp_path, data):
+    path = tmp_path / "labels.json"
+    path.write_text(data if isinstance(data, str) else json.dumps(data))
+    return path
+
+
+def test_the_smallest_file_labels_the_whole_video(tmp_path):
+    labels = load_labels(write(tmp_path, {"labels": [{"text": "walking"}]}))
+    assert labels.for_track(track()) == ["walking"] * 10
+
+
+def test_ranges_are_half_open_and_frames_are_those_of_the_video(tmp_path):
+    data = {"labels": [{"text": "walk", "start": 2, "end": 6}, {"text": "sit", "start": 6}]}
+    texts = load_labels(write(tmp_path, data)).for_track(track(count=6, start=3))
+    assert texts == ["walk"] * 3 + ["sit"] * 3
+
+
+def test_seconds_and_tracks(tmp_path):
+    data = {"unit": "seconds", "labels": [{"text": "walk", "end": 0.2, "track": 2}]}
+    labels = load_labels(write(tmp_path, data))
+    assert labels.for_track(track(id=1)) == [None] * 10
+    assert labels.for_track(track(id=2)) == ["walk"] * 5 + [None] * 5
+
+
+def test_a_text_or_a_list_will_do():
+    assert as_labels("walking").for_track(track(3)) == ["walking"] * 3
+    assert as_labels([None, "a", "b"]).for_track(track(3)) == [None, "a", "b"]
+    assert as_labels(None) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("{", "not valid JSON"),
+        ([], "must be an object"),
+        ({"labels": [{"txt": "walk"}]}, "entry 1.*did you mean 'text'"),
+        ({"label": []}, "list 'labels'"),
+        ({"labels": [], "units": "frames"}, "did you mean 'unit'"),
+        ({"labels": [{"text": " "}]}, "entry 1.*empty"),
+        ({"labels": [{"text": "a", "start": 5, "end": 5}]}, "entry 1.*not after"),
+        ({"labels": [{"text": "a", "start": -1}]}, "negative"),
+        ({"labels": [{"text": "a", "end": 5}, {"text": "b", "start": 4}]}, "1.*2.*overlap"),
+        ({"labels": [{"text": "a"}, {"text": "b"}]}, "overlap"),
+        ({"labels": [{"text": "a", "start": "x"}]}, "must be a number"),
+        ({"labels": [{"text": "a", "confidence": 2}]}, "confidence"),
+        ({"labels": [{"text": "a", "track": 0}]}, "track"),
+        ({"labels": ["walk"]}, "entry 1"),
+        ({"version": 2, "labels": []}, "version"),
+    ],
+)
+def test_a_wrong_file_gets_one_sentence_that_names_the_entry(tmp_path, data, words):
+    with pytest.raises(SemttaError, match=words):
+        load_labels(write(tmp_path, data))
+
+
+def test_ranges_past_the_end_of_the_video_are_refused(tmp_path):
+    labels = load_labels(write(tmp_path, {"labels": [{"text": "a", "end": 11}]}))
+    labels.check(11, 1.0)
+    with pytest.raises(SemttaError, match="entry 1.*past the end"):
+        labels.check(10, 1.0)
+    with pytest.raises(SemttaError, match="cannot be read"):
+        load_labels(tmp_path / "absent.json")

@@ -1,0 +1,91 @@
+import pytest
+import torch
+
+from semtta.keypoints import Keypoints2D
+from semtta.skeletons import COCO17
+from semtta.tta import losses
+from semtta.tta.evidence import Evidence
+
+
+def test_reprojection_counts_zeroed_joints_in_its_divisor_as_cycleadapt_does(golden):
+    z = golden("pose2d/cycleadapt_losses.npz")
+    arguments = (
+        z["pred"].float(), z["target"].float(), z["valid"].float(),
+        torch.ones(4, 1, 1), torch.ones(4),
+    )  # fmt: skip
+    assert float(losses.reprojection_loss(*arguments)) == pytest.approx(3.16184902, abs=1e-5)
+    visible = losses.reprojection_loss(*arguments, reduction="visible")
+    assert float(visible) == pytest.approx(4.76330487, abs=1e-5)
+
+
+def test_a_frame_drawn_twice_counts_twice():
+    predicted, target = torch.randn(3, 5, 2), torch.randn(3, 5, 2)
+    weight, scale = torch.ones(3, 5), torch.ones(3, 1, 1)
+    twice = losses.reprojection_loss(predicted, target, weight, scale, torch.tensor([2.0, 1, 1]))
+    rows = [0, 0, 1, 2]
+    plain = losses.reprojection_loss(
+        predicted[rows], target[rows], weight[rows], torch.ones(4, 1, 1), torch.ones(4)
+    )
+    assert torch.allclose(twice, plain)
+
+
+def test_alignment_pulls_to_one_or_stops_at_the_ceiling():
+    similarity = torch.tensor([0.2, 0.9], requires_grad=True)
+    assert torch.allclose(losses.alignment_loss(similarity), torch.tensor(0.45))
+    losses.alignment_loss(similarity, torch.tensor([0.7, 0.7])).backward()
+    assert similarity.grad[0] < 0 and similarity.grad[1] == 0
+
+
+def evidence(count=6):
+    conf = torch.rand(count, 17)
+    conf[:, 3] = 0
+    keypoints = Keypoints2D(torch.rand(count, 17, 2) * 100, conf, COCO17)
+    known = torch.ones(17, dtype=torch.bool)
+    known[4] = False
+    return Evidence.from_keypoints(keypoints, known, 0.3)
+
+
+def test_average_moves_only_what_is_present():
+    e = evidence()
+    before, projected = e.xy.clone(), torch.rand(6, 17, 2) * 100
+    e.average(projected, 0.9)
+    assert torch.allclose(e.xy[e.present], (0.9 * before + 0.1 * projected)[e.present])
+    assert torch.equal(e.xy[~e.present], before[~e.present])
+
+
+def test_average_commutes_with_the_crops_affine_map():
+    a, b, projected = evidence(), evidence(), torch.rand(6, 17, 2) * 100
+    b.xy, b.present = a.xy * 2.5 + 7, a.present
+    a.average(projected, 0.9)
+    b.average(projected * 2.5 + 7, 0.9)
+    assert torch.allclose((a.xy * 2.5 + 7)[a.present], b.xy[a.present], atol=1e-4)
+
+
+def test_fill_touches_no_present_joint_and_invents_no_unknown_one():
+    e = evidence()
+    before, present = e.xy.clone(), e.present.clone()
+    gate = torch.tensor([True, True, False, True, False, True])
+    count = e.fill(torch.rand(6, 17, 2) * 100 - 500, gate, 2, torch.ones(6))
+    assert torch.equal(e.xy[present], before[present])
+    assert count == int((~present & e.known & gate[:, None]).sum()) > 0
+    assert not e.present[:, 4].any() and not e.present[~gate, 3].any()
+    assert e.present[gate, 3].all() and (e.filled_in[gate, 3] == 2).all()
+    assert (e.xy[gate, 3] < 0).all()  # a filled joint may lie outside the image
+    assert torch.equal(e.detected, present)
+
+
+def test_filled_joints_are_averaged_or_refreshed_from_the_next_epoch_on():
+    for refresh, share in ((False, 0.9), (True, 0.0)):
+        e = evidence()
+        first, second = torch.full((6, 17, 2), 10.0), torch.full((6, 17, 2), 20.0)
+        e.fill(first, torch.ones(6, dtype=torch.bool), 1, torch.ones(6))
+        e.average(second, 0.9, refresh_filled=refresh)
+        filled = e.filled_in > 0
+        assert torch.allclose(e.xy[filled], torch.tensor(share * 10 + (1 - share) * 20.0))
+
+
+def test_the_raw_detections_are_kept():
+    e = evidence()
+    raw = e.raw.xy.clone()
+    e.average(torch.zeros(6, 17, 2), 0.0)
+    assert torch.equal(e.raw.xy, raw)

@@ -1,0 +1,99 @@
+import roma
+import torch
+
+from semtta.tta.segments import draw_batches, find_segments, resample_positions
+from semtta.tta.smoothing import window_mean
+
+
+def segments(labels, fps=30.0, frames=None, stride=1):
+    count = len(labels)
+    frames = torch.arange(count) if frames is None else frames
+    return find_segments(frames, frames / fps, labels, fps=30.0, length=60, stride=stride)
+
+
+def test_every_window_of_sixty_frames_is_a_segment():
+    found = segments(["walk"] * 100)
+    assert len(found) == 41 and not found.loose
+    assert all(len(window) == 60 for window in found.windows)
+    assert torch.equal(found.windows[5], torch.arange(5, 65))
+
+
+def test_at_another_frame_rate_a_segment_still_lasts_two_seconds():
+    found = segments(["walk"] * 200, fps=60.0)
+    assert len(found.windows[0]) == 119
+    assert torch.equal(found.grid[0], torch.arange(0, 119, 2).double())
+    slow = segments(["walk"] * 60, fps=15.0)
+    assert torch.allclose(slow.grid[0], torch.arange(60).double() / 2)
+
+
+def test_segments_neither_cross_labels_nor_gaps():
+    found = segments(["a"] * 70 + ["b"] * 65)
+    assert {found.labels[i] for i, w in enumerate(found.windows) if w[0] < 70} == {"a"}
+    assert all(w[-1] < 70 or w[0] >= 70 for w in found.windows)
+    frames = torch.cat((torch.arange(70), torch.arange(75, 140)))
+    found = segments(["a"] * 135, frames=frames)
+    assert all(w[-1] < 70 or w[0] >= 70 for w in found.windows)
+
+
+def test_short_and_unlabelled_runs_are_left_over_but_never_lost():
+    found = segments(["a"] * 70 + [None] * 30 + ["b"] * 20)
+    covered = torch.cat(found.windows).unique().numel() + sum(len(r) for r in found.loose)
+    assert covered == 120
+    assert set(found.labels) == {"a"}
+
+
+def test_a_video_shorter_than_a_segment_repeats_its_last_frame_for_the_prior():
+    found = segments(["a"] * 10)
+    assert len(found) == 1 and torch.equal(found.windows[0], torch.arange(10))
+    assert (found.grid[0, 9:] == 9).all() and found.grid.shape == (1, 60)
+    one = segments(["a"])
+    assert torch.equal(one.grid, torch.zeros(1, 60).double())
+
+
+def test_resampling_is_exact_at_frames_and_halfway_in_between():
+    turn = roma.rotvec_to_rotmat(torch.tensor([[0.0, 0, 0], [0, 0, 1.0]]))[:, None]
+    at = resample_positions(turn, torch.tensor([[0.0, 0.5, 1.0]]))
+    assert torch.allclose(roma.rotmat_to_rotvec(at[0, :, 0])[:, 2], torch.tensor([0, 0.5, 1.0]))
+    assert torch.equal(at[0, 0], turn[0])
+
+
+def test_the_gradient_reaches_the_rotations_through_resampling():
+    rotvec = torch.randn(10, 2, 3, requires_grad=True)
+    resample_positions(roma.rotvec_to_rotmat(rotvec), torch.tensor([[0.3, 4.5]])).sum().backward()
+    assert torch.isfinite(rotvec.grad).all()
+    assert rotvec.grad[[0, 1, 4, 5]].abs().sum() > 0 and rotvec.grad[7].abs().sum() == 0
+
+
+def test_draws_follow_the_weights_and_cover_what_is_left_over():
+    found = segments(["a"] * 160 + [None] * 50)
+    weights = torch.zeros(len(found))
+    weights[7] = 1.0
+    seed = torch.Generator().manual_seed(0)
+    batches = draw_batches(found, weights, batch_segments=4, coverage=2, generator=seed)
+    draws = [draw for batch in batches for draw in batch]
+    assert max(len(batch) for batch in batches) <= 4
+    segment_draws = [i for _, i in draws if i >= 0]
+    assert segment_draws.count(7) >= len(segment_draws) - 1
+    assert len(segment_draws) == round(2 * 160 / 60)
+    loose = torch.cat([p for p, i in draws if i < 0])
+    assert torch.equal(loose.unique(), torch.arange(160, 210))
+
+
+def test_gate_covers_every_frame_of_a_passing_segment():
+    found = segments(["a"] * 80)
+    gate = torch.zeros(len(found), dtype=torch.bool)
+    gate[3] = True
+    frames = found.frames_of(gate, 80)
+    assert torch.equal(torch.nonzero(frames)[:, 0], torch.arange(3, 63))
+    best = found.best_per_frame(torch.arange(len(found)).float(), 80)
+    assert best[0] == 0 and best[79] == len(found) - 1 and best[30] == 20
+
+
+def test_window_mean_is_the_mean_of_windows_then_of_windows_that_cover_a_frame():
+    values = torch.randn(12, 3)
+    windows = values.unfold(0, 5, 1).mean(-1)
+    slow = torch.stack(
+        [torch.stack([windows[k] for k in range(8) if k <= t < k + 5]).mean(0) for t in range(12)]
+    )
+    assert torch.allclose(window_mean(values, 5), slow, atol=1e-5)
+    assert torch.allclose(window_mean(values, 49), values.mean(0).expand(12, 3), atol=1e-5)
