@@ -1,0 +1,24 @@
+# `make demo` and `make test` need Python >= 3.10, pip and make; everything else goes into a fresh
+# .venv. On Linux the default PyTorch is the CUDA build; for the smaller CPU build hand pip the
+# options of PyTorch's own install page: make demo TORCH="torch==2.13.0 --index-url <CPU index>"
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+BIN = $(VENV)/bin
+
+.PHONY: demo test install clean
+
+demo: install
+	$(BIN)/semtta demo --output semtta-out/demo --overwrite
+
+test: install
+	$(BIN)/python -m pytest tests
+
+# PyTorch first and by version, so that nothing below asks for another build of it.
+install:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+
+clean:
+	rm -rf $(VENV) build *.egg-info semtta-out

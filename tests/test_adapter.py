@@ -1,0 +1,271 @@
+"""What must be true of the method, on a small random network and a synthetic track."""
+
+import copy
+import math
+
+import pytest
+import roma
+import torch
+from torch import nn
+
+from semtta.body import load_body
+from semtta.config import load_config
+from semtta.errors import SemttaError
+from semtta.geometry import Camera, keypoint_boxes, project
+from semtta.hmr.lifter import Lifter, LifterSettings
+from semtta.keypoints import Keypoints2D, Track
+from semtta.skeletons import BODY27
+from semtta.tta.adapter import Adapter, select_tracks
+
+CAMERA = Camera(1000.0, (320.0, 240.0))
+PLAIN = ("optimizer.epochs=2", "optimizer.coverage=2", "smoothing.kind=none",
+         "evidence3d.weight=0", "optimizer.lr=1e-3")  # fmt: skip
+
+
+class TinyPrior(nn.Module):
+    """A frozen random projection: enough to see where gradients and gates go."""
+
+    fps, length, sigma = 30.0, 60, 0.5
+
+    def __init__(self, similarity=None):
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.register_buffer("weight", torch.randn(24 * 9, 8, generator=generator))
+        self.constant = similarity
+
+    def embed_text(self, labels):
+        return torch.eye(8)[[len(label) % 8 for label in labels]]
+
+    def embed_motion(self, rotmats):
+        features = rotmats.flatten(2).mean(1) @ self.weight
+        features = nn.functional.normalize(features, dim=-1)
+        if self.constant is None:
+            return features
+        rest = math.sqrt(1 - self.constant**2) * torch.eye(8)[7]
+        return 0 * features + self.constant * torch.eye(8)[4] + rest  # cosine to "walk"
+
+    def exemplar_root(self, label):
+        return torch.eye(3).expand(60, 3, 3)
+
+    def matched(self, label):
+        return 0.8
+
+
+def tiny_model():
+    torch.manual_seed(3)
+    return Lifter(LifterSettings(embed=16, width=32, blocks=1))
+
+
+def walker(count=70, hidden=True, seed=0, id=1, fps=30.0):
+    """A swinging body in front of the camera, its right leg hidden for a while."""
+    generator = torch.Generator().manual_seed(seed)
+    phase = torch.arange(count) / fps * 2 * math.pi
+    rotvec = 0.05 * torch.randn(1, 24, 3, generator=generator).repeat(count, 1, 1)
+    rotvec[:, 1, 0] += 0.5 * phase.sin()
+    rotvec[:, 2, 0] -= 0.5 * phase.sin()
+    rotmats = roma.rotvec_to_rotmat(rotvec)
+    rotmats[:, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ rotmats[:, 0]
+    landmarks = load_body().landmarks(rotmats, torch.zeros(count, 10), BODY27)
+    xy = project(landmarks + torch.tensor([0.1, 0.0, 4.0]), CAMERA.focal, torch.tensor(CAMERA.center))
+    conf = torch.ones(count, 27)
+    if hidden:
+        legs = BODY27.indices(["right_knee", "right_ankle", "right_heel", "right_big_toe"])
+        conf[count // 3 : count // 2, legs] = 0
+    boxes = keypoint_boxes(xy, conf)
+    frames = torch.arange(count)
+    hips = BODY27.indices(["left_hip", "right_hip"])
+    centred = landmarks - landmarks[:, hips].mean(1, keepdim=True)
+    return Track(id, frames, frames / fps, boxes, Keypoints2D(xy, conf, BODY27), centred, conf)
+
+
+def adapter(*overrides, prior=None, gate=None, model=None):
+    config = load_config("default", [*PLAIN, *overrides])
+    prior = prior or TinyPrior()
+    return Adapter(model or tiny_model(), config=config, prior=prior, gate_prior=gate or prior)
+
+
+def same(a, b):
+    return all(torch.equal(getattr(a, k), getattr(b, k)) for k in ("rotmats", "betas", "cam"))
+
+
+def test_without_epochs_the_result_is_the_frozen_model_bit_for_bit():
+    for override in ("optimizer.epochs=0", "strategy=frozen"):
+        result = adapter(override).adapt(walker(), CAMERA, ["walk"] * 70)
+        assert same(result.base, result.adapted) and not result.history
+
+
+def test_adaptation_moves_the_projection_towards_the_evidence():
+    result = adapter("optimizer.epochs=6", "alignment.weight=0").adapt(walker(), CAMERA)
+    detected = result.evidence.detected
+    error = [
+        (m.landmarks2d - result.detections.xy).norm(dim=-1)[detected].mean()
+        for m in (result.base, result.adapted)
+    ]
+    assert error[1] < 0.8 * error[0]
+    losses = [epoch["loss_reprojection"] for epoch in result.history]
+    assert losses[-1] < losses[0]
+
+
+def test_two_runs_with_one_seed_are_identical_and_another_seed_is_not():
+    track, labels = walker(150), ["walk"] * 150
+    first, second = (adapter().adapt(track, CAMERA, labels) for _ in range(2))
+    assert same(first.adapted, second.adapted) and first.history == second.history
+    other = adapter("seed=1").adapt(track, CAMERA, labels)
+    assert not same(first.adapted, other.adapted)
+
+
+def test_videos_do_not_influence_each_other_and_the_model_is_left_as_it_was():
+    model = tiny_model()
+    before = copy.deepcopy(model.state_dict())
+    shared = adapter(model=model)
+    shared.adapt(walker(seed=5), CAMERA, ["walk"] * 70)
+    after_another = shared.adapt(walker(), CAMERA, ["walk"] * 70)
+    alone = adapter(model=tiny_model()).adapt(walker(), CAMERA, ["walk"] * 70)
+    assert same(after_another.adapted, alone.adapted)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_the_model_is_restored_when_a_run_is_stopped():
+    model = tiny_model()
+    before = copy.deepcopy(model.state_dict())
+
+    def stop(stage, done, total, values):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner = adapter(model=model)
+        runner.adapt(walker(), CAMERA, None, progress=stop)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_with_alpha_one_and_a_closed_gate_the_evidence_never_changes():
+    result = adapter("evidence.alpha=1", "gate.sigma=1").adapt(walker(), CAMERA, ["walk"] * 70)
+    raw = result.detections
+    present = raw.conf > 0
+    assert torch.equal(result.evidence.present, present)
+    assert torch.equal(result.evidence.xy[present], raw.xy[present])
+
+
+def test_the_gate_decides_which_frames_are_filled():
+    settings = ("evidence.fill_from_epoch=0", "alignment.weight=0", "gate.source=current")
+    opened = adapter(*settings, prior=TinyPrior(0.9)).adapt(walker(), CAMERA, ["walk"] * 70)
+    closed = adapter(*settings, prior=TinyPrior(0.1)).adapt(walker(), CAMERA, ["walk"] * 70)
+    assert opened.evidence.filled_share() == 1.0
+    assert closed.evidence.filled_share() == 0.0
+    # An independent gate overrules the prior that pulls.
+    overruled = adapter(*settings, prior=TinyPrior(0.9), gate=TinyPrior(0.1))
+    assert overruled.adapt(walker(), CAMERA, ["walk"] * 70).evidence.filled_share() == 0.0
+
+
+def test_only_2d_is_plain_fine_tuning():
+    """lambda 2 = 0, no smoothing, no evidence update: exactly Adam on the 2D loss."""
+    track = walker()
+    result = adapter("alignment.weight=0", "evidence.update=none", "evidence.fill=false").adapt(
+        track, CAMERA, None
+    )
+    assert {k for e in result.history for k in e if k.startswith("loss_")} == {"loss_reprojection"}
+
+    model, body = tiny_model(), load_body()
+    from semtta.engine import cosine_lr, make_generator
+    from semtta.geometry import full_translation
+    from semtta.hmr import prepare_inputs
+    from semtta.hmr.base import Batch
+    from semtta.tta.segments import draw_batches, find_segments
+
+    config = load_config("default", [*PLAIN])
+    inputs, boxes = prepare_inputs(model, track, CAMERA)
+    visible = (track.keypoints.conf > 0).float()[..., None]
+    segments = find_segments(track.frames, track.times, [None] * 70, fps=30.0, length=60)
+    generator = make_generator(config.seed)
+    optimizer = torch.optim.Adam(model.parameters(), betas=(0.5, 0.9))
+    for epoch in range(2):
+        optimizer.param_groups[0]["lr"] = cosine_lr(epoch, 2, 1e-3, config.optimizer.min_lr)
+        for batch in draw_batches(
+            segments, torch.zeros(0), batch_segments=config.optimizer.batch_segments,
+            coverage=2, generator=generator,
+        ):  # fmt: skip
+            frames = torch.cat([positions for positions, _ in batch])
+            p = model(Batch(frames, inputs[frames]))
+            points = body.landmarks(p.rotmats, p.betas, BODY27)
+            points = points + full_translation(p.cam, boxes[frames], CAMERA)[:, None]
+            uv = project(points, CAMERA.focal, torch.tensor(CAMERA.center))
+            error = (uv - track.keypoints.xy[frames]).abs() * visible[frames]
+            loss = 0.1 * (error * (224 / boxes[frames, 2])[:, None, None]).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.no_grad():
+        expected = model(Batch(torch.arange(70), inputs))
+    assert torch.allclose(result.adapted.rotmats, expected.rotmats, atol=2e-5)
+    assert torch.allclose(result.adapted.cam, expected.cam, atol=2e-5)
+
+
+def test_alignment_reaches_local_rotations_only():
+    from semtta.tta.segments import find_segments
+    from semtta.tta.semtta import Meaning
+
+    track = walker()
+    segments = find_segments(track.frames, track.times, ["walk"] * 70, fps=30.0, length=60)
+    meaning = Meaning.of(TinyPrior(), segments, torch.device("cpu"), None)
+    rotmats = roma.random_rotmat((70, 24)).requires_grad_(True)
+    which = torch.tensor([0, 4])
+    meaning.similarity(segments.resample(rotmats, which), which).sum().backward()
+    assert rotmats.grad[:, 0].abs().sum() == 0 and rotmats.grad[:60, 1:].abs().sum() > 0
+    assert torch.isfinite(rotmats.grad).all()
+
+
+def test_alignment_raises_the_similarity():
+    settings = ("alignment.weight=50", "alignment.from_epoch=0", "optimizer.epochs=4",
+                "reprojection.weight=0", "alignment.target=one")  # fmt: skip
+    result = adapter(*settings).adapt(walker(), CAMERA, ["walk"] * 70)
+    values = [epoch["similarity"] for epoch in result.history]
+    assert values[-1] > values[0] + 0.02
+
+
+def test_without_labels_there_is_no_alignment_and_every_frame_is_still_adapted():
+    result = adapter().adapt(walker(), CAMERA, None)
+    assert result.similarity is None and result.sigma is None
+    assert "loss_alignment" not in result.history[0]
+    moved = (result.adapted.rotmats - result.base.rotmats).abs().amax((1, 2, 3))
+    assert (moved > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "denoiser"])
+@pytest.mark.parametrize("count", [1, 10, 70])
+def test_short_videos_and_every_smoother_run(kind, count):
+    result = adapter(f"smoothing.kind={kind}", "smoothing.from_epoch=1").adapt(
+        walker(count, hidden=count > 5), CAMERA, ["walk"] * count
+    )
+    assert "loss_smoothing" not in result.history[0] and "loss_smoothing" in result.history[1]
+    assert torch.isfinite(result.adapted.rotmats).all()
+    assert len(result.adapted.rotmats) == count
+
+
+def test_scopes_move_only_what_they_name():
+    model = tiny_model()
+    names = {id(p): name for name, p in model.named_parameters()}
+    everything = {names[id(p)] for p in model.parameter_groups("all")}
+    head = {names[id(p)] for p in model.parameter_groups("head")}
+    assert everything == set(names.values()) and head < everything
+    result = adapter("model.trainable=head").adapt(walker(), CAMERA)
+    assert not same(result.base, result.adapted)
+    with pytest.raises(SemttaError):
+        model.parameter_groups("middle")
+
+
+def test_a_diverging_run_says_so():
+    with pytest.raises(SemttaError, match="diverged.*lr"):
+        adapter("optimizer.lr=1e30").adapt(walker(), CAMERA)
+
+
+def test_labels_must_fit_and_tracks_must_exist():
+    with pytest.raises(SemttaError, match="3 labels"):
+        adapter().adapt(walker(), CAMERA, ["walk"] * 3)
+
+    class Video:
+        tracks = [walker(id=1), walker(id=4)]
+
+    assert [t.id for t in select_tracks(Video, "all")] == [1, 4]
+    assert select_tracks(Video, "4")[0].id == 4
+    with pytest.raises(SemttaError, match="no track '7'.*1, 4"):
+        select_tracks(Video, 7)
