@@ -1,0 +1,190 @@
+"""The embedded regressor: from a detector's landmarks to SMPL parameters, no image needed.
+
+A residual MLP (Martinez et al. 2017, "A simple yet effective baseline for 3d human pose
+estimation") with one embedding shared by the frames of a short window. It has neither dropout nor
+batch statistics, so that adapting all its weights to one video is stable and repeatable.
+Trained by ``tools/train_lifter.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from semtta.errors import SemttaError
+from semtta.geometry import columns_to_rotmat
+from semtta.hmr.base import Batch, CropSpec, Prediction
+from semtta.hmr.features import (
+    BOX_SCALE,
+    FEATURES,
+    FRAME_FEATURES,
+    OFFSETS,
+    ray_rotation,
+    ray_side,
+)
+
+_JOINTS, _BETAS = 24, 10
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class LifterSettings:
+    """Size of the network.
+
+    Args:
+        embed: width of a frame's embedding.
+        width: width of the fused window.
+        blocks: residual blocks after fusion.
+    """
+
+    embed: int = 256
+    width: int = 512
+    blocks: int = 4
+
+
+class ResidualBlock(nn.Module):
+    """x + MLP(norm(x)), (..., D) -> (..., D)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, width)
+        self.reduce = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.reduce(nn.functional.gelu(self.expand(self.norm(x))))
+
+
+class Lifter(nn.Module):
+    """``HumanMeshRegressor`` that reads rows of :func:`semtta.hmr.features.lifter_features`.
+
+    Args:
+        settings: size of the network.
+        sha256: hash of the file that the weights came from, "" if they came from none.
+    """
+
+    crop = CropSpec(reads="keypoints", size=224, box_scale=BOX_SCALE, camera="full")
+
+    def __init__(self, settings: LifterSettings = LifterSettings(), sha256: str = ""):
+        super().__init__()
+        self.settings = settings
+        self.sha256 = sha256
+        self.embed = nn.Linear(FRAME_FEATURES, settings.embed)
+        self.frame = ResidualBlock(settings.embed)
+        self.fuse = nn.Linear(len(OFFSETS) * settings.embed, settings.width)
+        self.blocks = nn.ModuleList(ResidualBlock(settings.width) for _ in range(settings.blocks))
+        self.norm = nn.LayerNorm(settings.width)
+        self.head = nn.Linear(settings.width, _JOINTS * 6 + _BETAS + 3)
+        nn.init.normal_(self.head.weight, std=0.01)
+        with torch.no_grad():
+            self.head.bias.copy_(_upright_person())
+
+    def forward(self, batch: Batch) -> Prediction:
+        """inputs (B, W, FEATURES) -> prediction for the B own frames of the windows."""
+        frames = self.frame(self.embed(batch.inputs[..., :FRAME_FEATURES]))
+        x = self.fuse(frames.flatten(1))
+        for block in self.blocks:
+            x = block(x)
+        with torch.autocast(x.device.type, enabled=False):  # angles want full precision
+            return self._decode(x.float(), batch.inputs[:, 0, FRAME_FEATURES:].float())
+
+    def _decode(self, x: Tensor, box: Tensor) -> Prediction:
+        x = self.head(self.norm(x))
+        pose, betas, cam = x.split((_JOINTS * 6, _BETAS, 3), dim=-1)
+        rotmats = columns_to_rotmat(pose.unflatten(-1, (_JOINTS, 6)))
+        return _to_camera(rotmats, betas, cam, box)
+
+    def parameter_groups(self, scope: str) -> list[nn.Parameter]:
+        """Parameters that adaptation may move.
+
+        Args:
+            scope: "all"; "last" = last residual block and head; "head" = output layer;
+                "norm" = layer norms."""
+        modules: list[nn.Module]
+        if scope == "all":
+            modules = [self]
+        elif scope == "last":
+            modules = [self.blocks[-1], self.norm, self.head]
+        elif scope == "head":
+            modules = [self.head]
+        elif scope == "norm":
+            modules = [m for m in self.modules() if isinstance(m, nn.LayerNorm)]
+        else:
+            raise SemttaError(f"unknown scope '{scope}'; known: all, last, head, norm.")
+        return [p for module in modules for p in module.parameters()]
+
+
+def _upright_person() -> Tensor:
+    """(157,) output that means: mean shape, T-pose, upright, facing the camera, filling the box."""
+    pose = torch.eye(3).repeat(_JOINTS, 1, 1)
+    pose[0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    columns = torch.cat((pose[..., 0], pose[..., 1]), dim=-1)
+    return torch.cat((columns.flatten(), torch.zeros(_BETAS), torch.tensor([0.9, 0.0, 0.0])))
+
+
+def _to_camera(rotmats: Tensor, betas: Tensor, cam: Tensor, box: Tensor) -> Prediction:
+    """From the virtual camera that looks at the box to the real one.
+
+    Args:
+        rotmats: (B, 24, 3, 3), global orientation in the virtual camera.
+        cam: (B, 3) scale in the box before softplus; x and y of the pelvis, metres.
+        box: (B, 3) square box, normalised image plane."""
+    turn = ray_rotation(box[:, :2])
+    rotmats = torch.cat(((turn @ rotmats[:, 0])[:, None], rotmats[:, 1:]), dim=1)
+    scale = nn.functional.softplus(3 * cam[:, :1]) / 3
+    depth = 2 / (ray_side(box)[:, None] * scale + 1e-6)
+    place = (turn @ torch.cat((cam[:, 1:], depth), dim=-1)[..., None])[..., 0]
+    z = place[:, 2:].clamp_min(0.05)
+    # the inverse of geometry.full_translation, in the normalised image plane
+    weak = torch.cat((2 / (z * box[:, 2:]), place[:, :2] - box[:, :2] * z), dim=-1)
+    return Prediction(rotmats, betas, weak)
+
+
+def save_lifter(model: Lifter, path: str | Path) -> None:
+    """Write settings and fp16 weights (temporary name, then rename)."""
+    path = Path(path)
+    content = {
+        "format": _FORMAT,
+        "kind": "lifter",
+        "settings": asdict(model.settings),
+        "offsets": list(OFFSETS),
+        "weights": {k: v.detach().cpu().half() for k, v in model.state_dict().items()},
+    }
+    temporary = path.with_name(path.name + ".tmp")
+    torch.save(content, temporary)
+    temporary.replace(path)
+
+
+def load_lifter(path: str | Path) -> Lifter:
+    """Lifter from a file of :func:`save_lifter`, float32 on the CPU, in eval mode.
+
+    Raises ``SemttaError`` if the file is missing, damaged or of another kind."""
+    path = Path(path)
+    if not path.is_file():
+        raise SemttaError(f"lifter checkpoint '{path}' does not exist.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise SemttaError(
+            f"lifter checkpoint '{path}' cannot be read (damaged or not a checkpoint)."
+        ) from error
+    if not isinstance(content, dict) or content.get("kind") != "lifter":
+        raise SemttaError(f"'{path}' is no lifter checkpoint; train one by tools/train_lifter.py.")
+    if content.get("format") != _FORMAT or content.get("offsets") != list(OFFSETS):
+        raise SemttaError(f"lifter checkpoint '{path}' was made for another version of semtta.")
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        model = Lifter(LifterSettings(**content["settings"]), sha256)
+        model.load_state_dict({k: v.float() for k, v in content["weights"].items()})
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise SemttaError(
+            f"lifter checkpoint '{path}' lacks weights or has unknown ones: {error}"
+        ) from error
+    if not all(torch.isfinite(p).all() for p in model.parameters()):
+        raise SemttaError(f"lifter checkpoint '{path}' contains NaN or infinite weights.")
+    return model.eval()
