@@ -15,6 +15,7 @@ import numpy as np
 import roma
 import torch
 
+from semtta.body import Body
 from semtta.errors import SemttaError
 from semtta.skeletons import SMPL24
 from semtta.tta.result import Motion, Result
@@ -105,25 +106,29 @@ def _motion_arrays(motion: Motion) -> dict[str, np.ndarray]:
     }
 
 
-def amass_arrays(result: Result, fps: float) -> dict[str, np.ndarray]:
+def amass_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray]:
     """The adapted motion as Blender's SMPL add-ons and viewers of AMASS files expect it.
 
     y up instead of the camera's y down (half a turn about x), one body shape for all frames,
     52 joints: 22 of the body, then 30 of the hands at rest. ``poses_smpl72`` keeps the 24 SMPL
-    joints. Frames are numbered without gaps at ``fps``."""
+    joints. Frames are numbered without gaps at ``fps``. SMPL turns about the pelvis joint, which is
+    not its origin, so the translation takes up what the half turn moves."""
     motion = result.adapted
     flip = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     rotmats = motion.rotmats.clone()
     rotmats[:, 0] = flip @ rotmats[:, 0]
     pose = roma.rotmat_to_rotvec(rotmats).flatten(1)
     betas = motion.betas.median(0).values
+    pelvis = body.joints(torch.eye(3).expand(24, 3, 3), betas)[0]
+    own_pelvis = body.joints(torch.eye(3).expand(len(pose), 24, 3, 3), motion.betas)[:, 0]
+    trans = (motion.trans + own_pelvis) @ flip - pelvis
     poses = np.zeros((len(pose), 156), np.float32)
     poses[:, :66] = pose[:, :66].numpy()
     # Both spellings of the rate: add-ons read one, viewers the other.
     rate = np.float64(fps)
     return {
         "poses": poses,
-        "trans": (motion.trans @ flip).numpy(),
+        "trans": trans.numpy(),
         "betas": np.concatenate([betas.numpy(), np.zeros(6, np.float32)]),
         "gender": np.array("neutral"),
         "mocap_framerate": rate,

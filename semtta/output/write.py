@@ -37,7 +37,7 @@ def write_results(
     for result in results:
         name = f"track-{result.track.id:02d}"
         save_npz(folder / f"{name}.npz", track_arrays(result, info.fps))
-        save_npz(folder / f"{name}_amass.npz", amass_arrays(result, info.fps))
+        save_npz(folder / f"{name}_amass.npz", amass_arrays(result, info.fps, body))
     save_json(
         folder / "report.json",
         {"video": info.path.name, "fps": info.fps, "tracks": [report(r) for r in results]},

@@ -151,7 +151,8 @@ class Adapter:
 
     def _strategy(self, labelled: bool) -> Strategy:
         """The strategy of the settings; networks it does not need are not loaded."""
-        from semtta.motion import load_denoiser, load_prior
+        from semtta.motion import load_prior
+        from semtta.motion.denoiser import load_denoiser
 
         config = self.config
         if config.strategy == "frozen" or config.optimizer.epochs == 0:
