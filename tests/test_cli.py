@@ -1,0 +1,177 @@
+"""Bad input: one clear sentence, exit code 2, nothing written."""
+
+import json
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from semtta import cli
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """run("adapt", ...) -> (exit code, stdout, stderr), in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["semtta", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def empty_room(tmp_path):
+    """A short video without any person."""
+    path = tmp_path / "empty room.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 30, (160, 120))
+    generator = np.random.default_rng(0)
+    for _ in range(4):
+        writer.write(generator.integers(90, 110, (120, 160, 3), dtype=np.uint8))
+    writer.release()
+    return path
+
+
+def refused(answer, words):
+    code, out, err = answer
+    assert code == 2, out + err
+    assert words in " ".join(err.split()), err
+    assert "Traceback" not in err
+    assert len([line for line in err.splitlines() if line.strip()]) == 1, err
+
+
+def nothing_written(folder, *kept):
+    assert sorted(p.name for p in folder.iterdir()) == sorted(kept)
+
+
+def test_a_missing_file(run, tmp_path):
+    refused(run("adapt", "absent.mp4"), "absent.mp4")
+    nothing_written(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video at all" * 100])
+def test_an_empty_or_foreign_file(run, tmp_path, content):
+    (tmp_path / "x.mp4").write_bytes(content)
+    refused(run("adapt", "x.mp4"), "x.mp4")
+    nothing_written(tmp_path, "x.mp4")
+
+
+def test_a_truncated_video(run, tmp_path):
+    from semtta.shipped import asset
+
+    whole = asset("demo/cam02_occluded.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    refused(run("adapt", "cut.mp4"), "cut.mp4")
+    nothing_written(tmp_path, "cut.mp4")
+
+
+def test_a_video_without_people(run, tmp_path, empty_room):
+    refused(run("adapt", empty_room, "--quiet"), "no p")
+    nothing_written(tmp_path, empty_room.name)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"labels": [{"txt": "walk"}]}, "'text'"),
+        ({"labels": [{"text": "a", "end": 3}, {"text": "b", "start": 2}]}, "overlap"),
+        ({"labels": [{"text": "a", "start": 3, "end": 1}]}, "not after"),
+    ],
+)
+def test_a_wrong_label_file(run, tmp_path, empty_room, data, words):
+    (tmp_path / "labels.json").write_text(json.dumps(data))
+    refused(run("adapt", empty_room, "--labels", "labels.json"), words)
+    nothing_written(tmp_path, empty_room.name, "labels.json")
+
+
+def write_poses(path, frames=4, joints=17, spoil=None):
+    xy = np.random.default_rng(0).uniform(10, 100, (frames, joints, 2))
+    conf = np.ones((frames, joints))
+    if spoil:
+        spoil(xy, conf)
+    np.savez(path, xy=xy, conf=conf, skeleton="coco17")
+
+
+def test_poses_with_a_wrong_joint_count_or_nan(run, tmp_path, empty_room):
+    write_poses(tmp_path / "p.npz", joints=16)
+    refused(run("adapt", empty_room, "--poses2d", "p.npz"), "16")
+    write_poses(tmp_path / "p.npz", spoil=lambda xy, conf: xy.__setitem__((1, 2), np.nan))
+    refused(run("adapt", empty_room, "--poses2d", "p.npz"), "NaN")
+    refused(run("adapt", empty_room, "--poses2d", "absent.npz"), "absent.npz")
+    nothing_written(tmp_path, empty_room.name, "p.npz")
+
+
+def test_a_label_range_past_the_end(run, tmp_path, empty_room):
+    write_poses(tmp_path / "p.npz")
+    (tmp_path / "l.json").write_text('{"labels": [{"text": "walk", "end": 99}]}')
+    answer = run("adapt", empty_room, "--poses2d", "p.npz", "--labels", "l.json", "--quiet")
+    refused(answer, "past the end")
+    nothing_written(tmp_path, empty_room.name, "p.npz", "l.json")
+
+
+def test_an_unknown_setting_names_the_nearest(run, tmp_path, empty_room):
+    refused(run("adapt", empty_room, "optimizer.lrr=1"), "did you mean 'optimizer.lr'")
+    refused(run("adapt", empty_room, "--config", "fast"), "fast")
+    refused(run("adapt", empty_room, "--model", "hmr9"), "hmr9")
+    refused(run("adapt", empty_room, "--device", "quantum"), "quantum")
+    nothing_written(tmp_path, empty_room.name)
+
+
+def test_output_that_cannot_be_written_or_is_there_already(run, tmp_path, empty_room):
+    (tmp_path / "file").write_text("")
+    refused(run("adapt", empty_room, "-o", "file/below"), "cannot be written")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "config.yaml").write_text("")
+    refused(run("adapt", empty_room, "-o", "out"), "--overwrite")
+
+
+def test_labels_and_label_exclude_each_other(run, empty_room):
+    refused(run("adapt", empty_room, "--label", "a", "--labels", "b.json"), "not both")
+
+
+def test_missing_body_files_are_explained(run, tmp_path, empty_room):
+    refused(run("adapt", empty_room, "--body", "smpl", "--body-models", tmp_path), "smpl.is.tue")
+
+
+def test_config_and_doctor_speak(run):
+    code, out, _ = run("config", "ls")
+    assert code == 0 and "default" in out
+    code, out, _ = run("config", "show", "default", "optimizer.epochs=3")
+    assert code == 0 and "epochs: 3" in out
+    code, out, _ = run("doctor")
+    assert code == 0 and "SMPL neutral" in out and "lifter" in out
+
+
+def test_own_poses_on_a_path_with_spaces_and_umlauts(run, tmp_path):
+    """One frame, ten frames: whole output, readable, and the same again with the same seed."""
+    folder = tmp_path / "Übung mit Leerzeichen"
+    folder.mkdir()
+    for count in (1, 10):
+        video = folder / f"clip ä {count}.mp4"
+        writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"mp4v"), 25, (200, 160))
+        for _ in range(count):
+            writer.write(np.full((160, 200, 3), 80, np.uint8))
+        writer.release()
+        write_poses(folder / "p.npz", frames=count)
+        arrays = []
+        for name in ("a", "b"):
+            out = folder / f"{name} {count}"
+            code, _, err = run("adapt", video, "--poses2d", folder / "p.npz", "-o", out,
+                               "--label", "standing", "optimizer.epochs=2")  # fmt: skip
+            assert code == 0, err
+            with np.load(out / "track-01.npz") as z:
+                arrays.append({key: z[key] for key in z.files})
+            assert {p.name for p in out.iterdir()} == {
+                "track-01.npz", "track-01_amass.npz", "overlay.mp4", "report.json", "config.yaml"
+            }  # fmt: skip
+        assert len(arrays[0]["frames"]) == count
+        for key in arrays[0]:
+            same = arrays[0][key] == arrays[1][key]
+            missing = arrays[0][key] != arrays[0][key]
+            assert np.all(same | missing), key
