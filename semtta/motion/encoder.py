@@ -26,8 +26,8 @@ class AlignEncoder(nn.Module):
         patch: frames per token; must divide 60.
     """
 
-    def __init__(self, dim: int, width: int = 192, layers: int = 4, heads: int = 4,
-                 patch: int = 4, dropout: float = 0.1):  # fmt: skip
+    def __init__(self, dim: int, width: int = 160, layers: int = 4, heads: int = 4,
+                 patch: int = 5, dropout: float = 0.0):  # fmt: skip
         super().__init__()
         self.patch = patch
         self.inlet = nn.Linear(24 * 6 * patch, width)
@@ -59,8 +59,8 @@ class GateEncoder(nn.Module):
         dilations: of the residual blocks, at 15 frames a second.
     """
 
-    def __init__(self, dim: int, width: int = 160, dilations: tuple[int, ...] = (1, 2, 4, 8, 1),
-                 dropout: float = 0.1):  # fmt: skip
+    def __init__(self, dim: int, width: int = 128, dilations: tuple[int, ...] = (1, 2, 4, 8, 1),
+                 dropout: float = 0.0):  # fmt: skip
         super().__init__()
         self.register_buffer("rest", torch.zeros(24, 3))
         self.register_buffer("mean", torch.zeros(2 * 69))

@@ -39,7 +39,7 @@ def resample_rotmats(rotmats: Tensor, times: Tensor, fps: float) -> Tensor:
         return out
     start = rotmats[before[between].to(rotmats.device)]
     stop = rotmats[after[between].to(rotmats.device)]
-    weight = share[between].to(rotmats).reshape(-1, *[1] * (rotmats.dim() - 2))
+    weight = share[between].to(rotmats).reshape(-1, *[1] * (rotmats.dim() - 3))
     mixed = _slerp(start, stop, weight)
     return out.index_copy(0, between.to(rotmats.device), mixed)
 

@@ -58,7 +58,7 @@ class Corruptor:
     def __call__(self, clean: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, 24, 3, 3) -> predictions of the same shape and seen (B, T, 24)."""
         batch, length = clean.shape[:2]
-        noisy = clean @ roma.rotvec_to_rotmat(self._noise(batch, length))
+        noisy = self.add_noise(clean)
         seen = self._hide(batch, length)
         guess = self._guess(noisy, clean, seen)
         return torch.where((seen > 0)[..., None, None], noisy, guess), self._soften(seen)
@@ -73,9 +73,10 @@ class Corruptor:
         """Uniform in [low, high]."""
         return int(torch.randint(low, high + 1, (1,), generator=self.generator))
 
-    def _noise(self, batch: int, length: int) -> Tensor:
-        """Rotation vectors (B, T, 24, 3)."""
+    def add_noise(self, clean: Tensor) -> Tensor:
+        """Jitter, drift and bias on (B, T, 24, 3, 3)."""
         n = self.noise
+        batch, length = clean.shape[:2]
         jitter = self.uniform(batch, 1, 1, 1, low=n.jitter[0], high=n.jitter[1])
         jitter = jitter * self.uniform(batch, 1, 24, 1, low=0.5, high=1.5)
         total = jitter * self.normal(batch, length, 24, 3)
@@ -86,7 +87,7 @@ class Corruptor:
         total = total + bias * self.normal(batch, 1, 24, 3)
         kind = self.uniform(batch, 1, 1, 1)
         scale = torch.where(kind < n.clean, 0.0, torch.where(kind < n.clean + n.faint, 0.2, 1.0))
-        return torch.deg2rad(total * scale)
+        return clean @ roma.rotvec_to_rotmat(torch.deg2rad(total * scale))
 
     def _hide(self, batch: int, length: int) -> Tensor:
         """Binary seen (B, T, 24): spans of limbs, whole windows, scattered frames."""

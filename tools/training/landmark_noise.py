@@ -27,7 +27,9 @@ class NoiseModel:
         pixel: 2D error of a usual landmark, share of the person's size.
         limb_offset: size of a misplaced limb's 2D offset, share of the person's size.
         misplaced: probability of a misplaced limb.
-        depth: error of a bone's depth, share of the bone's length.
+        definition: how far along the body hips, knees, elbows and shoulders are drawn from
+            where the body model has them, share of the next bone's length.
+        depth: error of a bone's depth, share of the bone's length (its length is kept).
         flip: probability that a limb bone's depth has the wrong sign.
         tilt: standard deviation of the body's rotation about the camera's x axis, rad; the
             other axes have 0.7 of it.
@@ -36,6 +38,7 @@ class NoiseModel:
         hidden: probability that some limb is hidden for a part of the time.
         blink: largest share of landmarks that come and go one by one.
         no_space: probability that the 3D landmarks are missing (whole body, a part of the time).
+        stranger: probability that the 3D landmarks are for some time those of somebody else.
         box: range of the box's side over the person's extent.
         box_shift: largest shift of the box, share of its side.
     """
@@ -43,24 +46,26 @@ class NoiseModel:
     pixel: float = 0.008
     limb_offset: float = 0.07
     misplaced: float = 0.2
-    depth: float = 0.22
+    definition: float = 0.06
+    depth: float = 0.25
     flip: float = 0.04
-    tilt: float = 0.17
+    tilt: float = 0.15
     depth_scale: tuple[float, float] = (0.7, 1.2)
     scale: tuple[float, float] = (0.85, 1.15)
     space: float = 0.015
     hidden: float = 0.5
     blink: float = 0.15
     no_space: float = 0.15
+    stranger: float = 0.06
     box: tuple[float, float] = (0.95, 1.5)
     box_shift: float = 0.08
 
 
 BROAD = NoiseModel()
 NARROW = NoiseModel(
-    pixel=0.003, limb_offset=0.0, misplaced=0.0, depth=0.05, flip=0.0, tilt=0.03,
+    pixel=0.003, limb_offset=0.0, misplaced=0.0, definition=0.0, depth=0.05, flip=0.0, tilt=0.03,
     depth_scale=(0.95, 1.05), scale=(0.97, 1.03), space=0.004, hidden=0.05, blink=0.02,
-    no_space=0.02, box=(1.05, 1.25), box_shift=0.03,
+    no_space=0.02, stranger=0.0, box=(1.05, 1.25), box_shift=0.03,
 )  # fmt: skip
 
 
@@ -136,6 +141,11 @@ def _bone_paths() -> tuple[list[int], Tensor]:
 
 
 _PARENTS, _PATHS = _bone_paths()
+# Landmarks drawn differently by different detectors, and the point they are moved towards.
+_MOVED = BODY27.indices(f"{s}_{p}" for p in ("hip", "knee", "elbow", "shoulder")
+                        for s in ("left", "right"))  # fmt: skip
+_TOWARDS = BODY27.indices(f"{s}_{p}" for p in ("knee", "ankle", "wrist", "elbow")
+                          for s in ("left", "right"))  # fmt: skip
 _LIMB_BONES = torch.tensor(
     [any(p in n for p in ("elbow", "wrist", "knee", "ankle")) for n in (*BODY27.joints, "neck")]
 )
@@ -199,6 +209,7 @@ def observe(points: Tensor, random: Random, noise: NoiseModel) -> Observation:
         points: (B, W, 27, 3) true BODY27 landmarks, metres, camera frame.
         random: source of noise, made for the W moments.
         noise: how bad the detector is."""
+    points = _redefine(points, random, noise)
     true_xy = points[..., :2] / points[..., 2:].clamp_min(0.3)
     low, high = true_xy.amin(2), true_xy.amax(2)
     size = (high - low).amax(-1)  # (B, W) the person's extent
@@ -210,6 +221,16 @@ def observe(points: Tensor, random: Random, noise: NoiseModel) -> Observation:
     space = _space(points, center, random, noise)
     box = _boxes(true_xy, xy, conf, random, noise)
     return Observation(xy, conf, space, conf3d, box)
+
+
+def _redefine(points: Tensor, random: Random, noise: NoiseModel) -> Tensor:
+    """Landmarks as this detector's annotators understood them; left and right alike."""
+    batch = len(points)
+    share = noise.definition * random.normal(batch, 1, len(_MOVED) // 2, 1)
+    bones = points[..., _TOWARDS, :] - points[..., _MOVED, :]
+    points = points.clone()
+    points[..., _MOVED, :] += share.repeat_interleave(2, dim=2) * bones
+    return points
 
 
 def _plane(xy: Tensor, size: Tensor, random: Random, noise: NoiseModel) -> tuple[Tensor, Tensor]:
@@ -279,7 +300,6 @@ def _space(points: Tensor, center: Tensor, random: Random, noise: NoiseModel) ->
     tree = torch.cat((local, neck), dim=2) - hips
     parent = torch.cat((tree, torch.zeros_like(hips)), dim=2)[:, :, _PARENTS]
     bones = tree - parent
-    bones = bones * torch.exp(0.3 * noise.depth * random.normal(batch, 1, joints + 1, 1))
     length = bones.norm(dim=-1)
     lean = 0.8 * random.normal(batch, 1, joints + 1) + 0.6 * random.wander(0.3, batch, joints + 1)
     flip = random.chance(noise.flip, batch, 1, joints + 1) & _LIMB_BONES
@@ -287,13 +307,18 @@ def _space(points: Tensor, center: Tensor, random: Random, noise: NoiseModel) ->
     level = random.uniform(0.4, 1.6, batch, 1, 1)
     depth = depth + noise.depth * level * lean * length
     bones = torch.cat((bones[..., :2], depth[..., None]), dim=-1)
+    length = length * torch.exp(0.25 * noise.depth * random.normal(batch, 1, joints + 1))
+    bones = bones * (length / bones.norm(dim=-1).clamp_min(1e-4))[..., None]
     space = (_PATHS @ bones)[:, :, :joints]
     squeeze = torch.ones(batch, 1, 1, 3)
     squeeze[..., 2] = random.uniform(*noise.depth_scale, batch, 1, 1)
     space = space * squeeze * random.uniform(*noise.scale, batch, 1, 1, 1)
     space = space @ _tilt(random, batch, noise.tilt).mT
-    wobble = random.wander(0.2, batch, joints, 3) + 0.4 * random.normal(batch, frames, joints, 3)
+    wobble = random.wander(0.2, batch, joints, 3) + 0.5 * random.normal(batch, frames, joints, 3)
+    wobble = wobble * torch.tensor([0.7, 0.7, 1.8]) * random.uniform(0.3, 1.5, batch, 1, 1, 1)
     space = space + noise.space * wobble * SPREAD[:, None]
+    stranger = random.chance(noise.stranger, batch, 1) & random.interval(batch, 0.1)
+    space = torch.where(stranger[..., None, None], space.roll(1, 0), space)
     return space - space[..., HIPS, :].mean(2, keepdim=True)
 
 

@@ -1,0 +1,137 @@
+"""The embedded motion priors: does this motion show what the text says?
+
+A prior maps texts and motions to unit vectors whose cosine is their similarity. ``sigma``, the
+similarity above which a motion counts as showing its label, was calibrated on held-out motion
+and belongs to the checkpoint: it says nothing about another prior.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semtta.errors import SemttaError
+from semtta.motion.dictionary import Dictionary
+from semtta.motion.encoder import LENGTH, AlignEncoder, GateEncoder
+
+ENCODERS = {"align": AlignEncoder, "gate": GateEncoder}
+
+
+class MotionPrior(Protocol):
+    """What the adaptation asks of a motion-text model."""
+
+    fps: float
+    length: int
+    sigma: float
+
+    def embed_text(self, labels: Sequence[str]) -> Tensor: ...
+
+    def embed_motion(self, rotmats: Tensor) -> Tensor: ...
+
+    def exemplar_root(self, label: str) -> Tensor: ...
+
+
+class EmbeddedPrior(nn.Module):
+    """A shipped encoder with the dictionary that it was trained on.
+
+    The text space holds one unit vector per dictionary name: the static text feature, centred
+    and whitened over the names, so that unrelated actions have a cosine of about zero. A free
+    text is read as a mixture of the names whose phrases it resembles; one that resembles none
+    keeps its own feature, to which no motion comes close, and the gate stays shut.
+
+    Args:
+        encoder: (S, 60, 24, 3, 3) -> (S, D) unit.
+        dictionary: names, phrases, exemplar roots.
+        features: (L, D) unit vectors of the dictionary's names.
+        mean, whiten: (D,), (D, D) that made them of the text features.
+        sigma: calibrated threshold.
+        matched: (L,) similarity that true motions of each name reach.
+    """
+
+    fps: float = 30.0
+    length: int = LENGTH
+    _nearness: float = 0.05  # softmax temperature over phrases
+    _unlike: tuple[float, float] = (0.35, 0.65)  # a phrase cosine below means nothing, above all
+
+    def __init__(self, encoder: nn.Module, dictionary: Dictionary, features: Tensor, mean: Tensor,
+                 whiten: Tensor, sigma: float, matched: Tensor):  # fmt: skip
+        super().__init__()
+        self.encoder = encoder
+        self.dictionary = dictionary
+        self.sigma = float(sigma)
+        for name, value in (("features", features), ("mean", mean), ("whiten", whiten),
+                            ("_matched", matched)):  # fmt: skip
+            self.register_buffer(name, value.float())
+        self.requires_grad_(False).eval()
+
+    @classmethod
+    def load(cls, path: str | Path, dictionary: Dictionary | None = None) -> EmbeddedPrior:
+        """A checkpoint made by ``tools/train_prior.py``; plain tensors, no pickled code."""
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError,
+                zipfile.BadZipFile) as error:  # fmt: skip
+            raise SemttaError(f"cannot read the motion prior '{path}'; give a checkpoint made by "
+                              "tools/train_prior.py.") from error  # fmt: skip
+        dictionary = dictionary or Dictionary.load()
+        try:
+            if tuple(saved["labels"]) != dictionary.labels:
+                raise SemttaError(f"the motion prior '{path}' was trained on another dictionary; "
+                                  "train it anew or pass its dictionary.")  # fmt: skip
+            encoder = ENCODERS[saved["kind"]](**saved["settings"])
+            encoder.load_state_dict({k: v.float() for k, v in saved["state"].items()})
+            return cls(encoder, dictionary, saved["features"], saved["mean"], saved["whiten"],
+                       saved["sigma"], saved["matched"])  # fmt: skip
+        except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+            raise SemttaError(f"the motion prior '{path}' is not a checkpoint of "
+                              "tools/train_prior.py.") from error  # fmt: skip
+
+    def train(self, mode: bool = True) -> EmbeddedPrior:
+        """Always in eval mode: a frozen judge must not depend on the caller's training flag."""
+        return super().train(False)
+
+    def embed_text(self, labels: Sequence[str]) -> Tensor:
+        """(L, D) unit features; raises ``SemttaError`` for a text without a known word."""
+        if isinstance(labels, str):
+            raise SemttaError("labels must be a list of texts, not one text.")
+        known = [self.dictionary.find(label) for label in labels]
+        rows = [self._free_text(label) if i is None else self.features[i]
+                for label, i in zip(labels, known, strict=True)]  # fmt: skip
+        return torch.stack(rows) if rows else self.features[:0]
+
+    def _free_text(self, text: str) -> Tensor:
+        """Unit feature (D,) of a text that is no phrase of the dictionary."""
+        raw = self.dictionary.text.encode([text])[0].to(self.mean)
+        keys = F.normalize(self.dictionary.phrase_features.to(self.mean) - self.mean, dim=-1)
+        closeness = keys @ F.normalize(raw - self.mean, dim=0)
+        weight = (closeness / self._nearness).softmax(0)
+        mixture = weight @ self.features[self.dictionary.phrase_label.to(keys.device)]
+        own = F.normalize((raw - self.mean) @ self.whiten, dim=0)
+        low, high = self._unlike
+        share = ((closeness.max() - low) / (high - low)).clamp(0, 1)
+        return F.normalize(share * F.normalize(mixture, dim=0) + (1 - share) * own, dim=0)
+
+    def embed_motion(self, rotmats: Tensor) -> Tensor:
+        """(S, 60, 24, 3, 3) local rotations at 30 fps -> (S, D) unit; differentiable.
+
+        The root (joint 0) is the exemplar's, or in body axes: y up, facing +z at first.
+        """
+        if rotmats.dim() != 5 or tuple(rotmats.shape[1:]) != (LENGTH, 24, 3, 3):
+            raise SemttaError(f"motion must have shape (S, {LENGTH}, 24, 3, 3), "
+                              f"got {tuple(rotmats.shape)}.")  # fmt: skip
+        return self.encoder(rotmats)
+
+    def exemplar_root(self, label: str) -> Tensor:
+        """(60, 3, 3) global rotation of the nearest name's exemplar."""
+        return self.dictionary.exemplar_root(label).to(self.features)
+
+    def matched(self, label: str) -> float:
+        """Similarity that true motions of the nearest name reach."""
+        return float(self._matched[self.dictionary.labels.index(self.dictionary.nearest(label))])

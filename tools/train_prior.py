@@ -1,0 +1,289 @@
+"""Train the two embedded motion priors and calibrate their sigma.
+
+    python tools/train_prior.py --motions motion_lite_30fps.npz --which align
+    python tools/train_prior.py --motions motion_lite_30fps.npz --which gate
+
+Both learn to place a motion at its label's text feature, with corrupted motions (collapsed
+limbs, shuffled time, chimeras) pushed away from it. The gate is trained second: part of its
+batches are motions that were optimised to please the align prior, which count as their label
+only if they showed it before. The schedule is fixed by ``--steps``, so a seed fixes the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from semtta.motion.dictionary import Dictionary
+from semtta.motion.encoder import AlignEncoder, GateEncoder
+from semtta.motion.prior import EmbeddedPrior
+from torch import Tensor, nn
+
+from training import prior_data as data
+from training import prior_eval as evaluate
+from training.motions import Clip, load_clips
+
+STEPS = {"align": 2000, "gate": 2000}
+FOLDS, FOLD = 6, {"align": 0, "gate": 1}
+CLEAN, CORRUPT, ADVERSARIAL = 48, 24, 16
+RATE, WARMUP, TEMPERATURE = 1e-3, 100, 0.1
+WHITENING = 0.1
+
+
+def text_space(dictionary: Dictionary) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit label features (L, D), mean (D,), whitening (D, D).
+
+    Whitening is damped: with none, "walk backwards" is nearly "walk"; in full, a paraphrase
+    is no longer near its label.
+    """
+    raw = dictionary.text.encode(dictionary.labels)
+    mean = raw.mean(0)
+    value, vector = torch.linalg.eigh(torch.cov((raw - mean).T).double())
+    value = value.clamp(min=0)
+    whiten = (vector @ torch.diag((value + WHITENING * value.max()).rsqrt()) @ vector.T).float()
+    return F.normalize((raw - mean) @ whiten, dim=-1), mean, whiten
+
+
+def leave_out_fold(clips: list[Clip], fold: int) -> list[Clip]:
+    """Without every sixth clip of the labels that have at least five."""
+    seen: dict[str, int] = {}
+    total = {c.label: sum(o.label == c.label for o in clips) for c in clips}
+    kept = []
+    for clip in clips:
+        k = seen[clip.label] = seen.get(clip.label, -1) + 1
+        if total[clip.label] < 5 or k % FOLDS != fold:
+            kept.append(clip)
+    return kept
+
+
+def new_encoder(which: str, dim: int, pool: data.Pool, generator: torch.Generator) -> nn.Module:
+    if which == "align":
+        return AlignEncoder(dim)
+    encoder = GateEncoder(dim)
+    encoder.rest.copy_(pool.rest)
+    sample = encoder.features(data.draw(pool, 512, generator)[0]).flatten(0, 1)
+    encoder.mean.copy_(sample.mean(0))
+    # one scale for positions, one for velocities: the relative size of joints' motion is a cue
+    encoder.std[:69] = sample[:, :69].std(0).mean()
+    encoder.std[69:] = sample[:, 69:].std(0).mean()
+    return encoder
+
+
+class Adversaries:
+    """A bank of motions optimised against the align prior, renewed while the gate learns.
+
+    Each has the label it was pulled to and whether it is truly so (it showed that label before).
+    """
+
+    def __init__(self, prior: EmbeddedPrior, pool: data.Pool, roots: Tensor,
+                 generator: torch.Generator, size: int = 1536):  # fmt: skip
+        self.prior, self.pool, self.roots, self.generator = prior, pool, roots, generator
+        self.size = size
+        self.rotmats = torch.empty(0, data.LENGTH, 24, 3, 3)
+        self.label = torch.empty(0, dtype=torch.long)
+        self.true = torch.empty(0, dtype=torch.bool)
+        self.ok = evaluate.accepted(pool.labels)
+
+    def renew(self, count: int = 64) -> None:
+        g = self.generator
+        start, label = data.draw(self.pool, count, g)
+        u = torch.rand(count, generator=g)
+        true, stuck = u < 0.35, u > 0.75
+        target = label.clone()
+        for i in torch.nonzero(~true & ~stuck).flatten().tolist():
+            weight = (~self.ok[label[i]]).double()
+            weight[self.pool.labels.index("walk")] *= 12
+            target[i] = torch.multinomial(weight, 1, generator=g)
+        broken, drop = data.corrupt(self.pool, start, label, g)
+        start = torch.where(stuck[:, None, None, None, None], broken, start)
+        start = data.perturb(start, g)
+        keep = ~stuck | (drop > 0.6)
+        start, target, true = start[keep], target[keep], true[keep]
+        lr = (1.0, 2.0, 3.0)[int(torch.randint(3, (), generator=g))] * 1e-2
+        smooth = (0.0, 5.0, 20.0, 80.0)[int(torch.randint(4, (), generator=g))]
+        steps = (20, 60)
+        made = data.optimise_towards(self.prior.embed_motion, start, self.roots[target],
+                                     self.prior.features[target], steps, lr, smooth)  # fmt: skip
+        self.rotmats = torch.cat((self.rotmats, *made))[-self.size :]
+        self.label = torch.cat((self.label, *[target] * len(steps)))[-self.size :]
+        self.true = torch.cat((self.true, *[true] * len(steps)))[-self.size :]
+
+    def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        g = self.generator
+        k = torch.randint(len(self.label), (count,), generator=g)
+        rotmats = self.rotmats[k]
+        if float(torch.rand((), generator=g)) < 0.4:  # smoothness must not tell them apart
+            sigma = 0.6 + 2 * float(torch.rand((), generator=g))
+            rotmats = data._orthonormal(data.gaussian_over_time(rotmats, sigma))
+        if float(torch.rand((), generator=g)) < 0.5:
+            rotmats = data.perturb(rotmats, g)
+        return rotmats, self.label[k], self.true[k]
+
+
+def loss_of(encoder: nn.Module, pool: data.Pool, features: Tensor, roots: Tensor, ok: Tensor,
+            bank: Adversaries | None, generator: torch.Generator) -> dict[str, Tensor]:  # fmt: skip
+    clean, label = data.draw(pool, CLEAN, generator)
+    broken, drop = data.corrupt(pool, clean[:CORRUPT], label[:CORRUPT], generator)
+    batch = data.perturb(torch.cat((clean, broken)), generator)
+    which = torch.cat((label, label[:CORRUPT]))
+    batch = data.replace_roots(batch, which, roots, generator)
+    if bank is not None:
+        fake, pulled, true = bank.draw(ADVERSARIAL)
+        batch = torch.cat((batch, fake))
+    out = encoder(batch)
+    motion, destroyed = out[:CLEAN], out[CLEAN : CLEAN + CORRUPT]
+    match = (motion * features[label]).sum(-1)
+    same = ok[label].clone()
+    same[torch.arange(CLEAN), label] = False  # synonyms are neither right nor wrong
+    logits = (motion @ features.T / TEMPERATURE).masked_fill(same, -1e4)
+    kept = (destroyed * features[label[:CORRUPT]]).sum(-1)
+    limit = match[:CORRUPT].detach().clamp(min=0.5) - drop
+    terms = {
+        "match": (1 - match).mean(),
+        "class": 0.3 * F.cross_entropy(logits, label),
+        "corrupt": 1.5 * F.relu(kept - limit).mean(),
+    }
+    if bank is not None:
+        s = (out[CLEAN + CORRUPT :] * features[pulled]).sum(-1)
+        terms["pulled"] = torch.where(true, 0.7 * (1 - s), F.relu(s - 0.05)).mean()
+    return terms
+
+
+def train(which: str, pool: data.Pool, features: Tensor, dictionary: Dictionary,
+          against: EmbeddedPrior | None, steps: int, seed: int, log) -> nn.Module:  # fmt: skip
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    encoder = new_encoder(which, features.shape[1], pool, generator)
+    log(f"{which}: {sum(p.numel() for p in encoder.parameters()) / 1e6:.2f} M parameters")
+    ok = evaluate.accepted(pool.labels)
+    bank = Adversaries(against, pool, dictionary.roots, generator) if against else None
+    optimiser = torch.optim.AdamW(encoder.parameters(), RATE, weight_decay=0.05)
+    began = time.time()
+    for step in range(steps):
+        if bank is not None and (len(bank.label) == 0 or step % 60 == 0):
+            for _ in range(4 if step == 0 else 1):
+                bank.renew()
+        rate = RATE * min(1, (step + 1) / WARMUP) * (0.02 + 0.98 * (1 - step / steps) ** 1.5)
+        optimiser.param_groups[0]["lr"] = rate
+        terms = loss_of(encoder, pool, features, dictionary.roots, ok, bank, generator)
+        loss = sum(terms.values())
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        optimiser.step()
+        if (step + 1) % 100 == 0:
+            shown = "  ".join(f"{k} {v.item():.3f}" for k, v in terms.items())
+            log(f"step {step + 1:5d}  {time.time() - began:5.0f} s  {shown}")
+    return encoder.eval()
+
+
+def true_similarity(encoder: nn.Module, pool: data.Pool, features: Tensor, roots: Tensor,
+                    generator: torch.Generator) -> Tensor:  # fmt: skip
+    """(L,) lower quartile of the similarity of mildly perturbed true motions of each label."""
+    out = torch.zeros(len(pool.labels))
+    for i in range(len(pool.labels)):
+        only = (pool.label == i) | (pool.mirrored[pool.label] == i)
+        motion, label = data.draw(pool, 96, generator, only)
+        motion = data.perturb(motion[label == i], generator, 5.0, 3.0, 0.06)
+        s = evaluate.embed_all(encoder, evaluate.with_root(motion, roots[i])) @ features[i]
+        out[i] = s.quantile(0.25)
+    return out
+
+
+def report(which: str, encoder: nn.Module, held: evaluate.Segments, half: Tensor,
+           features: Tensor, dictionary: Dictionary, sigma: float, train_labels: set[str],
+           against: EmbeddedPrior | None, log) -> dict[str, float]:  # fmt: skip
+    labels, roots = dictionary.labels, dictionary.roots
+    judged = torch.tensor([labels[i] in train_labels for i in held.label.tolist()])
+    result = evaluate.retrieval(encoder, held.only(judged), features, labels)
+    every = evaluate.retrieval(encoder, held, features, labels)
+    for name, (clips, count, r1, r5) in every["per_label"].items():
+        note = "" if name in train_labels else "   (no recorded training clip)"
+        log(f"  {name:24s} clips {clips:3d} segments {count:4d} R@1 {r1:.2f} R@5 {r5:.2f}{note}")
+    log(f"retrieval among {len(labels)} labels: macro R@1 {result['macro_r1']:.3f} R@5 "
+        f"{result['macro_r5']:.3f} micro R@1 {result['micro_r1']:.3f} AUC {result['auc']:.3f}; "
+        f"with labels only generated in training: macro R@1 {every['macro_r1']:.3f} "
+        f"AUC {every['auc']:.3f}")  # fmt: skip
+    for s in (0.3, 0.4, 0.5, 0.6, round(sigma, 3)):
+        log(f"  sigma {s:5.3f}: matched above {(result['matched'] > s).float().mean():.3f} "
+            f"mismatched above {(result['mismatched'] > s).float().mean():.4f}")  # fmt: skip
+    numbers = {"macro_r1": result["macro_r1"], "auc": result["auc"]}
+    for name, part in (("all", held), ("not used for calibration", held.only(~half))):
+        table = evaluate.walk_table(encoder, part, features, roots, labels, sigma)
+        log(f"walks, {name}: mean similarity to 'walk' / share above sigma {sigma:.2f}")
+        for key, (mean, above) in table.items():
+            log(f"  {key:24s} {mean:6.2f} {above:6.3f}")
+            if name != "all":
+                numbers[key] = above
+    align = against.embed_motion if against else encoder
+    for name, rows in evaluate.gaming(align, encoder, held, features, roots, labels).items():
+        before, after = rows[2], rows[3]
+        log(f"optimised against align, {name}: align {rows[0].mean():.2f} -> {rows[1].mean():.2f}; "
+            f"{which} {before.mean():.2f} -> {after.mean():.2f}, above sigma "
+            f"{(before > sigma).float().mean():.2f} -> {(after > sigma).float().mean():.2f}")  # fmt: skip
+        numbers[f"gaming, {name}"] = float((after > sigma).float().mean())
+    return numbers
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--motions", type=Path, required=True)
+    parser.add_argument("--which", choices=("align", "gate"), required=True)
+    parser.add_argument("--steps", type=int, help="default: 2000")
+    parser.add_argument("--seed", type=int, help="default: 0 for align, 1 for gate")
+    parser.add_argument("--performances", type=int, default=60, help="procedural ones per action")
+    parser.add_argument("--out", type=Path, default=Path("semtta/assets/motion"))
+    parser.add_argument("--log", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    seed = args.seed if args.seed is not None else {"align": 0, "gate": 1}[args.which]
+    steps = args.steps or STEPS[args.which]
+    lines: list[str] = []
+
+    def log(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+
+    log("train_prior " + " ".join(sys.argv[1:]) + f" (seed {seed}, steps {steps})")
+    dictionary = Dictionary.load()
+    features, mean, whiten = text_space(dictionary)
+    clips = load_clips(args.motions, "train")
+    pool = data.build_pool(leave_out_fold(clips, FOLD[args.which]), list(dictionary.labels),
+                           args.performances, seed)  # fmt: skip
+    against = EmbeddedPrior.load(args.out / "prior_align.pt") if args.which == "gate" else None
+    encoder = train(args.which, pool, features, dictionary, against, steps, seed, log)
+    # fp16 before calibration: what is measured is what is shipped
+    encoder.load_state_dict({k: v.half().float() for k, v in encoder.state_dict().items()})
+    held = evaluate.segments(load_clips(args.motions, "val"), dictionary.labels)
+    half = held.clip % 2 == 0
+    sigma = evaluate.calibrate(encoder, held.only(half), features, dictionary.roots,
+                               dictionary.labels)  # fmt: skip
+    matched = true_similarity(encoder, pool, features, dictionary.roots,
+                              torch.Generator().manual_seed(seed))  # fmt: skip
+    recorded = {c.label for c in clips}
+    numbers = report(args.which, encoder, held, half, features, dictionary, sigma, recorded,
+                     against, log)  # fmt: skip
+    settings = {"dim": features.shape[1]}
+    state = {k: v.half() for k, v in encoder.state_dict().items()}
+    checkpoint = {"kind": args.which, "settings": settings, "state": state,
+                  "labels": list(dictionary.labels), "features": features.half(),
+                  "mean": mean.half(), "whiten": whiten.half(), "sigma": round(sigma, 3),
+                  "matched": matched.half(), "evaluation": numbers,
+                  "training": {"seed": seed, "steps": steps}}  # fmt: skip
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    path = args.out / f"prior_{args.which}.pt"
+    path.with_suffix(".tmp").write_bytes(buffer.getvalue())
+    path.with_suffix(".tmp").replace(path)
+    log(f"{path}: {len(buffer.getvalue()) / 1e6:.2f} MB, sigma {sigma:.3f}")
+    if args.log:
+        args.log.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
