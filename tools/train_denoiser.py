@@ -27,13 +27,8 @@ from training import motions, phrases, procedural  # noqa: E402
 from training.corruption import Corruptor  # noqa: E402
 from training.denoiser_table import forward_kinematics, print_tables  # noqa: E402
 
-from semtta.motion.denoiser import (  # noqa: E402
-    WINDOW,
-    DenoiserConfig,
-    MotionDenoiser,
-    load_denoiser,
-    save_denoiser,
-)
+from semtta.motion.denoiser import load_denoiser, save_denoiser  # noqa: E402
+from semtta.motion.denoiser_net import WINDOW, DenoiserConfig, MotionDenoiser  # noqa: E402
 
 log = logging.getLogger("train_denoiser")
 
@@ -114,7 +109,8 @@ def build_library(path: Path, seed: int, encoder) -> Library:
 
 def restyle(poses: Tensor, corruptor: Corruptor) -> Tensor:
     """Another body's posture: a constant turn per joint (3 degrees), for half of the windows."""
-    turn = 3 * corruptor.normal(len(poses), 1, 24, 3) * (corruptor.uniform(len(poses), 1, 1, 1) < 0.5)
+    turn = 3 * corruptor.normal(len(poses), 1, 24, 3)
+    turn = turn * (corruptor.uniform(len(poses), 1, 1, 1) < 0.5)
     turn[:, :, 0] = 0
     return poses @ roma.rotvec_to_rotmat(torch.deg2rad(turn))
 
@@ -134,7 +130,8 @@ def motion_loss(out: Tensor, clean: Tensor, seen: Tensor, rest: Tensor) -> Tenso
 def learning_rate(step: int, steps: int, peak: float) -> float:
     """Linear warm-up over 100 steps, then cosine to a hundredth."""
     progress = step / steps
-    return peak * min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    return peak * min(1.0, (step + 1) / 100) * (0.01 + 0.99 * cosine)
 
 
 def train(args: argparse.Namespace, encoder) -> MotionDenoiser:
@@ -143,14 +140,16 @@ def train(args: argparse.Namespace, encoder) -> MotionDenoiser:
     library = build_library(args.motions, args.seed, encoder)
     minutes = int(library.length.sum()) / 1800
     log.info("%d clips, %.1f min, seed %d", len(library.length), minutes, args.seed)
-    text_dim = 384 if encoder is None else library.embedding.shape[1]
+    text_dim = DenoiserConfig.text_dim if encoder is None else library.embedding.shape[1]
     model = MotionDenoiser(DenoiserConfig(text_dim=text_dim))
     log.info("%.2f M parameters", sum(p.numel() for p in model.parameters()) / 1e6)
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
     )
     corruptor, rest = Corruptor(generator), torch.from_numpy(motions.rest_joints())
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01
+    )
     started, running = time.time(), 0.0
     for step in range(args.steps):
         clean, text = library.draw(args.batch, generator)
@@ -166,7 +165,8 @@ def train(args: argparse.Namespace, encoder) -> MotionDenoiser:
         average.update_parameters(model)
         running += float(loss.detach())
         if (step + 1) % args.log_every == 0:
-            log.info("step %5d  loss %.4f  %.0f s", step + 1, running / args.log_every, time.time() - started)
+            mean, seconds = running / args.log_every, time.time() - started
+            log.info("step %5d  loss %.4f  %.0f s", step + 1, mean, seconds)
             running = 0.0
         if args.save_every and (step + 1) % args.save_every == 0:
             save_denoiser(average.module, args.out)

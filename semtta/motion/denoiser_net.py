@@ -1,0 +1,181 @@
+"""The network of the motion denoiser: a small transformer over time on 6D rotations.
+
+Its result is equivariant to the camera: rotating every global orientation of the input rotates
+the output alike, whatever the tilt, because the network only sees orientations relative to
+their mean over the window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import roma
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semtta.errors import SemttaError
+from semtta.geometry import columns_to_rotmat, rotmat_to_columns
+
+WINDOW = 60  # frames at 30 fps, 2 s
+JOINTS = 24
+_SIGMAS = (1.0, 2.0, 4.0)  # frames; Gaussians that the network mixes per joint and frame
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """Shape of the network.
+
+    Args:
+        width: size of a token.
+        layers: transformer blocks.
+        heads: attention heads.
+        patch: frames per token.
+        text_dim: D of the text embeddings.
+    """
+
+    width: int = 192
+    layers: int = 4
+    heads: int = 6
+    patch: int = 3
+    text_dim: int = 128
+
+
+class _Block(nn.Module):
+    """Pre-norm block over time: attention (far: rhythm), depthwise convolution (near), MLP."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm_conv = nn.LayerNorm(width)
+        self.conv = nn.Conv1d(width, width, 5, padding=2, groups=width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(S, N, width) -> (S, N, width)."""
+        q, k, v = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        attended = F.scaled_dot_product_attention(*(t.transpose(1, 2) for t in (q, k, v)))
+        x = x + self.out(attended.transpose(1, 2).flatten(2))
+        x = x + self.conv(self.norm_conv(x).transpose(1, 2)).transpose(1, 2)
+        return x + self.mlp(self.norm_mlp(x))
+
+
+class MotionDenoiser(nn.Module):
+    """Denoises and completes windows of SMPL rotations.
+
+    Per joint and frame the output is a mixture of the input, filled over what was not seen, and
+    of three Gaussians of it, plus a correction. The mixture makes a good smoother of an
+    untrained network; the correction is what it learns about motion.
+    """
+
+    def __init__(self, config: DenoiserConfig = DenoiserConfig()):
+        super().__init__()
+        self.config = config
+        width, patch = config.width, config.patch
+        tokens = WINDOW // patch
+        self.embed = nn.Linear(patch * JOINTS * 13, width)
+        self.position = nn.Parameter(0.02 * torch.randn(tokens, width))
+        self.text = nn.Linear(config.text_dim, width)
+        self.no_text = nn.Parameter(torch.zeros(width))
+        self.blocks = nn.ModuleList(_Block(width, config.heads) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width)
+        self.correction = nn.Linear(width, patch * JOINTS * 6)
+        self.mixture = nn.Linear(width, patch * JOINTS * (1 + len(_SIGMAS)))
+        for head in (self.correction, self.mixture):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+        frame = torch.arange(float(WINDOW))
+        kernels = [torch.exp(-0.5 * ((frame[:, None] - frame) / s) ** 2) for s in _SIGMAS]
+        self.register_buffer("kernels", torch.stack(kernels), persistent=False)
+
+    def forward(self, rotmats: Tensor, seen: Tensor, text: Tensor | None = None) -> Tensor:
+        """Denoise windows.
+
+        Args:
+            rotmats: (S, 60, 24, 3, 3) at 30 fps, global orientation first, camera frame.
+            seen: (S, 60, 24) in [0, 1]; 0 = no evidence of what this rotation moves. Unseen
+                rotations are not read, unless a joint was never seen in the whole window.
+            text: (S, D) label embeddings or None; rows of zeros mean "no label".
+        Returns: (S, 60, 24, 3, 3) rotations in the camera frame."""
+        if rotmats.shape[1:] != (WINDOW, JOINTS, 3, 3) or seen.shape != rotmats.shape[:3]:
+            raise SemttaError(
+                f"the denoiser wants rotations (S, {WINDOW}, {JOINTS}, 3, 3) and seen (S, "
+                f"{WINDOW}, {JOINTS}), not {tuple(rotmats.shape)} and {tuple(seen.shape)}."
+            )
+        seen = seen.to(rotmats).clamp(0, 1)
+        x = fill_unseen(rotmat_to_columns(rotmats), seen)
+        x, frame = _canonical(x)
+        smoothed = self._smooth(x, seen)
+        features = torch.cat((x, x - smoothed[:, 1], seen[..., None]), dim=-1)
+        hidden = self._encode(features, text)
+        shape = (len(x), WINDOW, JOINTS, -1)
+        weights = self.mixture(hidden).reshape(shape).softmax(-1).permute(3, 0, 1, 2)[..., None]
+        x = x * weights[0] + (smoothed * weights[1:].transpose(0, 1)).sum(1)
+        x = x + self.correction(hidden).reshape(shape)
+        out = columns_to_rotmat(x)
+        root = frame[:, None, None] @ out[:, :, :1]
+        return torch.cat((root, out[:, :, 1:]), dim=2)
+
+    def _smooth(self, x: Tensor, seen: Tensor) -> Tensor:
+        """The Gaussians of x (S, 60, 24, 6), trusting what was seen: (S, 3, 60, 24, 6)."""
+        trust = (0.1 + seen)[..., None]
+        weighted = torch.cat((x * trust, trust), dim=-1).flatten(2)
+        sums = torch.matmul(self.kernels.to(x), weighted[:, None]).unflatten(-1, (JOINTS, 7))
+        return sums[..., :6] / sums[..., 6:]
+
+    def _encode(self, features: Tensor, text: Tensor | None) -> Tensor:
+        """(S, 60, 24, 13), (S, D) | None -> tokens (S, 60 / patch, width)."""
+        tokens = self.embed(features.reshape(len(features), WINDOW // self.config.patch, -1))
+        label = self.no_text.expand(len(features), -1)
+        if text is not None:
+            given = text.abs().sum(-1, keepdim=True) > 0
+            label = torch.where(given, self.text(text.to(features)), label)
+        tokens = tokens + self.position + label[:, None]
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)
+
+
+def _canonical(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Express global orientations relative to their mean over the window.
+
+    Args:
+        x: (S, T, J, 6) columns of rotations, joint 0 global.
+    Returns: the same with joint 0 relative, and the mean orientations (S, 3, 3)."""
+    mean = roma.special_procrustes(columns_to_rotmat(x[:, :, 0]).mean(1))
+    columns = x[:, :, 0].unflatten(-1, (2, 3)) @ mean[:, None]  # row vectors: (M^T c)^T = c^T M
+    return torch.cat((columns.flatten(-2)[:, :, None], x[:, :, 1:]), dim=2), mean
+
+
+def fill_unseen(x: Tensor, seen: Tensor) -> Tensor:
+    """Interpolate linearly over frames that were not seen; joints never seen stay as they are.
+
+    Args:
+        x: (S, T, J, C) values.
+        seen: (S, T, J) in [0, 1]; frames of at least 0.5 are the support, others are blended
+            between their own value (seen 0.5) and the interpolation (seen 0).
+    Returns: (S, T, J, C)."""
+    length = x.shape[1]
+    support = seen >= 0.5
+    frame = torch.arange(length, device=x.device)[None, :, None].expand_as(support)
+    before = torch.where(support, frame, -1).cummax(1).values
+    after = torch.where(support, frame, length).flip(1).cummin(1).values.flip(1)
+    before, after = (
+        torch.where(before < 0, after, before),
+        torch.where(after >= length, before, after),
+    )
+    never = before >= length  # no support on either side
+    before, after = (torch.where(never, frame, side) for side in (before, after))
+
+    def take(index: Tensor) -> Tensor:
+        return x.gather(1, index[..., None].expand_as(x))
+
+    ratio = (frame - before) / (after - before).clamp_min(1)
+    filled = torch.lerp(take(before), take(after), ratio[..., None].to(x))
+    return torch.lerp(filled, x, (2 * seen).clamp(max=1)[..., None])

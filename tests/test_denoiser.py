@@ -1,0 +1,243 @@
+"""The masked motion model: what it must keep, what it must mend, and what it must refuse."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import roma
+import torch
+
+from semtta.errors import SemttaError
+from semtta.geometry import gaussian_smooth, geodesic_degrees
+from semtta.motion.denoiser import (
+    MAX_GAP,
+    denoise_track,
+    fit_video,
+    load_denoiser,
+    masked_reconstruction_loss,
+    save_denoiser,
+)
+from semtta.motion.denoiser_net import WINDOW, fill_unseen
+from semtta.skeletons import SMPL24
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+procedural = pytest.importorskip("training.procedural")
+
+_LEG = ("hip", "knee", "ankle", "foot")
+LEGS = [i for i, name in enumerate(SMPL24.joints) if name.split("_")[-1] in _LEG]
+
+
+@pytest.fixture(scope="module")
+def denoiser():
+    return load_denoiser()
+
+
+def motion(name: str, frames: int, seed: int = 7) -> torch.Tensor:
+    """(frames, 24, 3, 3); the seeds here are not those of the training."""
+    return torch.from_numpy(procedural.sample(name, np.random.default_rng(seed), frames)).float()
+
+
+def times_of(poses: torch.Tensor, fps: float = 30.0) -> torch.Tensor:
+    return torch.arange(len(poses), dtype=torch.float64) / fps
+
+
+def turn(poses: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
+    out = poses.clone()
+    out[..., 0, :, :] = rotation @ out[..., 0, :, :]
+    return out
+
+
+def disturb(poses: torch.Tensor, seed: int, degrees: float = 4.0) -> torch.Tensor:
+    """Independent jitter plus a drift of the same size over about a quarter of a second."""
+    generator = torch.Generator().manual_seed(seed)
+    white = torch.randn(2, *poses.shape[:2], 3, generator=generator)
+    frame = torch.arange(float(len(poses)))
+    kernel = torch.exp(-0.5 * ((frame[:, None] - frame) / 8) ** 2)
+    kernel = kernel / kernel.square().sum(1, keepdim=True).sqrt()
+    rotvec = white[0] + torch.einsum("ts,sjc->tjc", kernel, white[1])
+    return poses @ roma.rotvec_to_rotmat(torch.deg2rad(degrees * rotvec))
+
+
+def test_output_is_rotations_and_repeats(denoiser):
+    poses = roma.random_rotmat((2, WINDOW, 24))
+    seen = (torch.rand(2, WINDOW, 24) > 0.3).float()
+    text = torch.randn(2, denoiser.config.text_dim)
+    with torch.no_grad():
+        out = denoiser(poses, seen, text)
+        assert torch.equal(out, denoiser(poses, seen, text))
+    assert out.shape == poses.shape
+    assert roma.is_rotation_matrix(out, epsilon=1e-4)
+
+
+def test_no_label_is_a_row_of_zeros(denoiser):
+    poses, seen = motion("walk", WINDOW)[None], torch.ones(1, WINDOW, 24)
+    with torch.no_grad():
+        zeros = denoiser(poses, seen, torch.zeros(1, denoiser.config.text_dim))
+        torch.testing.assert_close(zeros, denoiser(poses, seen, None))
+
+
+@pytest.mark.parametrize("name", ["walk", "squat", "wave with the right hand"])
+def test_clean_motion_stays(denoiser, name):
+    poses = motion(name, 90)
+    out = denoise_track(denoiser, poses, times_of(poses), torch.ones(90, 24), gaussian=0.0)
+    assert geodesic_degrees(out, poses).mean() < 1.5
+
+
+@pytest.mark.parametrize("axis", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)])
+def test_camera_rotation_turns_the_output_alike(denoiser, axis):
+    camera = roma.rotvec_to_rotmat(2.5 * torch.tensor(axis))
+    poses = disturb(motion("walk", 80), 1)
+    seen = torch.ones(80, 24)
+    seen[20:50, LEGS] = 0
+    seen[55:60] = 0
+    out = denoise_track(denoiser, poses, times_of(poses), seen)
+    turned = denoise_track(denoiser, turn(poses, camera), times_of(poses), seen)
+    torch.testing.assert_close(turned, turn(out, camera), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 59, 60, 61, 150])
+def test_tracks_of_any_length(denoiser, frames):
+    poses = motion("walk", frames)
+    out = denoise_track(denoiser, poses, times_of(poses), torch.ones(frames, 24))
+    assert out.shape == poses.shape
+    assert roma.is_rotation_matrix(out, epsilon=1e-4)
+    assert geodesic_degrees(out, poses).mean() < 4
+
+
+def test_other_frame_rates_agree(denoiser):
+    poses = disturb(motion("walk", 121), 2)
+    times = times_of(poses)
+    coarse = denoise_track(denoiser, poses, times, torch.ones(121, 24))
+    fine_times = torch.arange(241, dtype=torch.float64) / 60
+    low = torch.arange(241) // 2
+    high = (low + torch.arange(241) % 2).clamp(max=120)
+    fine = roma.special_procrustes((poses[low] + poses[high]) / 2)
+    out = denoise_track(denoiser, fine, fine_times, torch.ones(241, 24))
+    assert geodesic_degrees(out[::2], coarse).mean() < 0.5
+
+
+def test_gaps_are_not_bridged(denoiser):
+    first, second = motion("walk", 40, 1), motion("sit on a chair", 50, 2)
+    poses = disturb(torch.cat((first, second)), 3)
+    times = torch.cat((times_of(first), times_of(second) + 40 / 30 + MAX_GAP))
+    seen = torch.ones(90, 24)
+    seen[38:42, LEGS] = 0
+    both = denoise_track(denoiser, poses, times, seen)
+    for part in (slice(0, 40), slice(40, 90)):
+        alone = denoise_track(denoiser, poses[part], times[part], seen[part])
+        torch.testing.assert_close(both[part], alone, atol=1e-5, rtol=0)
+
+
+def test_unseen_rotations_are_not_read(denoiser):
+    poses, seen = motion("walk", WINDOW)[None], torch.ones(1, WINDOW, 24)
+    seen[:, 20:40, LEGS] = 0
+    other = poses.clone()
+    other[:, 20:40, LEGS] = roma.random_rotmat((1, 20, len(LEGS)))
+    with torch.no_grad():
+        torch.testing.assert_close(denoiser(poses, seen), denoiser(other, seen))
+
+
+def test_fill_is_linear_and_keeps_what_was_never_seen():
+    x = torch.tensor([0.0, 9.0, 9.0, 3.0, 9.0])[None, :, None, None].repeat(1, 1, 2, 1)
+    seen = torch.zeros(1, 5, 2)
+    seen[0, [0, 3], 0] = 1
+    out = fill_unseen(x, seen)[0, :, :, 0]
+    torch.testing.assert_close(out[:, 0], torch.tensor([0.0, 1.0, 2.0, 3.0, 3.0]))
+    torch.testing.assert_close(out[:, 1], x[0, :, 1, 0])
+
+
+def test_better_than_the_best_gaussian(denoiser):
+    ours, gauss = [], {frames: [] for frames in (1, 2, 3, 4)}
+    ours_jerk, gauss_jerk = [], {frames: [] for frames in (1, 2, 3, 4)}
+    for seed, name in enumerate(("walk", "run", "boxing", "squat", "walk upstairs", "sit down")):
+        clean = motion(name, 120, 100 + seed)
+        noisy, times = disturb(clean, seed), times_of(clean)
+        out = denoise_track(denoiser, noisy, times, torch.ones(120, 24))
+        results = {f: gaussian_smooth(noisy, times, f / 30) for f in gauss}
+        ours.append(geodesic_degrees(out, clean).mean())
+        ours_jerk.append((out - clean).diff(dim=0).diff(dim=0).abs().mean())
+        for f, result in results.items():
+            gauss[f].append(geodesic_degrees(result, clean).mean())
+            gauss_jerk[f].append((result - clean).diff(dim=0).diff(dim=0).abs().mean())
+    best = min(float(torch.stack(x).mean()) for x in gauss.values())
+    assert torch.stack(ours).mean() < 0.9 * best
+    best = min(float(torch.stack(x).mean()) for x in gauss_jerk.values())
+    assert torch.stack(ours_jerk).mean() < best
+
+
+def test_hidden_legs_of_a_walk_keep_step(denoiser):
+    guess_error, linear_error, our_error = [], [], []
+    for seed in range(5):
+        clean = motion("walk", 120, 200 + seed)
+        seen = torch.ones(120, 24)
+        seen[40:90, LEGS] = 0
+        noisy = disturb(clean, seed, 2.0)
+        noisy[40:90, LEGS] = roma.special_procrustes(clean[:, LEGS].mean(0))
+        out = denoise_track(denoiser, noisy, times_of(clean), seen)
+        linear = fill_unseen(noisy.flatten(-2)[None], seen[None])[0].unflatten(-1, (3, 3))
+        hidden = (slice(40, 90), LEGS)
+        guess_error.append(geodesic_degrees(noisy[hidden], clean[hidden]).mean())
+        linear_error.append(
+            geodesic_degrees(roma.special_procrustes(linear[hidden]), clean[hidden]).mean()
+        )
+        our_error.append(geodesic_degrees(out[hidden], clean[hidden]).mean())
+    ours = torch.stack(our_error).mean()
+    assert ours < 0.75 * torch.stack(guess_error).mean()
+    assert ours < 0.75 * torch.stack(linear_error).mean()
+
+
+def test_masked_reconstruction_ignores_what_had_no_evidence(denoiser):
+    poses = motion("walk", WINDOW)[None]
+    none = masked_reconstruction_loss(
+        denoiser, poses, torch.zeros(1, WINDOW, 24), torch.Generator().manual_seed(0)
+    )
+    some = masked_reconstruction_loss(
+        denoiser, poses, torch.ones(1, WINDOW, 24), torch.Generator().manual_seed(0)
+    )
+    assert float(none.detach()) == 0 and float(some.detach()) > 0
+
+
+def test_fitting_to_a_video_lowers_its_loss_and_repeats(denoiser):
+    poses = disturb(motion("sneak", 90), 5, 2.0)
+    seen = torch.ones(90, 24)
+
+    def fitted():
+        own = copy.deepcopy(denoiser)
+        generator = torch.Generator().manual_seed(3)
+        losses = fit_video(
+            own, poses, times_of(poses), seen, steps=12, lr=3e-4, generator=generator
+        )
+        return own, losses
+
+    own, losses = fitted()
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    again, _ = fitted()
+    assert all(torch.equal(a, b) for a, b in zip(own.parameters(), again.parameters()))
+    shipped = load_denoiser()
+    assert all(torch.equal(a, b) for a, b in zip(denoiser.parameters(), shipped.parameters()))
+
+
+def test_file_round_trip_and_damage(denoiser, tmp_path):
+    path = tmp_path / "model.pt"
+    save_denoiser(denoiser, path)
+    again = load_denoiser(path)
+    assert all(torch.equal(a, b) for a, b in zip(denoiser.parameters(), again.parameters()))
+    data = path.read_bytes()
+    for damage in (data[: len(data) // 2], b"", b"not a model", data[:200] + b"\0" * 400):
+        path.write_bytes(damage)
+        with pytest.raises(SemttaError):
+            load_denoiser(path)
+    torch.save({"format": "something else"}, path)
+    with pytest.raises(SemttaError):
+        load_denoiser(path)
+    with pytest.raises(SemttaError):
+        load_denoiser(tmp_path / "absent.pt")
+
+
+def test_wrong_shapes_are_named(denoiser):
+    with pytest.raises(SemttaError, match="60"):
+        denoiser(roma.random_rotmat((1, 59, 24)), torch.ones(1, 59, 24))
