@@ -48,7 +48,7 @@ class Dictionary:
             with np.load(path) as file:
                 labels, phrases = file["labels"], file["phrases"]
                 phrase_label, roots = file["phrase_label"], file["roots"]
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise SemttaError(f"'{path}' is not a motion dictionary; make one with "
                               "tools/build_dictionary.py.") from error  # fmt: skip
         if roots.shape != (len(labels), 60, 3) or len(phrases) != len(phrase_label):

@@ -42,7 +42,7 @@ class TextEncoder:
         try:
             with np.load(path) as file:
                 rows, scale, pieces = file["rows"], file["scale"], file["pieces"]
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise SemttaError(f"'{path}' is not a text table; make one with "
                               "tools/build_text_table.py.") from error  # fmt: skip
         names = bytes(pieces).decode("utf8").split("\n")

@@ -1,0 +1,114 @@
+"""Static text features: meaning, determinism, hostile input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from semtta.errors import SemttaError
+from semtta.motion.dictionary import Dictionary
+from semtta.motion.text import TextEncoder
+
+
+@pytest.fixture(scope="module")
+def text() -> TextEncoder:
+    return TextEncoder.load()
+
+
+@pytest.fixture(scope="module")
+def dictionary(text) -> Dictionary:
+    return Dictionary.load(text=text)
+
+
+def test_features_are_unit_and_deterministic(text):
+    first = text.encode(["walk", "sit on a chair"])
+    again = TextEncoder.load().encode(["walk", "sit on a chair"])
+    assert first.shape == (2, text.dim)
+    torch.testing.assert_close(first.norm(dim=-1), torch.ones(2))
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize(
+    ("a", "near", "far"),
+    [
+        ("walk", "a person is walking", "sit on a chair"),
+        ("climbing stairs", "walk up the staircase", "drink water"),
+        ("throw a ball", "throwing something", "lie on the ground"),
+        ("sitting on a chair", "take a seat", "running fast"),
+    ],
+)
+def test_similar_phrases_are_closer(text, a, near, far):
+    x = text.encode([a, near, far])
+    assert x[0] @ x[1] > x[0] @ x[2] + 0.2
+
+
+def test_case_accents_and_punctuation_do_not_matter(text):
+    x = text.encode(["Walking!", "walking", "wälking"])
+    assert torch.equal(x[0], x[1])
+    assert torch.equal(x[1], x[2])
+
+
+def test_rare_words_fall_into_pieces(text):
+    assert len(text.tokenize("skateboardingly")) > 1
+
+
+@pytest.mark.parametrize("bad", ["", "   ", "?!", "走路"])
+def test_text_without_known_words_is_refused(text, bad):
+    with pytest.raises(SemttaError, match="no word"):
+        text.encode(["walk", bad])
+
+
+def test_one_string_is_refused(text):
+    with pytest.raises(SemttaError, match="list"):
+        text.encode("walk")
+
+
+def test_no_texts_give_no_features(text):
+    assert text.encode([]).shape == (0, text.dim)
+
+
+def test_broken_table_is_one_sentence(tmp_path):
+    path = tmp_path / "table.npz"
+    path.write_bytes(b"PK\x03\x04 broken")
+    with pytest.raises(SemttaError, match="text table"):
+        TextEncoder.load(path)
+    np.savez(path, rows=np.zeros((3, 4), np.int8), scale=np.ones((3, 1)),
+             pieces=np.frombuffer(b"a\nb", np.uint8))  # fmt: skip
+    with pytest.raises(SemttaError, match="3 rows for 2"):
+        TextEncoder.load(path)
+
+
+def test_dictionary_finds_its_own_phrases(dictionary):
+    for phrase, index in zip(dictionary.phrases, dictionary.phrase_label.tolist(), strict=True):
+        assert dictionary.nearest(phrase.upper()) == dictionary.labels[index]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "label"),
+    [
+        ("he balances on a narrow beam", "walk on a balance beam"),
+        ("the person sits in a chair", "sit on a chair"),
+        ("going up the staircase", "walk upstairs"),
+        ("dancing salsa with a partner", "salsa dance"),
+    ],
+)
+def test_dictionary_reads_free_text(dictionary, phrase, label):
+    assert dictionary.nearest(phrase) == label
+
+
+def test_exemplar_roots_face_forward(dictionary):
+    roots = dictionary.roots
+    assert roots.shape == (len(dictionary.labels), 60, 3, 3)
+    eye = torch.eye(3).expand_as(roots)
+    torch.testing.assert_close(roots @ roots.transpose(-1, -2), eye, atol=1e-5, rtol=0)
+    upright = dictionary.exemplar_root("walk")
+    assert upright[0, 2, 2] > 0.9  # +z stays +z
+    assert upright[:, 1, 1].min() > 0.9  # and up stays up
+
+
+def test_broken_dictionary_is_one_sentence(tmp_path):
+    path = tmp_path / "dictionary.npz"
+    path.write_bytes(b"")
+    with pytest.raises(SemttaError, match="not a motion dictionary"):
+        Dictionary.load(path)
