@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,23 @@ from semtta.geometry import (
     square_boxes,
 )
 from semtta.hmr.base import Batch, HumanMeshRegressor
-from semtta.hmr.features import FEATURES, OFFSETS, lifter_features, ray_rotation, window_index
+from semtta.hmr.features import (
+    FEATURES,
+    OFFSETS,
+    lifter_features,
+    ray_rotation,
+    ray_side,
+    window_index,
+)
 from semtta.hmr.lifter import Lifter, LifterSettings, load_lifter, save_lifter
 from semtta.keypoints import Keypoints2D, Track
 from semtta.shipped import asset
 from semtta.skeletons import BODY25, BODY27, LIMB12
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the tools are not installed
+
+from tools.training.landmark_noise import BROAD, NoiseModel  # noqa: E402
+from tools.training.synthetic import BROAD_VIEW, MotionPool, Synthesizer  # noqa: E402
 
 CAMERA = Camera(1000.0, (500.0, 400.0))
 LIMBS = BODY27.indices(LIMB12.joints)
@@ -287,3 +300,51 @@ def test_bad_files_are_clear_errors(tmp_path: Path, content):
         save_lifter(model, path)
     with pytest.raises(SemttaError, match="bad.pt"):
         load_lifter(path)
+
+
+PERFECT = NoiseModel(
+    pixel=0, limb_offset=0, misplaced=0, definition=0, depth=0, flip=0, tilt=0,
+    depth_scale=(1, 1), scale=(1, 1), space=0, hidden=0, blink=0, no_space=0, stranger=0,
+    box=(1, 1), box_shift=0,
+)  # fmt: skip
+
+
+def synthesizer(body, noise: NoiseModel, seed: int) -> Synthesizer:
+    pool = MotionPool.build([], seed=0, actions=("walk", "jump"), performances=2)
+    generator = torch.Generator().manual_seed(seed)
+    return Synthesizer(pool, body, BROAD_VIEW, noise, generator)
+
+
+def test_synthetic_windows_repeat_with_the_seed(body):
+    first, again, other = (synthesizer(body, BROAD, s).windows(8) for s in (3, 3, 4))
+    assert torch.equal(first.inputs, again.inputs) and torch.equal(first.points, again.points)
+    assert not torch.equal(first.inputs, other.inputs)
+    assert torch.isfinite(first.inputs).all()
+
+
+def test_synthetic_truth_fits_its_rotations_and_the_perfect_detector(body):
+    example = synthesizer(body, PERFECT, 0).windows(32)
+    points = body.landmarks(example.rotmats, example.betas, BODY27)
+    shift = example.points - points
+    assert torch.allclose(shift, shift[:, :1].expand_as(shift), atol=1e-4)  # one translation
+    assert (example.points[..., 2] > 0.2).all()
+    own = example.inputs[:, 0]
+    xy = own[:, :54].unflatten(1, (27, 2)) * (ray_side(example.box) / 2)[:, None, None]
+    rays = torch.cat((xy, torch.ones(32, 27, 1)), dim=-1) @ ray_rotation(example.box[:, :2]).mT
+    expected = example.points[..., :2] / example.points[..., 2:]
+    assert torch.allclose(rays[..., :2] / rays[..., 2:], expected, atol=1e-3)
+    space = own[:, 54:135].unflatten(1, (27, 3)) @ ray_rotation(example.box[:, :2]).mT
+    assert torch.allclose(space, root_align(example.points, HIPS), atol=0.02)
+
+
+def test_detector_model_hides_and_misplaces_landmarks(body):
+    example = synthesizer(body, BROAD, 1).windows(256)
+    conf = example.inputs[..., 135:162]
+    missing = (conf == 0).float().mean()
+    assert 0.1 < missing < 0.5
+    space = example.inputs[:, 0, 54:135].unflatten(1, (27, 3)) @ ray_rotation(example.box[:, :2]).mT
+    truth = root_align(example.points, HIPS)[:, LIMBS]
+    seen = (example.inputs[:, 0, 162:189] > 0)[:, LIMBS].all(1)
+    aligned = procrustes_align(space[seen][:, LIMBS], truth[seen])
+    error = 1000 * (aligned - truth[seen]).norm(dim=-1).mean()
+    assert 50 < error < 130  # as bad as real monocular detectors, and no worse

@@ -89,6 +89,7 @@ class MotionPool:
         recorded = sum(weight for *_, weight in motions)
         made = len(actions) * performances
         share = procedural_share / (1 - procedural_share) * recorded / max(made, 1)
+        share = share if clips else 1.0
         for name in actions:
             for _ in range(performances):
                 rotmats = procedural.sample(name, rng, frames)
