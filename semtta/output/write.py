@@ -8,6 +8,7 @@ import numpy as np
 
 from semtta.body import Body
 from semtta.engine import Progress, silent
+from semtta.keypoints import Keypoints2D
 from semtta.output.files import amass_arrays, report, save_json, save_npz, track_arrays
 from semtta.output.overlay import Panel, write_overlay
 from semtta.tta.result import Motion, Result
@@ -44,14 +45,33 @@ def write_results(
     )
     (folder / "config.yaml").write_text(settings, encoding="utf-8")
     if overlay:
-        panels = [
-            panel(title, results, body, which, color)
-            for title, which, color in (
-                ("base", "base", BASE_COLOR),
-                ("adapted", "adapted", ADAPTED_COLOR),
-            )
-        ]
+        panels = overlay_panels(results, body)
         write_overlay(
             folder / "overlay.mp4", info.path, panels, fps=info.fps,
             progress=lambda done, total: progress("overlay", done, total, {}),
         )  # fmt: skip
+
+
+def overlay_panels(results: list[Result], body: Body) -> list[Panel]:
+    """Base with the detections on the left, adapted with the moved evidence on the right."""
+    return [_panel("base", r.base, r, body, BASE_COLOR, moved=False) for r in results] + [
+        _panel("adapted", r.adapted, r, body, ADAPTED_COLOR, moved=True) for r in results
+    ]
+
+
+def _panel(
+    title: str, motion: Motion, result: Result, body: Body, color: tuple[int, int, int], moved: bool
+) -> Panel:
+    def vertices(t: int) -> np.ndarray:
+        mesh = body.vertices(motion.rotmats[t], motion.betas[t]) + motion.trans[t]
+        return mesh.numpy()
+
+    points, filled = result.detections, None
+    if moved:
+        evidence = result.evidence
+        points = Keypoints2D(evidence.xy, evidence.present.float(), points.skeleton)
+        filled = evidence.filled_in > 0
+    return Panel(
+        title, result.track.frames, vertices, body.faces, result.camera.matrix(), color,
+        keypoints=points, filled=filled,
+    )  # fmt: skip
