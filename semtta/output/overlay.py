@@ -140,8 +140,8 @@ def compose(
         meshes = [(person, person.mesh(person.rows[index])) for person in people]
         # Nearer people cover those behind them.
         meshes.sort(key=lambda pair: -np.nan_to_num(pair[1][:, 2].mean(), nan=np.inf))
-        picture = image.copy()
-        for person, vertices in meshes:
+        picture = image if meshes else image.copy()
+        for person, vertices in meshes:  # the renderer returns a new image
             picture = renderer(
                 picture, vertices, _array(person.faces), _array(person.K), person.color,
                 person.alpha,

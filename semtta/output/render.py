@@ -187,7 +187,7 @@ def _blend(region: np.ndarray, light: np.ndarray, color, alpha: float) -> None:
     mean = cv2.resize(light, size, interpolation=cv2.INTER_AREA)
     seen = coverage > 0
     covered = coverage[seen].astype(np.float32)
-    level = np.minimum(mean[seen] * 255 / covered, 255).astype(np.uint8)
+    level = np.minimum(mean[seen].astype(np.float32) * 255 / covered, 255).astype(np.uint8)
     weight = (alpha / 255 * covered)[:, None]
     old, new = region[seen].astype(np.float32), _ramp(color)[level]
     region[seen] = old + (new - old) * weight + 0.5
