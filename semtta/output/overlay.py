@@ -198,7 +198,7 @@ def _draw_title(picture: np.ndarray, title: str) -> None:
     """White text on a darkened box in the top-left corner. In place."""
     if not title:
         return
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(picture.shape[0], 360) / 1500
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(picture.shape[0], 600) / 1300
     thickness = max(1, round(2 * scale))
     (width, height), descent = cv2.getTextSize(title, font, scale, thickness)
     pad = round(0.6 * height)
