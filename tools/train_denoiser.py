@@ -25,10 +25,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from training import motions, phrases, procedural  # noqa: E402
 from training.corruption import Corruptor  # noqa: E402
-from training.denoiser_table import forward_kinematics, print_tables  # noqa: E402
+from training.denoiser_table import WALKS, forward_kinematics, print_tables  # noqa: E402
 
 from semtta.motion.denoiser import load_denoiser, save_denoiser  # noqa: E402
 from semtta.motion.denoiser_net import WINDOW, DenoiserConfig, MotionDenoiser  # noqa: E402
+from semtta.skeletons import SMPL_PARENTS  # noqa: E402
 
 log = logging.getLogger("train_denoiser")
 
@@ -96,6 +97,8 @@ def build_library(path: Path, seed: int, encoder) -> Library:
         texts.append(group + ([clip.label, *phrases.PHRASES[clip.label]] if clip.label in known
                               else [clip.label] if clip.label else []))  # fmt: skip
         weights.append(math.sqrt(len(clip)) * (0.5 if clip.source == "kaykit" else 1.0))
+        if clip.label in WALKS:
+            weights[-1] *= 1.5
     total = sum(weights)
     rng = np.random.default_rng(seed)
     repeats = 24
@@ -103,7 +106,7 @@ def build_library(path: Path, seed: int, encoder) -> Library:
         for _ in range(repeats):
             clips.append(procedural.sample(name, rng, 90))
             texts.append(procedural.texts(name))
-            weights.append(0.5 * total / (repeats * len(procedural.ACTIONS)))
+            weights.append(0.4 * total / (repeats * len(procedural.ACTIONS)))
     return Library(clips, texts, weights, encoder)
 
 
@@ -117,14 +120,24 @@ def restyle(poses: Tensor, corruptor: Corruptor) -> Tensor:
 
 def motion_loss(out: Tensor, clean: Tensor, seen: Tensor, rest: Tensor) -> Tensor:
     """L1 on rotation matrices, joint positions, and their first and second differences."""
-    hidden = 1 + (seen < 0.5).float()[..., None, None]
+    hidden = 1 + 2 * (seen < 0.5).float()[..., None]
+    moved = hidden[..., [max(parent, 0) for parent in SMPL_PARENTS], :]  # by the parent's rotation
     rotation = out - clean
-    position = 10 * (forward_kinematics(out, rest) - forward_kinematics(clean, rest))
-    loss = (rotation.abs() * hidden).mean() + 0.3 * position.abs().mean()
+    local_out, local = (_pelvis_frame_joints(x, rest) for x in (out, clean))
+    position = out[..., :1, :, :] @ local_out[..., None] - clean[..., :1, :, :] @ local[..., None]
+    position = 10 * position[..., 0]
+    loss = (rotation.abs() * hidden[..., None]).mean() + 0.2 * position.abs().mean()
+    loss = loss + 2.0 * ((local_out - local).abs() * moved).mean()
     for difference in (rotation, position):
         velocity = difference.diff(dim=1)
         loss = loss + 0.5 * velocity.abs().mean() + 0.5 * velocity.diff(dim=1).abs().mean()
     return loss
+
+
+def _pelvis_frame_joints(rotmats: Tensor, rest: Tensor) -> Tensor:
+    """Joints (..., 24, 3) in metres as the pelvis sees them, free of the global orientation."""
+    upright = torch.eye(3).expand_as(rotmats[..., :1, :, :])
+    return forward_kinematics(torch.cat((upright, rotmats[..., 1:, :, :]), dim=-3), rest)
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -178,9 +191,9 @@ def main() -> None:
     parser.add_argument("--motions", type=Path, required=True, help="labelled clips, .npz")
     parser.add_argument("--out", type=Path, required=True, help="file to write, .pt")
     parser.add_argument("--log", type=Path, help="also write the log to this file")
-    parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="the result depends on it")
     parser.add_argument("--log-every", type=int, default=100)

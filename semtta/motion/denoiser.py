@@ -20,13 +20,19 @@ from torch import Tensor
 
 from semtta.errors import SemttaError
 from semtta.geometry import gaussian_smooth
-from semtta.motion.denoiser_net import JOINTS, WINDOW, DenoiserConfig, MotionDenoiser
+from semtta.motion.denoiser_net import (
+    JOINTS,
+    WINDOW,
+    DenoiserConfig,
+    MotionDenoiser,
+    fill_unseen,
+)
 from semtta.shipped import asset
 
 FPS = 30.0
 STRIDE = 15  # frames between the starts of overlapping windows
 MAX_GAP = 0.2  # seconds; a longer gap in time splits the track
-_FORMAT = "semtta-denoiser-1"
+_FORMAT = "semtta-denoiser-2"
 
 
 def save_denoiser(denoiser: MotionDenoiser, path: str | Path) -> None:
@@ -127,8 +133,16 @@ def masked_reconstruction_loss(
     order[:, WINDOW // 2] = -1.0
     hidden = order.argsort(1).argsort(1) < WINDOW // 2
     hidden = hidden.to(rotmats)[..., None]
-    out = denoiser(rotmats, seen * (1 - hidden), text)
+    remaining = seen * (1 - hidden)
+    out = denoiser(without_unseen(rotmats, remaining), remaining, text)
     return ((out - rotmats).abs() * (hidden * seen)[..., None, None]).mean()
+
+
+def without_unseen(rotmats: Tensor, seen: Tensor) -> Tensor:
+    """Windows (S, T, J, 3, 3) whose unseen rotations are interpolated instead of guessed."""
+    filled = fill_unseen(rotmats.flatten(-2), seen).unflatten(-1, (3, 3))
+    kept = (seen >= 0.5)[..., None, None]
+    return torch.where(kept, rotmats, roma.special_gramschmidt(filled[..., :2]))
 
 
 def fit_video(

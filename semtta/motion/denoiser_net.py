@@ -20,6 +20,8 @@ from semtta.geometry import columns_to_rotmat, rotmat_to_columns
 WINDOW = 60  # frames at 30 fps, 2 s
 JOINTS = 24
 _SIGMAS = (1.0, 2.0, 4.0)  # frames; Gaussians that the network mixes per joint and frame
+_GUESS_SIGMA = 4.0  # frames; filter of the input as it is, guesses about the unseen included
+_CANDIDATES = 1 + len(_SIGMAS) + 2
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ class _Block(nn.Module):
 class MotionDenoiser(nn.Module):
     """Denoises and completes windows of SMPL rotations.
 
-    Per joint and frame the output is a mixture of the input, filled over what was not seen, and
-    of three Gaussians of it, plus a correction. The mixture makes a good smoother of an
+    Per joint and frame the output is a mixture of six candidates plus a correction: the input,
+    filled linearly over what was not seen; three Gaussians of that; and the regressor's own
+    guesses, filtered and averaged over the window. The mixture makes a good smoother of an
     untrained network; the correction is what it learns about motion.
     """
 
@@ -79,28 +82,31 @@ class MotionDenoiser(nn.Module):
         self.config = config
         width, patch = config.width, config.patch
         tokens = WINDOW // patch
-        self.embed = nn.Linear(patch * JOINTS * 13, width)
+        self.embed = nn.Linear(patch * JOINTS * 19, width)
         self.position = nn.Parameter(0.02 * torch.randn(tokens, width))
         self.text = nn.Linear(config.text_dim, width)
         self.no_text = nn.Parameter(torch.zeros(width))
         self.blocks = nn.ModuleList(_Block(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.correction = nn.Linear(width, patch * JOINTS * 6)
-        self.mixture = nn.Linear(width, patch * JOINTS * (1 + len(_SIGMAS)))
+        self.mixture = nn.Linear(width, patch * JOINTS * _CANDIDATES)
         for head in (self.correction, self.mixture):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
         frame = torch.arange(float(WINDOW))
         kernels = [torch.exp(-0.5 * ((frame[:, None] - frame) / s) ** 2) for s in _SIGMAS]
         self.register_buffer("kernels", torch.stack(kernels), persistent=False)
+        guess = torch.exp(-0.5 * ((frame[:, None] - frame) / _GUESS_SIGMA) ** 2)
+        guess = torch.stack((guess / guess.sum(1, keepdim=True), torch.ones_like(guess) / WINDOW))
+        self.register_buffer("guess_kernels", guess, persistent=False)
 
     def forward(self, rotmats: Tensor, seen: Tensor, text: Tensor | None = None) -> Tensor:
         """Denoise windows.
 
         Args:
             rotmats: (S, 60, 24, 3, 3) at 30 fps, global orientation first, camera frame.
-            seen: (S, 60, 24) in [0, 1]; 0 = no evidence of what this rotation moves. Unseen
-                rotations are not read, unless a joint was never seen in the whole window.
+            seen: (S, 60, 24) in [0, 1]; 0 = no evidence of what this rotation moves: there the
+                input counts as a guess.
             text: (S, D) label embeddings or None; rows of zeros mean "no label".
         Returns: (S, 60, 24, 3, 3) rotations in the camera frame."""
         if rotmats.shape[1:] != (WINDOW, JOINTS, 3, 3) or seen.shape != rotmats.shape[:3]:
@@ -109,14 +115,22 @@ class MotionDenoiser(nn.Module):
                 f"{WINDOW}, {JOINTS}), not {tuple(rotmats.shape)} and {tuple(seen.shape)}."
             )
         seen = seen.to(rotmats).clamp(0, 1)
-        x = fill_unseen(rotmat_to_columns(rotmats), seen)
-        x, frame = _canonical(x)
+        columns = rotmat_to_columns(rotmats)
+        x = fill_unseen(columns, seen)
+        frame = roma.special_procrustes(columns_to_rotmat(x[:, :, 0]).mean(1))
+        x, columns = _relative(x, frame), _relative(columns, frame)
         smoothed = self._smooth(x, seen)
-        features = torch.cat((x, x - smoothed[:, 1], seen[..., None]), dim=-1)
+        guesses = torch.matmul(self.guess_kernels.to(x), columns.flatten(2)[:, None])
+        guesses = guesses.unflatten(-1, (JOINTS, 6))
+        unseen = (1 - seen)[..., None]
+        features = torch.cat(
+            (x, x - smoothed[:, 1], (guesses[:, 0] - x) * unseen, seen[..., None]), dim=-1
+        )
         hidden = self._encode(features, text)
         shape = (len(x), WINDOW, JOINTS, -1)
         weights = self.mixture(hidden).reshape(shape).softmax(-1).permute(3, 0, 1, 2)[..., None]
-        x = x * weights[0] + (smoothed * weights[1:].transpose(0, 1)).sum(1)
+        candidates = (x, *smoothed.unbind(1), *guesses.unbind(1))
+        x = sum(weight * candidate for weight, candidate in zip(weights, candidates))
         x = x + self.correction(hidden).reshape(shape)
         out = columns_to_rotmat(x)
         root = frame[:, None, None] @ out[:, :, :1]
@@ -130,7 +144,7 @@ class MotionDenoiser(nn.Module):
         return sums[..., :6] / sums[..., 6:]
 
     def _encode(self, features: Tensor, text: Tensor | None) -> Tensor:
-        """(S, 60, 24, 13), (S, D) | None -> tokens (S, 60 / patch, width)."""
+        """(S, 60, 24, 19), (S, D) | None -> tokens (S, 60 / patch, width)."""
         tokens = self.embed(features.reshape(len(features), WINDOW // self.config.patch, -1))
         label = self.no_text.expand(len(features), -1)
         if text is not None:
@@ -142,15 +156,10 @@ class MotionDenoiser(nn.Module):
         return self.norm(tokens)
 
 
-def _canonical(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Express global orientations relative to their mean over the window.
-
-    Args:
-        x: (S, T, J, 6) columns of rotations, joint 0 global.
-    Returns: the same with joint 0 relative, and the mean orientations (S, 3, 3)."""
-    mean = roma.special_procrustes(columns_to_rotmat(x[:, :, 0]).mean(1))
-    columns = x[:, :, 0].unflatten(-1, (2, 3)) @ mean[:, None]  # row vectors: (M^T c)^T = c^T M
-    return torch.cat((columns.flatten(-2)[:, :, None], x[:, :, 1:]), dim=2), mean
+def _relative(x: Tensor, frame: Tensor) -> Tensor:
+    """Columns (S, T, J, 6) with the global rotation (joint 0) relative to frame (S, 3, 3)."""
+    columns = x[:, :, 0].unflatten(-1, (2, 3)) @ frame[:, None]  # row vectors: c^T F = (F^T c)^T
+    return torch.cat((columns.flatten(-2)[:, :, None], x[:, :, 1:]), dim=2)
 
 
 def fill_unseen(x: Tensor, seen: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ import roma
 import torch
 from torch import Tensor
 
+from semtta.geometry import columns_to_rotmat, rotmat_to_columns
+from semtta.motion.denoiser_net import fill_unseen
 from semtta.skeletons import SMPL24
 
 
@@ -46,6 +48,7 @@ class Noise:
     bias: tuple[float, float] = (0.0, 4.0)
     clean: float = 0.12  # share of windows without any noise
     faint: float = 0.12  # share of windows with a fifth of it
+    half: float = 0.2  # share of windows with half of it
 
 
 class Corruptor:
@@ -86,7 +89,10 @@ class Corruptor:
         bias = self.uniform(batch, 1, 1, 1, low=n.bias[0], high=n.bias[1])
         total = total + bias * self.normal(batch, 1, 24, 3)
         kind = self.uniform(batch, 1, 1, 1)
-        scale = torch.where(kind < n.clean, 0.0, torch.where(kind < n.clean + n.faint, 0.2, 1.0))
+        scale = torch.ones_like(kind)
+        scale[kind < n.clean + n.faint + n.half] = 0.5
+        scale[kind < n.clean + n.faint] = 0.2
+        scale[kind < n.clean] = 0.0
         return clean @ roma.rotvec_to_rotmat(torch.deg2rad(total * scale))
 
     def _hide(self, batch: int, length: int) -> Tensor:
@@ -101,14 +107,14 @@ class Corruptor:
                 continue
             if kind < 0.18:  # a flickering detector
                 seen[b] = (self.uniform(length, 24) > self.uniform(1, high=0.25)).float()
-            events = (0, 1, 1, 1, 2)[self.integer(0, 4)]
+            events = (0, 1, 1, 1, 1, 2)[self.integer(0, 5)]
             picks = torch.multinomial(shares, max(events, 1), True, generator=self.generator)
             for pick in picks[:events].tolist():
                 joints = HIDDEN_GROUPS[pick][0]
                 if len(joints) == 24:
                     span = self.integer(4, 15)
                 else:
-                    span = length if float(self.uniform(1)) < 0.15 else self.integer(5, 45)
+                    span = length if float(self.uniform(1)) < 0.2 else self.integer(5, 55)
                 start = self.integer(-span // 3, length - span + span // 3)
                 if span == length:
                     start = 0
@@ -125,9 +131,14 @@ class Corruptor:
         frozen = noisy.gather(1, last[..., None, None].expand_as(noisy))
         standing = torch.eye(3).expand_as(noisy).clone()
         standing[:, :, 0] = noisy[:, :, 0]
+        linear = fill_unseen(rotmat_to_columns(noisy), seen)
         kind = self.uniform(batch, 1, 1, 1, 1)
-        guess = torch.where(kind < 0.5, middle, torch.where(kind < 0.75, frozen, standing))
-        share = self.uniform(batch, 1, 1, 1, 1, high=0.3)  # a little of the truth shines through
+        guess = torch.where(kind < 0.8, standing, columns_to_rotmat(linear))
+        guess = torch.where(kind < 0.6, frozen, guess)
+        guess = torch.where(kind < 0.45, middle, guess)
+        # some of the truth shines through, as in a regressor that has learned what goes together
+        share = self.uniform(batch, 1, 1, 1, 1) * self.uniform(batch, 1, 1, 1, 1)
+        share = share * (self.uniform(batch, 1, 1, 1, 1) < 0.5)
         mixed = roma.special_gramschmidt(torch.lerp(guess, noisy, share)[..., :2])
         wobble = torch.deg2rad(3 * slow_noise(self.normal(batch, length, 24, 3), 4.0))
         return mixed @ roma.rotvec_to_rotmat(wobble)
