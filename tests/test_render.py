@@ -28,11 +28,14 @@ def sphere(center, radius, rings=40, sectors=80):
     phi = np.arange(sectors) * 2 * np.pi / sectors
     ring = [[(np.sin(t) * np.cos(p), np.cos(t), np.sin(t) * np.sin(p)) for p in phi] for t in theta]
     points = np.array([(0, 1, 0), *np.reshape(ring, (-1, 3)).tolist(), (0, -1, 0)], float)
-    at = lambda i, j: 1 + i * sectors + j % sectors  # noqa: E731
+
+    def at(i, j):
+        return 1 + i * sectors + j % sectors
+
     faces = []
     for j in range(sectors):
-        faces += [(0, at(0, j + 1), at(0, j)), (len(points) - 1, at(-1 + rings - 1, j),
-                                                at(-1 + rings - 1, j + 1))]  # fmt: skip
+        faces.append((0, at(0, j + 1), at(0, j)))
+        faces.append((len(points) - 1, at(rings - 2, j), at(rings - 2, j + 1)))
         for i in range(rings - 2):
             a, b, c, d = at(i, j), at(i, j + 1), at(i + 1, j), at(i + 1, j + 1)
             faces += [(a, b, d), (a, d, c)]
@@ -154,7 +157,7 @@ def test_shipped_body_shows_no_holes():
     camera = np.array([[700.0, 0, 300], [0, 700.0, 220], [0, 0, 1]])
     image = np.zeros((480, 600, 3), np.uint8)
     mask = render_mesh(image, vertices, body.faces.numpy(), camera).any(-1).astype(np.uint8)
-    contours, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    contours = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]
     assert len(contours) == 1 and mask.sum() > 20000
 
 

@@ -45,8 +45,8 @@ class Body(nn.Module):
         keep("shapedirs", data.shapedirs)
         keep("weights", data.weights)
         keep("joint_regressor", data.joint_regressor)
-        posedirs = np.zeros((len(data.v_template), 3, 0)) if data.posedirs is None else data.posedirs
-        keep("posedirs", posedirs)
+        no_posedirs = np.zeros((len(data.v_template), 3, 0))
+        keep("posedirs", no_posedirs if data.posedirs is None else data.posedirs)
         self.register_buffer("faces", torch.as_tensor(data.faces), persistent=False)
         # The loop needs joints and a few vertices only: regress the joints of the template and
         # of each shape component once, instead of the joints of every shaped mesh.

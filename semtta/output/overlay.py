@@ -181,7 +181,7 @@ def _draw_keypoints(picture: np.ndarray, panel: Panel, t: int) -> None:
     reach = np.ptp(xy[shown], axis=0).max()
     radius = int(np.clip(reach / 120, 2, 9))
     # cv2 takes fixed-point numbers: 4 fractional bits.
-    points = [(int(round(x * 16)), int(round(y * 16))) for x, y in np.where(shown[:, None], xy, 0)]
+    points = [(round(x * 16), round(y * 16)) for x, y in np.where(shown[:, None], xy, 0).tolist()]
 
     def color(*joints):
         return _FILLED_COLOR if any(filled[j] for j in joints) else _SEEN_COLOR
