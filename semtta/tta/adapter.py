@@ -91,7 +91,7 @@ class Adapter:
         elif poses2d is not None:
             raise SemttaError("poses2d goes with the path of a video, not with a tracked one.")
         if labels is not None:
-            labels.check(len(video.times), video.duration)
+            labels.check(len(video.times), float(video.times[-1]) + 1 / video.info.fps)
         camera = self._camera(video.info.width, video.info.height)
         results = []
         for track in select_tracks(video, tracks):
