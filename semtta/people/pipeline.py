@@ -1,0 +1,259 @@
+"""Video -> tracks: detect in every frame, link identities, look at each person, fuse and gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from semtta.errors import SemttaError
+from semtta.keypoints import Keypoints2D, Track
+from semtta.people import gating
+from semtta.people.blazepose import BlazePose, Roi
+from semtta.people.fusion import Looks, fuse
+from semtta.people.masking import on_body, overlaps, paint_over
+from semtta.people.movenet import MoveNet
+from semtta.people.rois import fill_gaps, roi_track
+from semtta.people.tracker import Chain, Detections, box_size, link, suppress_duplicates
+from semtta.skeletons import BLAZEPOSE33, BODY27
+from semtta.video import VideoInfo, probe, read_frames
+
+Progress = Callable[[int, int | None], None]
+
+_BODY_IN_BLAZE = np.array(BLAZEPOSE33.indices(BODY27.joints))
+_LINGER = 0.5  # seconds for which a lost person still hides others
+_AT_LEAST = 0.11  # confidence with which the limbs of other people are painted
+_MIN_LENGTH = 5  # frames; shorter chains are noise unless the video itself is that short
+
+
+@dataclass(frozen=True)
+class TrackedVideo:
+    """Everyone found in a video.
+
+    Args:
+        info: the file.
+        tracks: largest and longest person first, ids counting from 1 in that order; keypoints
+            in ``BODY27``.
+        times: (N,) seconds, presentation times of all N frames of the video.
+    """
+
+    info: VideoInfo
+    tracks: list[Track]
+    times: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Person:
+    """One chain with every frame of its span filled in.
+
+    Args:
+        frames: (T,) consecutive frame indices.
+        times: (T,) seconds.
+        seen: (T,) whether the detector saw the person there; elsewhere interpolated.
+        boxes: (T, 4) pixels.
+        xy, conf: (T, 17, 2), (T, 17) MoveNet's keypoints; conf 0 where unseen.
+        score: mean detection score.
+    """
+
+    frames: np.ndarray
+    times: np.ndarray
+    seen: np.ndarray
+    boxes: np.ndarray
+    xy: np.ndarray
+    conf: np.ndarray
+    score: float
+
+    @property
+    def step(self) -> float:
+        """Seconds per frame."""
+        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else 1 / 30
+
+
+def track_video(
+    path: str | Path,
+    *,
+    progress: Progress | None = None,
+    detect_size: int = 448,
+    max_people: int | None = None,
+    threads: int = 2,
+) -> TrackedVideo:
+    """Find and follow everyone in a video.
+
+    The file is read twice: first to find people and settle who is who over the whole video, then
+    to look closely at each of them.
+
+    Args:
+        path: a video file.
+        progress: called with (done, total or None); every frame counts twice.
+        detect_size: long side of the detector's input; larger for small people.
+        max_people: keep only the largest tracks.
+        threads: threads of the networks.
+
+    Raises ``SemttaError`` if the file is unreadable or nobody is found.
+    """
+    info = probe(path)
+    total = 2 * info.frames if info.frames else None
+    tick = _counter(progress, total)
+    detections, times = _detect(path, MoveNet(detect_size, threads), tick)
+    shortest = min(_MIN_LENGTH, len(times))
+    chains = [c for c in link(detections, times) if len(c) >= shortest]
+    people = [_fill(chain, detections, np.array(times)) for chain in chains]
+    if not people:
+        raise SemttaError(
+            f"nobody was found in '{info.path}'; if there are people, try a larger detect_size or "
+            "bring your own 2D poses."
+        )
+    people = sorted(people, key=_prominence, reverse=True)
+    wanted = people[:max_people]
+    looks = _look(path, wanted, people, BlazePose(threads), tick)
+    if progress is not None:
+        progress(2 * len(times), 2 * len(times))
+    tracks = [
+        _to_track(i, person, people, look, info)
+        for i, (person, look) in enumerate(zip(wanted, looks), 1)
+    ]
+    return TrackedVideo(info, tracks, torch.tensor(times, dtype=torch.float64))
+
+
+def _counter(progress: Progress | None, total: int | None) -> Callable[[], None]:
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, None if total is None else max(total, done))
+
+    return tick
+
+
+def _detect(path, net: MoveNet, tick) -> tuple[list[Detections], list[float]]:
+    detections, times = [], []
+    for _, seconds, image in read_frames(path):
+        detections.append(suppress_duplicates(net(image)))
+        times.append(seconds)
+        tick()
+    return detections, times
+
+
+def _fill(chain: Chain, detections: list[Detections], times: np.ndarray) -> Person:
+    frames = np.arange(chain.frames[0], chain.frames[-1] + 1)
+    at = chain.frames - frames[0]
+    seen = np.zeros(len(frames), bool)
+    seen[at] = True
+    picked = [detections[t][n] for t, n in zip(chain.frames, chain.picks)]
+
+    def spread(values) -> np.ndarray:
+        values = np.stack(values)
+        full = np.zeros((len(frames), *values.shape[1:]))
+        full[at] = values
+        flat = fill_gaps(full.reshape(len(frames), -1), seen, times[frames])
+        return flat.reshape(full.shape)
+
+    conf = np.zeros((len(frames), 17))
+    conf[at] = np.stack([person.conf for person in picked])
+    return Person(
+        frames=frames,
+        times=times[frames],
+        seen=seen,
+        boxes=spread([person.boxes for person in picked]),
+        xy=spread([person.xy for person in picked]),
+        conf=conf,
+        score=float(np.mean([person.scores for person in picked])),
+    )
+
+
+def _prominence(person: Person) -> float:
+    """Height times width of the visible body, summed over the frames in which it was seen."""
+    return float((box_size(person.boxes) * person.seen).sum())
+
+
+def _look(path, wanted: list[Person], everyone: list[Person], net: BlazePose, tick) -> list[Looks]:
+    """Second reading: several looks per person and frame."""
+    rois = [roi_track(p.xy, p.conf, p.boxes, p.times) for p in wanted]
+    found: list[list] = [[] for _ in wanted]
+    for index, _, image in read_frames(path):
+        for i, person in enumerate(wanted):
+            t = index - person.frames[0]
+            if 0 <= t < len(person.frames):
+                others = _present(everyone, person, index)
+                found[i].append(_looks_at(image, rois[i][t], others, net))
+        tick()
+    return [
+        Looks(*(np.stack(part) for part in zip(*looks, strict=True)))
+        for looks in found
+    ]
+
+
+def _present(everyone: list[Person], person: Person, frame: int) -> list[tuple[Person, int]]:
+    """The others in a frame, each with its position there. Somebody who was just lost, or is
+    about to be found, is taken to stand where last or first seen."""
+    found = []
+    for other in everyone:
+        at = int(np.clip(frame - other.frames[0], 0, len(other.frames) - 1))
+        missed = abs(frame - int(other.frames[at])) * other.step
+        if other is not person and missed <= _LINGER:
+            found.append((other, at))
+    return found
+
+
+def _looks_at(image: np.ndarray, roi: Roi, others: list[tuple[Person, int]], net: BlazePose):
+    """Two plain looks and two more: without the others where they are near, else slightly
+    larger; each pair once mirrored."""
+    near = [(o, u) for o, u in others if overlaps(o.boxes[u], roi.center, 0.75 * roi.size)]
+    images, rois = [image, image], [roi, roi]
+    if near:
+        painted = image.copy()
+        for other, u in near:
+            paint_over(painted, other.boxes[u], other.xy[u], np.maximum(other.conf[u], _AT_LEAST))
+        images += [painted, painted]
+        rois += [roi, roi]
+    else:
+        closer = Roi(roi.center, roi.size * 0.9, roi.angle)
+        images += [image, image]
+        rois += [closer, closer]
+    seen = net(images, rois, [False, True, False, True])
+    body = _BODY_IN_BLAZE
+    arrays = (seen.xy[:, body], seen.visibility[:, body], seen.world[:, body], seen.flag)
+    return tuple(a.astype(np.float32) for a in arrays)
+
+
+def _hidden(points: np.ndarray, person: Person, everyone: list[Person]) -> np.ndarray:
+    """(T, 27) whether points (T, 27, 2) of a person lie on somebody else's body."""
+    hidden = np.zeros(points.shape[:2], bool)
+    for t, frame in enumerate(person.frames):
+        for other, u in _present(everyone, person, int(frame)):
+            pose = (other.boxes[u], other.xy[u], np.maximum(other.conf[u], _AT_LEAST))
+            hidden[t] |= on_body(points[t], *pose)
+    return hidden
+
+
+def _to_track(
+    number: int, person: Person, everyone: list[Person], looks: Looks, info: VideoInfo
+) -> Track:
+    size = gating.person_size(person.boxes)
+    fused = fuse(looks, person.xy, person.conf, size)
+    hidden = _hidden(fused.xy, person, everyone)
+    evidence = gating.gate(
+        fused,
+        person.xy,
+        person.conf,
+        person.boxes,
+        hidden,
+        person.times,
+        (info.width, info.height),
+    )
+    return Track(
+        id=number,
+        frames=torch.from_numpy(person.frames.copy()),
+        times=torch.from_numpy(person.times.copy()),
+        boxes=torch.from_numpy(evidence.boxes).float(),
+        keypoints=Keypoints2D(
+            torch.from_numpy(evidence.xy).float(), torch.from_numpy(evidence.conf).float(), BODY27
+        ),
+        landmarks3d=torch.from_numpy(evidence.world).float(),
+        conf3d=torch.from_numpy(evidence.conf3d).float(),
+    )

@@ -1,0 +1,200 @@
+"""Video in and out: sequential frames with true times, and mp4 files that are whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from semtta.errors import SemttaError
+
+_DEFAULT_FPS = 30.0
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file says about itself.
+
+    Args:
+        path: the file.
+        width, height: pixels, after the file's rotation tag was applied.
+        fps: mean frame rate; 30 where the file gives none.
+        frames: number of frames by the container's claim, None where it makes none. Only
+            reading tells the truth.
+    """
+
+    path: Path
+    width: int
+    height: int
+    fps: float
+    frames: int | None
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Open a video, decode its first frame and describe it.
+
+    Raises ``SemttaError`` for a missing, empty or unreadable file.
+    """
+    capture = _open(path)
+    try:
+        ok, frame = capture.read()
+        if not ok:
+            raise SemttaError(_no_frames(path))
+        return _describe(capture, Path(path), frame)
+    finally:
+        capture.release()
+
+
+def read_frames(path: str | Path) -> Iterator[tuple[int, float, np.ndarray]]:
+    """Frames in order, never seeking (seeking is off by one in many variable-rate files).
+
+    Yields:
+        index from 0, presentation time in seconds (strictly increasing; where the file's own
+        times are broken, the last good one plus 1/fps), RGB image (H, W, 3) uint8.
+
+    Raises ``SemttaError`` for a file that is missing, not a video, or ends long before its own
+    header says it should.
+    """
+    capture = _open(path)
+    try:
+        info, previous, count = None, None, 0
+        while True:
+            ok, frame = capture.read()
+            if not ok:
+                break
+            if info is None:
+                info = _describe(capture, Path(path), frame)
+            if frame.shape[:2] != (info.height, info.width):
+                raise SemttaError(
+                    f"'{path}' changes its picture size at frame {count}; re-encode it with one "
+                    "size."
+                )
+            seconds = next_time(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, previous, info.fps)
+            yield count, seconds, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            previous, count = seconds, count + 1
+        if info is None:
+            raise SemttaError(_no_frames(path))
+        _check_complete(info, count, previous)
+    finally:
+        capture.release()
+
+
+def next_time(stamp: float, previous: float | None, fps: float) -> float:
+    """The stamp of a frame in seconds, or the previous time plus 1/fps if it is unusable."""
+    if math.isfinite(stamp) and stamp >= 0 and (previous is None or stamp > previous):
+        return stamp
+    return 0.0 if previous is None else previous + 1 / fps
+
+
+def video_hash(path: str | Path) -> str:
+    """SHA-256 of the file, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(_existing(path), "rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_video(
+    path: str | Path, frames: Iterable[np.ndarray], fps: float, size: tuple[int, int]
+) -> Path:
+    """Write RGB frames as an mp4 file.
+
+    The file appears under its name only when all frames were written.
+
+    Args:
+        path: target, ending in .mp4; folders are made as needed.
+        frames: (H, W, 3) uint8 RGB images.
+        fps: frame rate.
+        size: width, height of every frame.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".mp4":
+        raise SemttaError(f"'{path}': videos are written as .mp4; change the name's ending.")
+    if not (math.isfinite(fps) and fps > 0):
+        raise SemttaError(f"'{path}': a video cannot have {fps} frames per second.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SemttaError(f"cannot make the folder '{path.parent}': {error.strerror}.") from None
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.mp4")
+    try:
+        _write_frames(temporary, path, frames, fps, size)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _write_frames(temporary: Path, path: Path, frames, fps: float, size: tuple[int, int]) -> None:
+    # Two decimals: mpeg4's clock has 16 bits, which 119.8801198 would overflow.
+    codec = cv2.VideoWriter_fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(temporary), codec, round(fps, 2), size)
+    if not writer.isOpened():
+        raise SemttaError(f"cannot write a video to '{path}'; is the folder writable?")
+    count = 0
+    try:
+        for count, frame in enumerate(frames, 1):
+            if frame.shape != (size[1], size[0], 3) or frame.dtype != np.uint8:
+                raise SemttaError(
+                    f"frame {count - 1} for '{path}' is {frame.shape} {frame.dtype}, expected "
+                    f"({size[1]}, {size[0]}, 3) uint8."
+                )
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    finally:
+        writer.release()
+    if count == 0:
+        raise SemttaError(f"no frames to write to '{path}'.")
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise SemttaError(f"video '{path}' does not exist.")
+    if path.is_dir():
+        raise SemttaError(f"'{path}' is a folder, not a video file.")
+    if path.stat().st_size == 0:
+        raise SemttaError(f"video '{path}' is empty (0 bytes).")
+    return path
+
+
+def _open(path: str | Path) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(str(_existing(path)))
+    if not capture.isOpened():
+        capture.release()
+        raise SemttaError(
+            f"'{path}' cannot be opened as a video; it is damaged, cut off or of another kind."
+        )
+    return capture
+
+
+def _no_frames(path) -> str:
+    return f"no frame of '{path}' can be decoded; it is damaged, cut off or not a video."
+
+
+def _describe(capture: cv2.VideoCapture, path: Path, frame: np.ndarray) -> VideoInfo:
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    if not (math.isfinite(fps) and 0 < fps <= 1000):
+        fps = _DEFAULT_FPS
+    frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    claimed = int(frames) if math.isfinite(frames) and frames > 0 else None
+    return VideoInfo(path, frame.shape[1], frame.shape[0], fps, claimed)
+
+
+def _check_complete(info: VideoInfo, count: int, last: float) -> None:
+    """A cut file has fewer frames *and* ends earlier than announced; a variable frame rate alone
+    makes the announced number a bad estimate, but not the duration."""
+    if info.frames is None:
+        return
+    if count < 0.9 * info.frames - 1 and last < 0.9 * info.frames / info.fps - 1 / info.fps:
+        raise SemttaError(
+            f"'{info.path}' ends after {count} of {info.frames} frames; the file is cut off or "
+            "damaged."
+        )
