@@ -25,7 +25,7 @@ class Roi:
     """A rotated square in the image.
 
     Args:
-        center: (2,) pixels.
+        center: (2,) pixels, counted from the centre of the top-left pixel.
         size: side, pixels.
         angle: radians; the crop's upward axis is the image's upward axis turned by this,
             clockwise on the screen.
@@ -36,7 +36,7 @@ class Roi:
     angle: float
 
     def to_image(self) -> np.ndarray:
-        """(2, 3) affine map from crop pixels (0 … 256, corner convention) to image pixels."""
+        """(2, 3) affine map from the crop (0 … 256, edge to edge) to image pixels."""
         scale = self.size / CROP
         cos, sin = np.cos(self.angle) * scale, np.sin(self.angle) * scale
         linear = np.array([[cos, -sin], [sin, cos]])
@@ -116,8 +116,8 @@ class BlazePose:
 def crop(image: np.ndarray, roi: Roi) -> np.ndarray:
     """(256, 256, 3) uint8 view of the image through a ROI; black outside the image."""
     to_image = roi.to_image()
-    # The ROI counts from pixel corners, OpenCV from pixel centres.
-    to_image[:, 2] += to_image[:, :2] @ np.full(2, 0.5) - 0.5
+    # The crop's own pixels are counted from corners, by OpenCV from centres.
+    to_image[:, 2] += to_image[:, :2] @ np.full(2, 0.5)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, to_image, (CROP, CROP), flags=flags)
 

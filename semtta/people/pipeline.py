@@ -35,8 +35,8 @@ class TrackedVideo:
 
     Args:
         info: the file.
-        tracks: largest and longest person first, ids counting from 1 in that order; keypoints
-            in ``BODY27``.
+        tracks: the main person first (large, long seen, central, moving), ids counting from 1
+            in that order; keypoints in ``BODY27``.
         times: (N,) seconds, presentation times of all N frames of the video.
     """
 
@@ -89,7 +89,7 @@ def track_video(
         path: a video file.
         progress: called with (done, total or None); every frame counts twice.
         detect_size: long side of the detector's input; larger for small people.
-        max_people: keep only the largest tracks.
+        max_people: keep only the most prominent tracks.
         threads: threads of the networks.
 
     Raises ``SemttaError`` if the file is unreadable or nobody is found.
@@ -106,7 +106,7 @@ def track_video(
             f"nobody was found in '{info.path}'; if there are people, try a larger detect_size or "
             "bring your own 2D poses."
         )
-    people = sorted(people, key=_prominence, reverse=True)
+    people.sort(key=lambda person: -_prominence(person, info))
     wanted = people[:max_people]
     looks = _look(path, wanted, people, BlazePose(threads), tick)
     if progress is not None:
@@ -166,9 +166,17 @@ def _fill(chain: Chain, detections: list[Detections], times: np.ndarray) -> Pers
     )
 
 
-def _prominence(person: Person) -> float:
-    """Height times width of the visible body, summed over the frames in which it was seen."""
-    return float((box_size(person.boxes) * person.seen).sum())
+def _prominence(person: Person, info: VideoInfo) -> float:
+    """How likely this is the person whom the video is about: large, seen for long, near the
+    middle, and moving (a bystander close to the camera may be larger)."""
+    size = box_size(person.boxes)
+    middle = (person.boxes[:, 0] + person.boxes[:, 2]) / 2
+    central = 1 - np.clip(np.abs(middle / info.width - 0.5), 0, 0.5)
+    motion = 0.0
+    if len(size) > 1:
+        moved = np.linalg.norm(np.diff(person.xy, axis=0), axis=-1).mean(1) / size[1:]
+        motion = float(np.median(moved)) / person.step  # sizes per second
+    return float((size * central * person.seen).sum()) * (1 + min(motion, 1.0))
 
 
 def _look(path, wanted: list[Person], everyone: list[Person], net: BlazePose, tick) -> list[Looks]:
