@@ -10,14 +10,23 @@ from __future__ import annotations
 
 import argparse
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from training import procedural
-from training.motions import load_clips, mirror, mirror_text, remove_yaw, windows
-from training.phrases import PHRASES, phrases
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tools.training import procedural  # noqa: E402
+from tools.training.motions import (  # noqa: E402
+    load_clips,
+    mirror,
+    mirror_text,
+    remove_yaw,
+    windows,
+)
+from tools.training.phrases import PHRASES, phrases  # noqa: E402
 
 LENGTH = 60
 

@@ -46,7 +46,9 @@ ARMS = tuple(i for i, n in enumerate(SMPL24.joints)
 
 # Text -> canonical label, first match wins. The file's own label field comes from loose regular
 # expressions (archery counts as "bow", sword strikes as "punch") and is not used.
-_RULES: tuple[tuple[str, str], ...] = (
+_RULES: tuple[tuple[str, str | None], ...] = (
+    # Choreographed sequences ("Start Walk Stop"): lunges and poses, hardly a step of the action.
+    (r"^start .* stop$", None),
     (r"salsa", "salsa dance"),
     (r"indian dance", "indian dance"),
     (r"^dance -", "ballet dance"),
@@ -94,6 +96,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"walk backwards", "walk backwards"),
     (r"slow walk|walk slowly", "walk slowly"),
     (r"brisk walk", "walk fast"),
+    (r"uneven", "walk on uneven terrain"),
     (r"walk", "walk"),
     (r"\brun", "run"),
 )  # fmt: skip
@@ -161,8 +164,7 @@ def load_clips(path: str | Path, split: str | None = None) -> list[Clip]:
         path: the ``.npz`` with pose, trans, start, length, texts, subject, source, split.
         split: "train", "val" or None for both.
 
-    Translations are rescaled to the CC0 body's leg length and put back on the ground; a clip
-    that starts and ends standing ("Start Walk Stop") is cut to its moving part.
+    Translations are rescaled to the CC0 body's leg length and put back on the ground.
     """
     path = Path(path)
     if not path.is_file():
@@ -181,7 +183,7 @@ def load_clips(path: str | Path, split: str | None = None) -> list[Clip]:
         rotmats = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix()
         rotmats = rotmats.reshape(-1, 24, 3, 3).astype(np.float32)
         text = str(data["texts"][i]).split("\n")[0]
-        clip = Clip(
+        clips.append(Clip(
             name=str(data["clip_id"][i]),
             rotmats=rotmats,
             trans=_on_ground(rotmats, data["trans"][frames].astype(np.float32)),
@@ -189,8 +191,7 @@ def load_clips(path: str | Path, split: str | None = None) -> list[Clip]:
             label=canonical_label(text),
             subject=re.sub(r"^cmu0+(?=\d)", "cmu", str(data["subject"][i])),
             source=str(data["source"][i]),
-        )
-        clips.append(_moving_part(clip) if text.startswith("Start") else clip)
+        ))  # fmt: skip
     return clips
 
 
@@ -200,19 +201,6 @@ def _on_ground(rotmats: np.ndarray, trans: np.ndarray) -> np.ndarray:
     lowest = (forward_kinematics(rotmats)[..., 1] + trans[:, None, 1]).min(axis=1)
     trans[:, 1] -= np.percentile(lowest, 2)
     return trans
-
-
-def _moving_part(clip: Clip, speed: float = 0.3) -> Clip:
-    """The clip from the first to the last frame that travels at ``speed`` m/s."""
-    ground = clip.trans[:, [0, 2]]
-    kernel = np.ones(15) / 15
-    velocity = np.linalg.norm(np.gradient(ground, axis=0), axis=1) * FPS
-    moving = np.flatnonzero(np.convolve(velocity, kernel, mode="same") > speed)
-    if len(moving) < 2:
-        return clip
-    part = slice(int(moving[0]), int(moving[-1]) + 1)
-    return Clip(clip.name, clip.rotmats[part], clip.trans[part], clip.text, clip.label,
-                clip.subject, clip.source)  # fmt: skip
 
 
 def mirror(rotmats: np.ndarray) -> np.ndarray:

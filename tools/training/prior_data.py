@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import roma
 import torch
-import torch.nn.functional as F
+from torch import Tensor
+
 from semtta.geometry.rotations import columns_to_rotmat, mirror_pose, rotmat_to_columns
 from semtta.motion.encoder import joint_positions
 from semtta.skeletons import SMPL24
-from torch import Tensor
-
-from training import procedural
-from training.motions import LOWER_BODY, UPPER_BODY, Clip, mirror_text, remove_yaw, rest_joints
+from tools.training import procedural
+from tools.training.motions import LOWER_BODY, UPPER_BODY, Clip, mirror_text, remove_yaw, rest_joints
 
 LENGTH = 60
 PROCEDURAL_FRAMES = 80

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from semtta.geometry.rotations import columns_to_rotmat, rotmat_to_columns
 from torch import Tensor
 
-from training.motions import Clip, remove_yaw, windows
-from training.phrases import synonyms
-from training.prior_data import GROUPS, collapse, optimise_towards, perturb
+from semtta.geometry.rotations import columns_to_rotmat, rotmat_to_columns
+from tools.training.motions import Clip, remove_yaw, windows
+from tools.training.phrases import synonyms
+from tools.training.prior_data import GROUPS, collapse, optimise_towards, perturb
 
 Embed = Callable[[Tensor], Tensor]
 WALKS = ("walk", "walk slowly", "walk fast")
@@ -116,25 +116,30 @@ COLLAPSED = ("legs freeze", "legs mean", "legs smooth 12", "all freeze", "all me
 
 def calibrate(embed: Embed, data: Segments, features: Tensor, roots: Tensor,
               labels: Sequence[str]) -> float:  # fmt: skip
-    """Sigma halfway across the range where both errors together are smallest.
+    """The largest sigma at which the errors together are still about smallest.
 
-    Clean and noisy walks must pass with the label's exemplar root; collapsed walks, and motions
-    that are not walks, must not.
+    Clean and noisy walks with the label's exemplar root, and every label's own motions, must
+    pass; collapsed walks, and any motion under a label that is not its own, must not. The last
+    weighs most, because one segment above sigma, of sixty that cover a frame, opens the gate.
     """
     walk = labels.index("walk")
     walks = torch.tensor([labels[i] in WALKS for i in data.label.tolist()])
     made = {k: embed_all(embed, with_root(v, roots[walk])) @ features[walk]
             for k, v in probes(data.rotmats[walks]).items()}  # fmt: skip
     good = torch.cat([made[k] for k in ("clean", "noise .08", "augmented")])
-    bad = torch.cat([made[k] for k in COLLAPSED])
-    other = data.rotmats[~walks]
-    if len(other):
-        bad = torch.cat((bad, embed_all(embed, with_root(other, roots[walk])) @ features[walk]))
-    grid = torch.arange(0.15, 0.9, 0.01)
-    cost = torch.tensor([float((good <= s).float().mean() + 1.5 * (bad > s).float().mean())
-                         for s in grid])  # fmt: skip
-    best = grid[cost <= cost.min() + 0.005]
-    return float((best.min() + best.max()) / 2)
+    collapsed = torch.cat([made[k] for k in COLLAPSED])
+    similarity = embed_all(embed, data.rotmats) @ features.T
+    wrong = similarity[~accepted(labels)[data.label]]
+    own = similarity.gather(1, data.label[:, None])[:, 0]
+    own = [own[data.label == i] for i in data.label.unique().tolist()]
+    grid = torch.arange(0.1, 0.9, 0.01)
+    cost = torch.tensor([
+        float((good <= s).float().mean()
+              + sum((x <= s).float().mean() for x in own) / len(own)
+              + 2 * (collapsed > s).float().mean() + 20 * (wrong > s).float().mean())
+        for s in grid
+    ])  # fmt: skip
+    return float(grid[cost <= cost.min() + 0.03].max())
 
 
 def walk_table(embed: Embed, data: Segments, features: Tensor, roots: Tensor,

@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from semtta.errors import SemttaError
 from semtta.skeletons import SMPL24
+from tools.training.phrases import phrases
 
 FPS = 30.0
 SIDES = ("left", "right")
@@ -559,6 +560,4 @@ def sample(name: str, rng: np.random.Generator, frames: int = 60) -> np.ndarray:
 
 def texts(name: str) -> list[str]:
     """Ways to say the action in English, its own name first."""
-    from training.phrases import phrases
-
     return phrases(name)
