@@ -157,6 +157,7 @@ class Adapter:
         config = self.config
         if config.strategy == "frozen" or config.optimizer.epochs == 0:
             return Frozen()
+        labelled = labelled and (config.alignment.weight > 0 or config.evidence.fill)
         if labelled and self._prior is None:
             self._prior = load_prior(config.alignment.prior, config.alignment.checkpoint)
         if labelled and self._gate_prior is None:
