@@ -21,6 +21,12 @@ from semtta.errors import SemttaError
 from semtta.motion.text import TextEncoder
 from semtta.shipped import asset
 
+# Words that say who, not what: "a person is sitting" must not be near "a person is kicking".
+_FILLERS = frozenset(
+    "a an the person man woman boy girl people someone somebody he she they is are his her "
+    "their".split()
+)
+
 
 @dataclass(frozen=True)
 class Dictionary:
@@ -69,7 +75,12 @@ class Dictionary:
     @cached_property
     def phrase_features(self) -> Tensor:
         """(P, D) unit text features of the phrases."""
-        return self.text.encode(self.phrases)
+        return torch.stack([self.feature(phrase) for phrase in self.phrases])
+
+    def feature(self, text: str) -> Tensor:
+        """(D,) unit text feature of the words that say what is done."""
+        words = [w for w in text.split() if w.lower() not in _FILLERS]
+        return self.text.encode([" ".join(words) or text])[0]
 
     def find(self, text: str) -> int | None:
         """Index of the label that this very phrase means, or None."""
@@ -79,7 +90,7 @@ class Dictionary:
         """The label whose phrase is nearest to a free text."""
         index = self.find(text)
         if index is None:
-            feature = self.text.encode([text])[0]
+            feature = self.feature(text)
             index = int(self.phrase_label[(self.phrase_features @ feature).argmax()])
         return self.labels[index]
 

@@ -66,6 +66,7 @@ class EmbeddedPrior(nn.Module):
         self.encoder = encoder
         self.dictionary = dictionary
         self.sigma = float(sigma)
+        features = F.normalize(features.float(), dim=-1)  # stored in half precision
         for name, value in (("features", features), ("mean", mean), ("whiten", whiten),
                             ("_matched", matched)):  # fmt: skip
             self.register_buffer(name, value.float())
@@ -108,7 +109,7 @@ class EmbeddedPrior(nn.Module):
 
     def _free_text(self, text: str) -> Tensor:
         """Unit feature (D,) of a text that is no phrase of the dictionary."""
-        raw = self.dictionary.text.encode([text])[0].to(self.mean)
+        raw = self.dictionary.feature(text).to(self.mean)
         keys = F.normalize(self.dictionary.phrase_features.to(self.mean) - self.mean, dim=-1)
         closeness = keys @ F.normalize(raw - self.mean, dim=0)
         weight = (closeness / self._nearness).softmax(0)
