@@ -66,10 +66,11 @@ def _panel(
         mesh = body.vertices(motion.rotmats[t], motion.betas[t]) + motion.trans[t]
         return mesh.numpy()
 
-    points, filled = result.detections, None
+    evidence, skeleton = result.evidence, result.detections.skeleton
+    points = Keypoints2D(result.detections.xy, evidence.detected.float(), skeleton)
+    filled = None
     if moved:
-        evidence = result.evidence
-        points = Keypoints2D(evidence.xy, evidence.present.float(), points.skeleton)
+        points = Keypoints2D(evidence.xy, evidence.present.float(), skeleton)
         filled = evidence.filled_in > 0
     return Panel(
         title, result.track.frames, vertices, body.faces, result.camera.matrix(), color,

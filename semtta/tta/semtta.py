@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from semtta.hmr.base import Prediction
+from semtta.motion.text import TextEncoder
 from semtta.tta import losses
 from semtta.tta.run import Run, seen_rotations
 from semtta.tta.segments import Segments, draw_batches, find_segments
@@ -115,10 +116,10 @@ class Semtta:
 
     def _frame_text(self, run: Run) -> Tensor | None:
         """(T, D) text of each frame for a label-conditioned denoiser; zeros where there is none."""
-        if not (run.config.smoothing.text and self.align is not None):
-            return None
         names = sorted({label for label in run.labels if label})
-        features = self.prior.embed_text(names).to(run.device)
+        if not (run.config.smoothing.text and run.config.smoothing.kind == "denoiser" and names):
+            return None
+        features = TextEncoder.load().encode(names).to(run.device)
         text = features.new_zeros(len(run.labels), features.shape[1])
         for i, label in enumerate(run.labels):
             if label:
