@@ -435,27 +435,35 @@ def test_import_is_cheap():
     assert out.stdout.split() == ["False", "False"]
 
 
-def test_real_clip_with_an_occluded_leg(tmp_path):
-    """Every fourth frame of a real clip in which a person hides the man's right ankle in frames
-    39-61; truth by triangulation (see the licence file beside the clip)."""
-    images = [image for _, _, image in read_frames(asset("demo/cam02_occluded.mp4"))][::4]
+def demo_truth():
+    """(100, 12, 2) pixels and (100, 12) occluded flags of the demo clip, and joint names."""
+    with np.load(asset("demo/beam_truth.npz")) as truth:
+        camera = list(truth["cam_names"]).index("cam02")
+        rotation, _ = cv2.Rodrigues(truth["R"][camera])
+        points = truth["joints3d"].reshape(-1, 3).astype(float)
+        lens = (truth["K"][camera], truth["dist"][camera])
+        uv, _ = cv2.projectPoints(points, rotation, truth["t"][camera], *lens)
+        affine = truth["affine_single_to_multi"][camera]
+        uv = (uv[:, 0] @ affine[:, :2].T + affine[:, 2]).reshape(100, 12, 2)
+        return uv, truth["occluded"][camera], truth["joint_names"].tolist()
+
+
+def test_real_clip_with_a_hidden_ankle(tmp_path):
+    """Every fifth frame of a real clip in which somebody hides the man's right ankle for a
+    while; truth by triangulation of four cameras (good to about 5 px)."""
+    images = [image for _, _, image in read_frames(asset("demo/cam02_occluded.mp4"))][::5]
     height, width = images[0].shape[:2]
-    path = write_video(tmp_path / "clip.mp4", images, 15, (width, height))
+    path = write_video(tmp_path / "clip.mp4", images, 12, (width, height))
     track = track_video(path, max_people=1).tracks[0]
     assert len(track) >= 0.9 * len(images)
 
-    with np.load(asset("demo/beam_truth.npz")) as truth:
-        rotation, _ = cv2.Rodrigues(truth["R"][1])
-        points = truth["joints3d"].reshape(-1, 3).astype(float)
-        uv, _ = cv2.projectPoints(points, rotation, truth["t"][1], truth["K"][1], truth["dist"][1])
-        affine = truth["affine_single_to_multi"][1]
-        uv = (uv.reshape(-1, 21, 2) @ affine[:, :2].T + affine[:, 2])[::4]
-    knees = BODY27.indices(["left_hip", "left_knee", "left_ankle", "right_hip", "right_wrist"])
-    error = np.linalg.norm(track.keypoints.xy[:, knees].numpy()
-                           - uv[track.frames][:, [9, 11, 13, 10, 8]], axis=-1)  # fmt: skip
-    seen = track.keypoints.conf[:, knees].numpy() > 0
-    assert seen.mean() > 0.95 and np.median(error[seen]) < 15
-    ankle = track.keypoints.conf[:, BODY27.index("right_ankle")]
-    hidden = (track.frames * 4 >= 43) & (track.frames * 4 <= 58)
-    assert (ankle[hidden] == 0).float().mean() > 0.5
-    assert (ankle[track.frames * 4 < 28] > 0).all()
+    uv, hidden, names = (v[::5] if isinstance(v, np.ndarray) else v for v in demo_truth())
+    joints, frames = BODY27.indices(names), track.frames.numpy()
+    error = np.linalg.norm(track.keypoints.xy[:, joints].numpy() - uv[frames], axis=-1)
+    seen, hidden = track.keypoints.conf[:, joints].numpy() > 0, hidden[frames]
+    assert seen[~hidden].mean() > 0.95
+    assert np.median(error[seen & ~hidden]) < 12
+    assert np.quantile(error[seen & ~hidden], 0.95) < 40
+    ankle = names.index("right_ankle")
+    assert hidden[:, ankle].sum() >= 3
+    assert seen[hidden[:, ankle], ankle].mean() < 0.5

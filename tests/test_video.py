@@ -90,8 +90,7 @@ def test_container_without_times(video, monkeypatch):
 
 
 def test_nonsense_frame_rate_and_count(video, monkeypatch):
-    fake = lambda _: FakeCapture(2, -1, fps=float("nan"))  # noqa: E731
-    monkeypatch.setattr(cv2, "VideoCapture", fake)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: FakeCapture(2, -1, fps=float("nan")))
     info = probe(video)
     assert info.fps == 30 and info.frames is None
 

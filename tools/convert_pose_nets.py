@@ -26,8 +26,6 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).parent))
 
 from pose_nets import blazepose, movenet  # noqa: E402

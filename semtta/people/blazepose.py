@@ -77,9 +77,7 @@ class BlazePose:
     def __init__(self, threads: int = 2):
         self.session = open_session("pose/blazepose_full.onnx", threads)
 
-    def __call__(
-        self, images: list[np.ndarray], rois: list[Roi], flips: list[bool]
-    ) -> Landmarks:
+    def __call__(self, images: list[np.ndarray], rois: list[Roi], flips: list[bool]) -> Landmarks:
         """Landmarks of B RGB images (H, W, 3) uint8, each seen through its crop.
 
         ``flips`` says which crops are mirrored before the network sees them; their results are

@@ -27,7 +27,7 @@ class Looks:
     """P looks at one person in T frames, in ``BODY27``.
 
     Args:
-        xy: (T, P, 27, 2) pixels.
+        xy: (T, P, 27, 2) pixels; looks 2i and 2i+1 see the same crop, the second mirrored.
         visibility: (T, P, 27) in [0, 1].
         world: (T, P, 27, 3) metres, hip-centred, camera axes.
         flag: (T, P) probability that there is a person.
@@ -68,13 +68,13 @@ def fuse(looks: Looks, xy: np.ndarray, conf: np.ndarray, size: np.ndarray) -> Fu
     straight = agreement(looks.xy, xy[:, None], conf[:, None], size[:, None])
     turned = agreement(looks.xy[..., _FLIP, :], xy[:, None], conf[:, None], size[:, None])
     exchanged = turned < _CLEARLY * straight
-    cost = np.where(exchanged, turned, straight)
+    points = exchange(looks.xy, exchanged)
+    cost = np.where(exchanged, turned, straight) + mirror_distance(points, size)
     # A look that was the right way round is preferred to one that had to be mended.
     weight = np.exp(-(cost - cost.min(1, keepdims=True)) / 0.02) * np.where(exchanged, 0.1, 1.0)
     weight = (weight * (looks.flag + 1e-3))[..., None]
     weight = weight / weight.sum(1, keepdims=True)
 
-    points = exchange(looks.xy, exchanged)
     mean = (weight[..., None] * points).sum(1)
     offset = ((points - mean[:, None]) ** 2).sum(-1)
     fused = Fused(
@@ -87,9 +87,7 @@ def fuse(looks: Looks, xy: np.ndarray, conf: np.ndarray, size: np.ndarray) -> Fu
     return _settle_sides(fused, exchanged.mean(1), xy, conf, size)
 
 
-def agreement(
-    points: np.ndarray, xy: np.ndarray, conf: np.ndarray, size: np.ndarray
-) -> np.ndarray:
+def agreement(points: np.ndarray, xy: np.ndarray, conf: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Mean distance (..., ) of points (..., 27, 2) to sure COCO limb joints, in person sizes.
 
     Distances are cut at 0.3 sizes; without any sure joint the answer is 0.
@@ -98,6 +96,15 @@ def agreement(
     sure = np.where(conf > _SURE, conf, 0)[..., _LIMBS]
     total = (np.minimum(off[..., _LIMBS], _CAP) * sure).sum(-1)
     return total / np.maximum(sure.sum(-1), 1e-9)
+
+
+def mirror_distance(points: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """(T, P) mean distance of a look's limb joints to those of its mirrored mate, in person
+    sizes; looks 2i and 2i+1 see the same crop, and the network contradicts its own mirror image
+    where it does not know whom to follow."""
+    mates = points[:, np.arange(points.shape[1]) ^ 1]
+    off = np.linalg.norm(points - mates, axis=-1)[..., COCO_IN_BODY[_LIMBS]]
+    return np.minimum(off / size[:, None, None], _CAP).mean(-1)
 
 
 def exchange(values: np.ndarray, where: np.ndarray) -> np.ndarray:

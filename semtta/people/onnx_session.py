@@ -20,6 +20,4 @@ def open_session(name: str, threads: int = 2):
     options.inter_op_num_threads = 1
     # Idle worker threads would otherwise spin and steal time from everything else.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(
-        str(path), options, providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

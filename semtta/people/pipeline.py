@@ -190,10 +190,7 @@ def _look(path, wanted: list[Person], everyone: list[Person], net: BlazePose, ti
                 others = _present(everyone, person, index)
                 found[i].append(_looks_at(image, rois[i][t], others, net))
         tick()
-    return [
-        Looks(*(np.stack(part) for part in zip(*looks, strict=True)))
-        for looks in found
-    ]
+    return [Looks(*(np.stack(part) for part in zip(*looks, strict=True))) for looks in found]
 
 
 def _present(everyone: list[Person], person: Person, frame: int) -> list[tuple[Person, int]]:

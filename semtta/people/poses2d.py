@@ -3,7 +3,7 @@
 | what | layout |
 |---|---|
 | folder | OpenPose: one ``*_keypoints.json`` per frame, BODY_25 (75 numbers) or COCO-18 (54) |
-| .json | list of ``{image_id, keypoints, score?, box? or bbox?, idx? or track_id?}``: COCO results |
+| .json | list of ``{image_id, keypoints, score?, box?, bbox?, idx?, track_id?}``: COCO results |
 |       | as mmpose, ViTPose and AlphaPose write them, 17 joints (or Halpe/whole-body: first 17) |
 | .npz | one person: ``xy (T, J, 2)``, ``conf (T, J)``, ``skeleton``, ``frames``?, ``boxes``? |
 
@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,10 +169,8 @@ def _arrays(file: Path) -> tuple[list[_Entry], Skeleton]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             data = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise SemttaError(f"'{file}' cannot be read as .npz: {error}.") from None
-    except Exception as error:  # zipfile and zlib have their own families of errors
-        raise SemttaError(f"'{file}' is a damaged .npz: {error}.") from None
     missing = [name for name in ("xy", "conf", "skeleton") if name not in data]
     if missing:
         raise SemttaError(f"'{file}' lacks {', '.join(missing)}; xy, conf, skeleton are expected.")

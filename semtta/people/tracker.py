@@ -158,9 +158,7 @@ def link(
             taken.add(n)
         for n in range(len(people)):
             if n not in taken and people.scores[n] >= start_score:
-                active.append(
-                    _Open([t], [n], people.boxes[n], people.xy[n], people.conf[n], time)
-                )
+                active.append(_Open([t], [n], people.boxes[n], people.xy[n], people.conf[n], time))
     chains = sorted(done + active, key=lambda chain: (chain.frames[0], chain.picks[0]))
     return [Chain(np.array(c.frames), np.array(c.picks)) for c in chains]
 
