@@ -38,6 +38,11 @@ class CameraConfig:
 
 
 @dataclass
+class DetectorConfig:
+    size: int = 448  # long side of the people detector's input, pixels; larger for small people
+
+
+@dataclass
 class OptimizerConfig:
     lr: float = 5e-5
     min_lr: float = 1e-6
@@ -112,6 +117,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     body: BodyConfig = field(default_factory=BodyConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     reprojection: ReprojectionConfig = field(default_factory=ReprojectionConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
@@ -134,6 +140,7 @@ _CHOICES = {
     "evidence.fill_weight": ("one", "similarity"),
 }
 _AT_LEAST = {
+    "detector.size": 64,
     "optimizer.lr": 0.0, "optimizer.min_lr": 0.0, "optimizer.epochs": 0,
     "optimizer.batch_segments": 1, "optimizer.coverage": 0.01, "alignment.weight": 0.0,
     "alignment.stride": 1, "reprojection.weight": 0.0, "smoothing.weight": 0.0,

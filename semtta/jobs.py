@@ -14,9 +14,8 @@ from semtta.engine import Progress, silent
 from semtta.labels import as_labels
 from semtta.output.files import new_folder, save_json
 from semtta.output.write import write_results
-from semtta.people import TrackedVideo, load_poses2d, track_video
 from semtta.shipped import asset
-from semtta.tta.adapter import Adapter
+from semtta.tta.adapter import Adapter, find_people
 from semtta.tta.result import Result
 from semtta.video import probe
 
@@ -42,19 +41,13 @@ def adapt_video(
     body = load_body(config.body.name, gender=config.body.gender, search=body_models)
     adapter = Adapter(config=config, body=body)
     with new_folder(folder, overwrite) as partial:
-        tracked = _tracked(video, poses2d, progress)
+        tracked = find_people(video, tracks, poses2d, progress, config.detector.size)
         results = adapter.run(tracked, labels, tracks=tracks, progress=progress)
         write_results(
             partial, results, adapter.body.cpu(), tracked.info, config_to_yaml(config),
             overlay=overlay, progress=progress,
         )  # fmt: skip
     return results
-
-
-def _tracked(video: Path, poses2d: Path | None, progress: Progress) -> TrackedVideo:
-    if poses2d is not None:
-        return load_poses2d(poses2d, video)
-    return track_video(video, progress=lambda done, total: progress("people", done, total, {}))
 
 
 def run_demo(
@@ -75,7 +68,7 @@ def run_demo(
     adapter = Adapter(config=config)
     with new_folder(folder, overwrite) as partial:
         clip = asset("demo/cam02_occluded.mp4")
-        tracked = _tracked(clip, None, progress)
+        tracked = find_people(clip, progress=progress)
         result = adapter.run(tracked, asset("demo/labels.json"), progress=progress)[0]
         body = adapter.body.cpu()
         write_results(

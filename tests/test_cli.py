@@ -72,7 +72,7 @@ def test_a_truncated_video(run, tmp_path):
 
 
 def test_a_video_without_people(run, tmp_path, empty_room):
-    refused(run("adapt", empty_room, "--quiet"), "no p")
+    refused(run("adapt", empty_room, "--quiet"), "nobody was found")
     nothing_written(tmp_path, empty_room.name)
 
 

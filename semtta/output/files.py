@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         raise SemttaError(f"output '{path}' exists already; add --overwrite to replace it.")
     if taken and not _is_ours(path):
         raise SemttaError(f"output '{path}' holds other files than results; choose a new folder.")
+    absent = [parent for parent in path.absolute().parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -55,6 +56,9 @@ def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         raise SemttaError(f"output '{path}' cannot be written: {error.strerror}.") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):  # folders made on the way stay only if the result is in them
+            for parent in absent:
+                parent.rmdir()
 
 
 def _is_ours(path: Path) -> bool:

@@ -10,6 +10,7 @@ import importlib
 _EXPORTS = {
     "track_video": "semtta.people.pipeline",
     "TrackedVideo": "semtta.people.pipeline",
+    "tracks_from_file": "semtta.people.pipeline",
     "load_poses2d": "semtta.people.poses2d",
 }
 

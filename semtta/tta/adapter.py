@@ -21,7 +21,7 @@ from semtta.hmr import load_model, prepare_inputs
 from semtta.hmr.base import Prediction
 from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
-from semtta.people import TrackedVideo, load_poses2d, track_video
+from semtta.people import TrackedVideo, track_video, tracks_from_file
 from semtta.tta import losses
 from semtta.tta.evidence import Evidence
 from semtta.tta.provenance import provenance
@@ -87,7 +87,7 @@ class Adapter:
         Raises: ``SemttaError`` for anything wrong with the input."""
         labels = as_labels(labels)
         if not isinstance(video, TrackedVideo):
-            video = self._track(video, poses2d, progress)
+            video = find_people(video, tracks, poses2d, progress, self.config.detector.size)
         elif poses2d is not None:
             raise SemttaError("poses2d goes with the path of a video, not with a tracked one.")
         if labels is not None:
@@ -126,11 +126,6 @@ class Adapter:
         return self._finish(run, adapted, strategy)
 
     # ------------------------------------------------------------------ parts of a run
-
-    def _track(self, video, poses2d, progress: Progress) -> TrackedVideo:
-        if poses2d is not None:
-            return load_poses2d(poses2d, video)
-        return track_video(video, progress=lambda done, all_: progress("people", done, all_, {}))
 
     def _camera(self, width: int, height: int) -> Camera:
         given = self.config.camera
@@ -235,6 +230,22 @@ class Adapter:
             history=copy.deepcopy(run.history),
             provenance=provenance(self.config, self.model, self.body),
         )
+
+
+def find_people(
+    video: str | Path,
+    tracks: str | int = "largest",
+    poses2d: str | Path | None = None,
+    progress: Progress = silent,
+    detect_size: int = 448,
+) -> TrackedVideo:
+    """Detect and track, or read the user's own poses; only as many people as are wanted."""
+    if poses2d is not None:
+        return tracks_from_file(video, poses2d)
+    return track_video(
+        video, max_people=1 if tracks == "largest" else None, detect_size=detect_size,
+        progress=lambda done, total: progress("people", done, total, {}),
+    )  # fmt: skip
 
 
 def select_tracks(video: TrackedVideo, which: str | int) -> list[Track]:
