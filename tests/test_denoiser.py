@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,9 +22,7 @@ from semtta.motion.denoiser import (
 )
 from semtta.motion.denoiser_net import WINDOW, fill_unseen
 from semtta.skeletons import SMPL24
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-procedural = pytest.importorskip("training.procedural")
+from tools.training import procedural
 
 _LEG = ("hip", "knee", "ankle", "foot")
 LEGS = [i for i, name in enumerate(SMPL24.joints) if name.split("_")[-1] in _LEG]
@@ -212,7 +208,7 @@ def test_fitting_to_a_video_lowers_its_loss_and_repeats(denoiser):
         own = copy.deepcopy(denoiser)
         generator = torch.Generator().manual_seed(3)
         losses = fit_video(
-            own, poses, times_of(poses), seen, steps=12, lr=3e-4, generator=generator
+            own, poses, times_of(poses), seen, steps=8, lr=3e-4, generator=generator
         )
         return own, losses
 

@@ -21,11 +21,11 @@ import roma
 import torch
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training import motions, phrases, procedural  # noqa: E402
-from training.corruption import Corruptor  # noqa: E402
-from training.denoiser_table import WALKS, forward_kinematics, print_tables  # noqa: E402
+from tools.training import motions, phrases, procedural  # noqa: E402
+from tools.training.corruption import Corruptor  # noqa: E402
+from tools.training.denoiser_table import WALKS, forward_kinematics, print_tables  # noqa: E402
 
 from semtta.motion.denoiser import load_denoiser, save_denoiser  # noqa: E402
 from semtta.motion.denoiser_net import WINDOW, DenoiserConfig, MotionDenoiser  # noqa: E402

@@ -17,8 +17,8 @@ from semtta.geometry import gaussian_smooth, geodesic_degrees
 from semtta.motion.denoiser import FPS, denoise_track, fit_video
 from semtta.motion.denoiser_net import MotionDenoiser, fill_unseen
 from semtta.skeletons import SMPL24, SMPL_PARENTS
-from training import motions
-from training.corruption import LEGS, Corruptor, Noise, slow_noise
+from tools.training import motions
+from tools.training.corruption import LEGS, Corruptor, Noise, slow_noise
 
 log = logging.getLogger("train_denoiser")
 _DEPTHS: list[list[int]] = [[0]]
@@ -93,7 +93,7 @@ def noise_cases(clips: list, generator: torch.Generator) -> list[Case]:
 
 def hidden_leg_cases(clips: list, generator: torch.Generator, per_clip: int = 1) -> list[Case]:
     """Up to 160 frames, both legs hidden for 30-50 % of them (there the input is their mean)."""
-    noise = Noise((3.0, 4.0), (4.0, 5.0), (0.0, 2.0), clean=0.0, faint=0.0)
+    noise = Noise((3.0, 4.0), (4.0, 5.0), (0.0, 2.0), clean=0.0, faint=0.0, half=0.0)
     corruptor = Corruptor(generator, noise)
     cases = []
     for clip in clips:
