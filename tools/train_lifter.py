@@ -1,7 +1,7 @@
 """Train the embedded regressor on motion seen through random cameras.
 
     python tools/train_lifter.py --motions motion_lite_30fps.npz --out semtta/assets/hmr/lifter.pt
-    python tools/train_lifter.py --motions motion_lite_30fps.npz --preset narrow --steps 2000 \
+    python tools/train_lifter.py --motions motion_lite_30fps.npz --preset narrow --steps 1500 \
         --out semtta/assets/hmr/lifter_narrow.pt
 
 ``broad`` is the default model. ``narrow`` stands for a model pre-trained on a laboratory data

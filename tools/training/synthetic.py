@@ -87,24 +87,25 @@ class MotionPool:
         rng = np.random.default_rng(seed)
         motions = [(clip.rotmats, clip.trans, len(clip) ** 0.6) for clip in clips]
         recorded = sum(weight for *_, weight in motions)
-        made = len(actions) * performances
-        share = procedural_share / (1 - procedural_share) * recorded / max(made, 1)
-        share = share if clips else 1.0
+        share = 1.0
+        if motions and actions and performances:
+            share = procedural_share / (1 - procedural_share) * recorded
+            share /= len(actions) * performances
         for name in actions:
             for _ in range(performances):
                 rotmats = procedural.sample(name, rng, frames)
                 lowest = forward_kinematics(rotmats)[..., 1].min(axis=1)
                 trans = np.stack((0 * lowest, -lowest, 0 * lowest), axis=1)
                 motions.append((rotmats, trans, share))
-        ends = np.cumsum([len(rotmats) for rotmats, *_ in motions])
-        lengths = [len(rotmats) for rotmats, *_ in motions]
-        repeat = lambda values: torch.from_numpy(np.repeat(np.asarray(values), lengths))
+        lengths = torch.tensor([len(rotmats) for rotmats, *_ in motions])
+        ends = lengths.cumsum(0)
+        weights = torch.tensor([w for *_, w in motions], dtype=torch.float64) / lengths
         return MotionPool(
             rotmats=torch.from_numpy(np.concatenate([m[0] for m in motions])).float(),
             trans=torch.from_numpy(np.concatenate([m[1] for m in motions])).float(),
-            first=repeat(ends - lengths),
-            last=repeat(ends - 1),
-            weight=repeat([m[2] / n for m, n in zip(motions, lengths, strict=True)]).float(),
+            first=(ends - lengths).repeat_interleave(lengths),
+            last=(ends - 1).repeat_interleave(lengths),
+            weight=weights.float().repeat_interleave(lengths),
         )
 
 
@@ -121,6 +122,17 @@ class Example:
     rotmats: Tensor
     betas: Tensor
     points: Tensor
+
+
+@dataclass(frozen=True)
+class SyntheticTrack:
+    """A synthetic track with its truth: ``points`` (T, 27, 3) and ``rotmats`` in the camera."""
+
+    name: str
+    track: Track
+    camera: Camera
+    points: Tensor
+    rotmats: Tensor
 
 
 class Synthesizer:
@@ -273,14 +285,3 @@ class Synthesizer:
         betas = betas[:, None].expand(-1, frames, -1).reshape(batch * frames, -1)
         points = self.body.landmarks(rotmats.flatten(0, 1), betas, BODY27)
         return points.view(batch, frames, len(BODY27), 3)
-
-
-@dataclass(frozen=True)
-class SyntheticTrack:
-    """A synthetic track with its truth: ``points`` (T, 27, 3) and ``rotmats`` in the camera."""
-
-    name: str
-    track: Track
-    camera: Camera
-    points: Tensor
-    rotmats: Tensor
