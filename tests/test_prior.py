@@ -26,7 +26,7 @@ LEGS = [i for i, n in enumerate(SMPL24.joints) if n.split("_")[-1] in ("hip", "k
 GOLDEN = Path(__file__).parent / "golden" / "walk_heldout.npz"
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
