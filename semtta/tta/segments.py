@@ -26,12 +26,14 @@ class Segments:
         grid: (S, length) fractional positions in the track of the prior's frames; where a run
             is shorter than the prior looks, its last frame is repeated.
         loose: runs of positions that no segment covers (unlabelled, or too short).
+        frames_per_window: about how many of the track's frames last as long as a segment.
     """
 
     windows: tuple[Tensor, ...]
     labels: tuple[str, ...]
     grid: Tensor
     loose: tuple[Tensor, ...]
+    frames_per_window: int = 60
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -122,7 +124,10 @@ def find_segments(
             texts.append(labels[a])
             grids.append(a + position)
     grid = torch.stack(grids) if grids else torch.zeros(0, length, dtype=torch.float64)
-    return Segments(tuple(windows), tuple(texts), grid, tuple(loose))
+    step = float(times.diff().median()) if len(times) > 1 else 1 / fps
+    return Segments(
+        tuple(windows), tuple(texts), grid, tuple(loose), max(1, round(duration / step) + 1)
+    )
 
 
 def _runs(frames: Tensor, times: Tensor, labels: list[str | None]) -> list[tuple[int, int]]:
@@ -146,6 +151,15 @@ def _fractional_index(times: Tensor, wanted: Tensor) -> Tensor:
     rounded = position.round()
     # Frame times are rounded to milliseconds: snap, so that equal rates resample exactly.
     return torch.where((position - rounded).abs() < 0.05, rounded, position)
+
+
+def _even_windows(run: Tensor, length: int) -> list[Tensor]:
+    """As few windows of ``length`` as cover a run, evenly spaced; a short run is one window."""
+    if len(run) <= length:
+        return [run]
+    count = -(-len(run) // length)
+    starts = torch.linspace(0, len(run) - length, count).round().long().tolist()
+    return [run[start : start + length] for start in starts]
 
 
 def draw_batches(
@@ -172,10 +186,11 @@ def draw_batches(
         weights = weights.clamp_min(0) + 1e-6
         picks = torch.multinomial(weights, count, replacement=True, generator=generator)
         draws += [(segments.windows[i], i) for i in picks.tolist()]
-    longest = max((len(w) for w in segments.windows), default=60)
+    longest = max((len(w) for w in segments.windows), default=segments.frames_per_window)
     for run in segments.loose:
-        pieces = list(run.split(longest))
-        draws += [(piece, -1) for piece in pieces for _ in range(max(1, round(coverage)))]
+        pieces = _even_windows(run, longest)
+        count = max(len(pieces), round(coverage * len(run) / len(pieces[0])))
+        draws += [(pieces[i % len(pieces)], -1) for i in range(count)]
     order = torch.randperm(len(draws), generator=generator).tolist()
     draws = [draws[i] for i in order]
     return [draws[i : i + batch_segments] for i in range(0, len(draws), batch_segments)]
