@@ -28,6 +28,7 @@ from semtta.motion.encoder import AlignEncoder, GateEncoder  # noqa: E402
 from semtta.motion.prior import EmbeddedPrior  # noqa: E402
 from tools.training import prior_data as data  # noqa: E402
 from tools.training import prior_eval as evaluate  # noqa: E402
+from tools.training.adversaries import Adversaries  # noqa: E402
 from tools.training.motions import Clip, load_clips  # noqa: E402
 
 STEPS = {"align": 2000, "gate": 1600}
@@ -76,57 +77,6 @@ def new_encoder(which: str, dim: int, pool: data.Pool, generator: torch.Generato
     return encoder
 
 
-class Adversaries:
-    """A bank of motions optimised against the align prior, renewed while the gate learns.
-
-    Each has the label it was pulled to and whether it is truly so (it showed that label before).
-    """
-
-    def __init__(self, prior: EmbeddedPrior, pool: data.Pool, roots: Tensor,
-                 generator: torch.Generator, size: int = 1536):  # fmt: skip
-        self.prior, self.pool, self.roots, self.generator = prior, pool, roots, generator
-        self.size = size
-        self.rotmats = torch.empty(0, data.LENGTH, 24, 3, 3)
-        self.label = torch.empty(0, dtype=torch.long)
-        self.true = torch.empty(0, dtype=torch.bool)
-        self.ok = evaluate.accepted(pool.labels)
-
-    def renew(self, count: int = 64) -> None:
-        g = self.generator
-        start, label = data.draw(self.pool, count, g)
-        u = torch.rand(count, generator=g)
-        true, stuck = u < 0.35, u > 0.75
-        target = label.clone()
-        for i in torch.nonzero(~true & ~stuck).flatten().tolist():
-            weight = (~self.ok[label[i]]).double()
-            weight[self.pool.labels.index("walk")] *= 12
-            target[i] = torch.multinomial(weight, 1, generator=g)
-        broken, drop = data.corrupt(self.pool, start, label, g)
-        start = torch.where(stuck[:, None, None, None, None], broken, start)
-        start = data.perturb(start, g)
-        keep = ~stuck | (drop > 0.6)
-        start, target, true = start[keep], target[keep], true[keep]
-        lr = (1.0, 2.0, 3.0)[int(torch.randint(3, (), generator=g))] * 1e-2
-        smooth = (0.0, 5.0, 20.0, 80.0)[int(torch.randint(4, (), generator=g))]
-        steps = (20, 60)
-        made = data.optimise_towards(self.prior.embed_motion, start, self.roots[target],
-                                     self.prior.features[target], steps, lr, smooth)  # fmt: skip
-        self.rotmats = torch.cat((self.rotmats, *made))[-self.size :]
-        self.label = torch.cat((self.label, *[target] * len(steps)))[-self.size :]
-        self.true = torch.cat((self.true, *[true] * len(steps)))[-self.size :]
-
-    def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        g = self.generator
-        k = torch.randint(len(self.label), (count,), generator=g)
-        rotmats = self.rotmats[k]
-        if float(torch.rand((), generator=g)) < 0.4:  # smoothness must not tell them apart
-            sigma = 0.6 + 2 * float(torch.rand((), generator=g))
-            rotmats = data._orthonormal(data.gaussian_over_time(rotmats, sigma))
-        if float(torch.rand((), generator=g)) < 0.5:
-            rotmats = data.perturb(rotmats, g)
-        return rotmats, self.label[k], self.true[k]
-
-
 def loss_of(encoder: nn.Module, pool: data.Pool, features: Tensor, roots: Tensor, ok: Tensor,
             bank: Adversaries | None, generator: torch.Generator) -> dict[str, Tensor]:  # fmt: skip
     clean, label = data.draw(pool, CLEAN, generator)
@@ -163,7 +113,9 @@ def train(which: str, pool: data.Pool, features: Tensor, dictionary: Dictionary,
     encoder = new_encoder(which, features.shape[1], pool, generator)
     log(f"{which}: {sum(p.numel() for p in encoder.parameters()) / 1e6:.2f} M parameters")
     ok = evaluate.accepted(pool.labels)
-    bank = Adversaries(against, pool, dictionary.roots, generator) if against else None
+    bank = None
+    if against is not None:
+        bank = Adversaries(against, pool, dictionary.roots, ok, generator)
     optimiser = torch.optim.AdamW(encoder.parameters(), RATE, weight_decay=0.05)
     began = time.time()
     for step in range(steps):
@@ -197,6 +149,10 @@ def true_similarity(encoder: nn.Module, pool: data.Pool, features: Tensor, roots
     return out
 
 
+def share_above(similarity: Tensor, sigma: float) -> float:
+    return float((similarity > sigma).float().mean())
+
+
 def report(which: str, encoder: nn.Module, held: evaluate.Segments, half: Tensor,
            features: Tensor, dictionary: Dictionary, sigma: float, train_labels: set[str],
            against: EmbeddedPrior | None, log) -> dict[str, float]:  # fmt: skip
@@ -227,8 +183,8 @@ def report(which: str, encoder: nn.Module, held: evaluate.Segments, half: Tensor
         before, after = rows[2], rows[3]
         log(f"optimised against align, {name}: align {rows[0].mean():.2f} -> {rows[1].mean():.2f}; "
             f"{which} {before.mean():.2f} -> {after.mean():.2f}, above sigma "
-            f"{(before > sigma).float().mean():.2f} -> {(after > sigma).float().mean():.2f}")  # fmt: skip
-        numbers[f"gaming, {name}"] = float((after > sigma).float().mean())
+            f"{share_above(before, sigma):.2f} -> {share_above(after, sigma):.2f}")  # fmt: skip
+        numbers[f"gaming, {name}"] = share_above(after, sigma)
     return numbers
 
 

@@ -171,9 +171,10 @@ def load_clips(path: str | Path, split: str | None = None) -> list[Clip]:
         raise SemttaError(f"no motion file at '{path}'; pass the labelled clips with --motions.")
     if split not in (None, "train", "val"):
         raise SemttaError(f"unknown split '{split}'; use train or val.")
+    keys = ("pose", "trans", "start", "length", "clip_id", "texts", "subject", "source", "split",
+            "is_duplicate")  # fmt: skip
     with np.load(path) as file:
-        data = {key: file[key] for key in ("pose", "trans", "start", "length", "clip_id", "texts",
-                                           "subject", "source", "split", "is_duplicate")}  # fmt: skip
+        data = {key: file[key] for key in keys}
     clips = []
     for i in range(len(data["start"])):
         if data["is_duplicate"][i] or (split and data["split"][i] != split):

@@ -18,7 +18,14 @@ from semtta.geometry.rotations import columns_to_rotmat, mirror_pose, rotmat_to_
 from semtta.motion.encoder import joint_positions
 from semtta.skeletons import SMPL24
 from tools.training import procedural
-from tools.training.motions import LOWER_BODY, UPPER_BODY, Clip, mirror_text, remove_yaw, rest_joints
+from tools.training.motions import (
+    LOWER_BODY,
+    UPPER_BODY,
+    Clip,
+    mirror_text,
+    remove_yaw,
+    rest_joints,
+)
 
 LENGTH = 60
 PROCEDURAL_FRAMES = 80
@@ -121,7 +128,7 @@ def _mean_rotation(rotmats: Tensor) -> Tensor:
     return columns_to_rotmat(rotmat_to_columns(rotmats.mean(-4 if rotmats.dim() > 4 else 0)))
 
 
-def _orthonormal(matrices: Tensor) -> Tensor:
+def orthonormal(matrices: Tensor) -> Tensor:
     return columns_to_rotmat(rotmat_to_columns(matrices))
 
 
@@ -143,7 +150,8 @@ def draw(pool: Pool, count: int, generator: torch.Generator,
     share = (at - low)[..., None, None, None]
     high = (low + 1).minimum(pool.length[k][:, None] - 1)
     first = pool.start[k][:, None]
-    rotmats = _orthonormal(pool.frames[first + low] * (1 - share) + pool.frames[first + high] * share)
+    before, after = pool.frames[first + low], pool.frames[first + high]
+    rotmats = orthonormal(before * (1 - share) + after * share)
     styled = (k >= pool.real) & (u[2] < 0.7)
     if styled.any():
         rotmats[styled] = _borrow_style(pool, rotmats[styled], generator)
@@ -164,7 +172,8 @@ def _borrow_style(pool: Pool, rotmats: Tensor, generator: torch.Generator) -> Te
     return out
 
 
-def replace_roots(rotmats: Tensor, label: Tensor, roots: Tensor, generator: torch.Generator) -> Tensor:
+def replace_roots(rotmats: Tensor, label: Tensor, roots: Tensor,
+                  generator: torch.Generator) -> Tensor:  # fmt: skip
     """Own root (40 %), the label's exemplar (20 %), another label's (25 %) or identity (15 %).
 
     In use the root is always the exemplar of the label in question, right or wrong, so an
@@ -194,7 +203,8 @@ def perturb(rotmats: Tensor, generator: torch.Generator, offset: float = 9.0, dr
     constant = randn(b, 1, 24, 3) * offset * rand(b, 1, 1, 1) * 1.4
     rate, phase = 0.1 + 0.9 * rand(b, 1, 24, 3), 6.28 * rand(b, 1, 24, 3)
     time = (torch.arange(LENGTH) / 30.0)[None, :, None, None]
-    slow = torch.sin(6.28 * rate * time + phase) * drift * 1.4 * rand(b, 1, 24, 3) * rand(b, 1, 1, 1)
+    slow = torch.sin(6.28 * rate * time + phase) * drift * 1.4
+    slow = slow * rand(b, 1, 24, 3) * rand(b, 1, 1, 1)
     out = rotmats @ roma.rotvec_to_rotmat(torch.deg2rad(constant + slow))
     amount = jitter * rand(b, 1, 1, 1) ** 2
     amount = torch.where(rand(b, 1, 1, 1) < 0.25, torch.full_like(amount, 0.8 * jitter), amount)
@@ -226,7 +236,7 @@ def collapse(rotmats: Tensor, joints: Sequence[int], kind: str, generator: torch
     elif kind == "mean":
         part = _mean_rotation(part)[:, None].expand_as(part)
     elif kind == "smooth":
-        part = _orthonormal(gaussian_over_time(part, sigma))
+        part = orthonormal(gaussian_over_time(part, sigma))
     else:
         block = int(torch.randint(1, 9, (), generator=generator))
         count = -(-LENGTH // block)
