@@ -240,3 +240,10 @@ def test_file_round_trip_and_damage(denoiser, tmp_path):
 def test_wrong_shapes_are_named(denoiser):
     with pytest.raises(SemttaError, match="60"):
         denoiser(roma.random_rotmat((1, 59, 24)), torch.ones(1, 59, 24))
+    poses, seen = motion("walk", 70), torch.ones(70, 24)
+    with pytest.raises(SemttaError, match="TextEncoder"):
+        denoise_track(denoiser, poses, times_of(poses), seen, torch.ones(3))
+    with pytest.raises(SemttaError, match="per frame"):
+        denoise_track(denoiser, poses, times_of(poses)[:-1], seen)
+    with pytest.raises(SemttaError, match="increasing"):
+        denoise_track(denoiser, poses, times_of(poses).flip(0), seen)

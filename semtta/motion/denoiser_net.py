@@ -148,6 +148,11 @@ class MotionDenoiser(nn.Module):
         tokens = self.embed(features.reshape(len(features), WINDOW // self.config.patch, -1))
         label = self.no_text.expand(len(features), -1)
         if text is not None:
+            if text.shape != (len(features), self.config.text_dim):
+                raise SemttaError(
+                    f"the denoiser wants label embeddings ({len(features)}, "
+                    f"{self.config.text_dim}), not {tuple(text.shape)}; use TextEncoder's."
+                )
             given = text.abs().sum(-1, keepdim=True) > 0
             label = torch.where(given, self.text(text.to(features)), label)
         tokens = tokens + self.position + label[:, None]
