@@ -65,6 +65,7 @@ class AlignmentConfig:
     prior: str = "embedded"
     checkpoint: str | None = None
     target: str = "one"  # one | label: pull up to 1, or up to the label's own similarity
+    reach: str = "all"  # all | unseen: which local rotations the pull moves
     from_epoch: int = 0
     stride: int = 1  # first frames of neighbouring segments are this far apart
 
@@ -98,6 +99,7 @@ class EvidenceConfig:
     min_confidence: float = 0.3
     update: str = "ema"  # ema | none
     alpha: float = 0.9
+    ema_visible: bool = True  # the paper averages detected joints too, not only filled ones
     fill: bool = True
     fill_from_epoch: int = 0
     fill_weight: str = "one"  # one | similarity
@@ -133,6 +135,7 @@ _CHOICES = {
     "body.gender": ("neutral", "male", "female"),
     "reprojection.reduction": ("all", "visible"),
     "alignment.target": ("one", "label"),
+    "alignment.reach": ("all", "unseen"),
     "gate.prior": ("same", "independent"),
     "gate.source": ("current", "unaligned", "completed"),
     "smoothing.kind": ("denoiser", "gaussian", "none"),

@@ -53,6 +53,15 @@ def test_average_moves_only_what_is_present():
     assert torch.equal(e.xy[~e.present], before[~e.present])
 
 
+def test_detections_can_be_spared_while_filled_joints_move():
+    e = evidence()
+    before = e.xy.clone()
+    e.fill(torch.full((6, 17, 2), 10.0), torch.ones(6, dtype=torch.bool), 1, torch.ones(6))
+    e.average(torch.full((6, 17, 2), 20.0), 0.9, detected=False)
+    assert torch.equal(e.xy[e.detected], before[e.detected])
+    assert torch.allclose(e.xy[e.filled_in > 0], torch.tensor(11.0))
+
+
 def test_average_commutes_with_the_crops_affine_map():
     a, b, projected = evidence(), evidence(), torch.rand(6, 17, 2) * 100
     b.xy, b.present = a.xy * 2.5 + 7, a.present

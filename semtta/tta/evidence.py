@@ -52,17 +52,27 @@ class Evidence:
         """(T, J) bool: present from the start."""
         return self.present & (self.filled_in == 0)
 
-    def average(self, projected: Tensor, alpha: float, refresh_filled: bool = False) -> None:
+    def average(
+        self,
+        projected: Tensor,
+        alpha: float,
+        refresh_filled: bool = False,
+        detected: bool = True,
+    ) -> None:
         """Eq. 7: J <- alpha J + (1 - alpha) J^ where J is present, filled joints included.
 
         Args:
             projected: (T, J, 2) this epoch's projection, pixels.
             alpha: share of the old evidence.
             refresh_filled: filled joints take the new projection instead of averaging, so that
-                a guess of an early epoch does not stay."""
+                a guess of an early epoch does not stay.
+            detected: whether detections move too, as in the paper."""
+        filled = (self.filled_in > 0)[..., None]
         moved = alpha * self.xy + (1 - alpha) * projected
         if refresh_filled:
-            moved = torch.where((self.filled_in > 0)[..., None], projected, moved)
+            moved = torch.where(filled, projected, moved)
+        if not detected:
+            moved = torch.where(filled, moved, self.xy)
         self.xy = torch.where(self.present[..., None], moved, self.xy)
 
     def fill(self, projected: Tensor, gate: Tensor, epoch: int, weight: Tensor) -> int:

@@ -169,9 +169,14 @@ class Semtta:
 
     def _alignment(self, draw: Draw, prediction: Prediction, config) -> Tensor:
         which = torch.tensor(draw.segments, device=prediction.rotmats.device)
+        rotmats = prediction.rotmats
+        if config.alignment.reach == "unseen":
+            # What the 2D evidence shows is not for the text to change.
+            seen = (self.seen[draw.frames] > 0.5)[..., None, None]
+            rotmats = torch.where(seen, rotmats.detach(), rotmats)
         motion = torch.stack(
             [
-                self.segments.resample_window(prediction.rotmats[rows], i)
+                self.segments.resample_window(rotmats[rows], i)
                 for rows, i in zip(draw.rows, draw.segments, strict=True)
             ]
         )
@@ -199,7 +204,9 @@ class Semtta:
         numbers = self._look(run, epoch)
         projected = run.project_all(run.latest)
         if config.update == "ema":
-            evidence.average(projected, config.alpha, config.refresh_filled)
+            evidence.average(
+                projected, config.alpha, config.refresh_filled, config.ema_visible
+            )
         if config.fill and self.gate is not None and epoch >= config.fill_from_epoch:
             passes = self.segments.frames_of(
                 self.gate_similarity.cpu() > self.gate.sigma, len(run.track)
