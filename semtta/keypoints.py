@@ -77,7 +77,8 @@ class Track:
         boxes: (T, 4) x0 y0 x1 y1, pixels.
         keypoints: 2D evidence.
         landmarks3d: (T, J, 3) the detector's own 3D guess for the same joints, metres, centred
-            between the hips, camera axes (x right, y down, z forward); None if it has none.
+            between the hips, in the axes of a camera that looks at the middle of the person's box
+            (x right, y down, z forward): a detector sees only its crop. None if it has none.
             Where ``conf3d`` is 0 the numbers mean nothing.
         conf3d: (T, J) in [0, 1].
     """

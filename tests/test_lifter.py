@@ -18,6 +18,7 @@ from semtta.geometry import (
     mirror_pose,
     procrustes_align,
     project,
+    ray_rotation,
     root_align,
     square_boxes,
 )
@@ -26,7 +27,6 @@ from semtta.hmr.features import (
     FEATURES,
     OFFSETS,
     lifter_features,
-    ray_rotation,
     ray_side,
     window_index,
 )

@@ -1,7 +1,8 @@
 import roma
 import torch
 
-from semtta.tta.segments import draw_batches, find_segments, resample_positions
+from semtta.motion.resample import resample_positions
+from semtta.tta.segments import draw_batches, find_segments
 from semtta.tta.smoothing import window_mean
 
 

@@ -11,6 +11,7 @@ from semtta.geometry.camera import (
     default_focal,
     full_translation,
     project,
+    ray_rotation,
 )
 from semtta.geometry.procrustes import procrustes_align, root_align
 from semtta.geometry.rotations import (
@@ -27,5 +28,5 @@ __all__ = [
     "Camera", "MIRROR_SMPL24", "chordal_mean", "columns_to_rotmat", "crop_affine",
     "crop_translation", "default_focal", "full_translation", "gaussian_smooth",
     "geodesic_degrees", "keypoint_boxes", "mirror_pose", "procrustes_align", "project",
-    "root_align", "rotmat_to_columns", "square_boxes", "to_crop", "to_image",
+    "ray_rotation", "root_align", "rotmat_to_columns", "square_boxes", "to_crop", "to_image",
 ]  # fmt: skip

@@ -78,3 +78,19 @@ def crop_translation(cam: Tensor, size: int, focal: float = 5000.0) -> Tensor:
     Returns: (..., 3) metres = [tx, ty, 2 f / (size s + 1e-9)]."""
     depth = 2 * focal / (size * cam[..., 0] + 1e-9)
     return torch.stack((cam[..., 1], cam[..., 2], depth), dim=-1)
+
+
+def ray_rotation(center: Tensor) -> Tensor:
+    """Rotation of the virtual camera that looks at a point of the image, without extra roll.
+
+    Args:
+        center: (..., 2) point in the normalised image plane (x/z, y/z).
+    Returns: (..., 3, 3) virtual camera -> camera; its last column is the ray through the point."""
+    ray = torch.nn.functional.normalize(
+        torch.cat((center, torch.ones_like(center[..., :1])), dim=-1), dim=-1
+    )
+    x, y, z = ray.unbind(-1)
+    # Rodrigues' formula for the shortest turn from (0, 0, 1) to the ray.
+    k = 1 / (1 + z)
+    rows = (1 - k * x * x, -k * x * y, x, -k * x * y, 1 - k * y * y, y, -x, -y, z)
+    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from semtta.errors import SemttaError
-from semtta.geometry import Camera, square_boxes
+from semtta.geometry import Camera, ray_rotation, square_boxes
 from semtta.keypoints import Track
 from semtta.skeletons import BODY27
 
@@ -25,22 +25,6 @@ FEATURES = FRAME_FEATURES + 3  # + centre and side of the square box, normalised
 
 _LIMIT_2D = 3.0  # half box sides; further out a landmark tells nothing but "far out"
 _LIMIT_3D = 3.0  # metres
-
-
-def ray_rotation(center: Tensor) -> Tensor:
-    """Rotation of the virtual camera that looks at a point of the image, without extra roll.
-
-    Args:
-        center: (..., 2) point in the normalised image plane (x/z, y/z).
-    Returns: (..., 3, 3) virtual camera -> camera; its last column is the ray through the point."""
-    ray = torch.nn.functional.normalize(
-        torch.cat((center, torch.ones_like(center[..., :1])), dim=-1), dim=-1
-    )
-    x, y, z = ray.unbind(-1)
-    # Rodrigues' formula for the shortest turn from (0, 0, 1) to the ray.
-    k = 1 / (1 + z)
-    rows = (1 - k * x * x, -k * x * y, x, -k * x * y, 1 - k * y * y, y, -x, -y, z)
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
 def ray_side(box: Tensor) -> Tensor:

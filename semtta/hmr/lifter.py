@@ -17,14 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from semtta.errors import SemttaError
-from semtta.geometry import columns_to_rotmat
+from semtta.geometry import columns_to_rotmat, ray_rotation
 from semtta.hmr.base import Batch, CropSpec, Prediction
 from semtta.hmr.features import (
     BOX_SCALE,
     FEATURES,
     FRAME_FEATURES,
     OFFSETS,
-    ray_rotation,
     ray_side,
 )
 

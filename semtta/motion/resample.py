@@ -1,4 +1,4 @@
-"""A track's rotations at the motion prior's frame rate and length, differentiably."""
+"""A track's rotations at the motion prior's frame times, by slerp and differentiably."""
 
 from __future__ import annotations
 
@@ -6,53 +6,38 @@ import roma
 import torch
 from torch import Tensor
 
-from semtta.errors import SemttaError
 
-
-def resample_rotmats(rotmats: Tensor, times: Tensor, fps: float) -> Tensor:
-    """Rotations at a constant rate from the first to the last given time, by slerp.
+def resample_positions(rotmats: Tensor, grid: Tensor) -> Tensor:
+    """Slerp between neighbouring frames.
 
     Args:
         rotmats: (T, ..., 3, 3).
+        grid: (..., L) fractional positions in 0..T-1; a whole number returns that frame as it is.
+    Returns: (*grid.shape, ..., 3, 3). Gradient reaches ``rotmats``."""
+    low = grid.floor().long().clamp(0, len(rotmats) - 1)
+    high = (low + 1).clamp_max(len(rotmats) - 1)
+    share = (grid - low).to(rotmats)
+    if bool((share < 1e-3).all()):
+        return rotmats[low]
+    first, second = rotmats[low], rotmats[high]
+    share = share.reshape(*grid.shape, *[1] * (first.dim() - grid.dim() - 1))
+    step = roma.rotmat_to_rotvec(first.transpose(-1, -2) @ second)
+    return first @ roma.rotvec_to_rotmat(share * step)
+
+
+def fractional_index(times: Tensor, wanted: Tensor) -> Tensor:
+    """Where the wanted times lie between given ones, clamped to the ends.
+
+    Args:
         times: (T,) seconds, strictly increasing.
-        fps: frames a second of the result.
-    Returns: (N, ..., 3, 3) with N = 1 + floor((times[-1] - times[0]) * fps). Where a result
-    falls on a given frame that frame is returned as it is. Gradient reaches ``rotmats``.
-    """
-    if len(rotmats) != len(times) or len(times) == 0:
-        raise SemttaError(f"{len(rotmats)} rotations for {len(times)} times; one each is needed.")
-    seconds = times.detach().double().cpu()
-    if len(seconds) > 1 and not bool((seconds[1:] > seconds[:-1]).all()):
-        raise SemttaError("times of a track must be strictly increasing.")
-    count = int((seconds[-1] - seconds[0]) * fps + 1e-6) + 1
-    wanted = seconds[0] + torch.arange(count, dtype=torch.float64) / fps
-    after = torch.searchsorted(seconds, wanted - 1e-6 / fps).clamp(max=len(seconds) - 1)
-    before = (after - 1).clamp(min=0)
-    span = (seconds[after] - seconds[before]).clamp(min=1e-12)
-    share = ((wanted - seconds[before]) / span).clamp(0, 1)
-    share = torch.where(after == before, torch.zeros_like(share), share)
-    on_frame = (share - share.round()).abs() < 1e-5
-    nearest = torch.where(share < 0.5, before, after).to(rotmats.device)
-    out = rotmats[nearest]
-    between = torch.nonzero(~on_frame).flatten()
-    if len(between) == 0:
-        return out
-    start = rotmats[before[between].to(rotmats.device)]
-    stop = rotmats[after[between].to(rotmats.device)]
-    weight = share[between].to(rotmats).reshape(-1, *[1] * (rotmats.dim() - 3))
-    mixed = _slerp(start, stop, weight)
-    return out.index_copy(0, between.to(rotmats.device), mixed)
-
-
-def _slerp(start: Tensor, stop: Tensor, weight: Tensor) -> Tensor:
-    """Geodesic interpolation; (..., 3, 3), (..., 3, 3), (...) -> (..., 3, 3)."""
-    step = roma.rotmat_to_rotvec(start.transpose(-1, -2) @ stop)
-    return start @ roma.rotvec_to_rotmat(weight[..., None] * step)
-
-
-def pad_to(rotmats: Tensor, length: int) -> Tensor:
-    """(T, ...) to (length, ...): the last frame repeated if short, cut if long."""
-    missing = length - len(rotmats)
-    if missing <= 0:
-        return rotmats[:length]
-    return torch.cat((rotmats, rotmats[-1:].expand(missing, *rotmats.shape[1:])))
+        wanted: (L,) seconds.
+    Returns: (L,) fractional positions. Frame times are rounded to milliseconds, so positions
+        within a twentieth of a frame snap to it and equal rates resample exactly."""
+    if len(times) == 1:
+        return torch.zeros_like(wanted)
+    high = torch.searchsorted(times, wanted).clamp(1, len(times) - 1)
+    low = high - 1
+    share = (wanted - times[low]) / (times[high] - times[low]).clamp_min(1e-9)
+    position = (low + share).clamp(0, len(times) - 1)
+    rounded = position.round()
+    return torch.where((position - rounded).abs() < 0.05, rounded, position)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import roma
 import torch
 from torch import Tensor
+
+from semtta.motion.resample import fractional_index, resample_positions
 
 MAX_GAP = 0.25  # seconds without a frame that end a run; a gap is never bridged
 
@@ -67,18 +68,6 @@ class Segments:
         return best.masked_fill(torch.isinf(best), torch.nan)
 
 
-def resample_positions(rotmats: Tensor, grid: Tensor) -> Tensor:
-    """Slerp between neighbouring frames: (T, J, 3, 3) at fractional positions (..., L)."""
-    low = grid.floor().long().clamp(0, len(rotmats) - 1)
-    high = (low + 1).clamp_max(len(rotmats) - 1)
-    share = (grid - low).to(rotmats)
-    if bool((share < 1e-3).all()):
-        return rotmats[low]
-    first, second = rotmats[low], rotmats[high]
-    step = roma.rotmat_to_rotvec(first.transpose(-1, -2) @ second)
-    return first @ roma.rotvec_to_rotmat(share[..., None, None] * step)
-
-
 def find_segments(
     frames: Tensor,
     times: Tensor,
@@ -118,7 +107,7 @@ def find_segments(
         starts = sorted({*range(0, last, stride), last - 1})
         for start in starts:
             wanted = run_times[start] + torch.arange(length, dtype=torch.float64) / fps
-            position = _fractional_index(run_times, wanted)
+            position = fractional_index(run_times, wanted)
             stop = int(position[-1].ceil()) + 1
             windows.append(torch.arange(a + start, a + stop))
             texts.append(labels[a])
@@ -138,19 +127,6 @@ def _runs(frames: Tensor, times: Tensor, labels: list[str | None]) -> list[tuple
         if gap or labels[i] != labels[i - 1]:
             starts.append(i)
     return list(zip(starts, [*starts[1:], len(labels)], strict=True))
-
-
-def _fractional_index(times: Tensor, wanted: Tensor) -> Tensor:
-    """Fractional index of each wanted time in increasing times, clamped to the ends."""
-    high = torch.searchsorted(times, wanted).clamp(1, max(1, len(times) - 1))
-    if len(times) == 1:
-        return torch.zeros_like(wanted)
-    low = high - 1
-    share = (wanted - times[low]) / (times[high] - times[low]).clamp_min(1e-9)
-    position = (low + share).clamp(0, len(times) - 1)
-    rounded = position.round()
-    # Frame times are rounded to milliseconds: snap, so that equal rates resample exactly.
-    return torch.where((position - rounded).abs() < 0.05, rounded, position)
 
 
 def _even_windows(run: Tensor, length: int) -> list[Tensor]:

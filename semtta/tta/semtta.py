@@ -162,8 +162,9 @@ class Semtta:
             terms |= self._smoothing(run, draw, prediction)
         if config.evidence3d.weight and run.track.landmarks3d is not None:
             weight = run.track.conf3d[frames] * evidence.detected[frames]
+            target = view.from_crop_axes(run.track.landmarks3d[frames], frames)
             terms["landmarks3d"] = config.evidence3d.weight * losses.landmark3d_loss(
-                landmarks, run.track.landmarks3d[frames], weight, self.hips, count
+                landmarks, target, weight, self.hips, count
             )
         return terms
 

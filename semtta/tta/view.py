@@ -13,6 +13,7 @@ from semtta.geometry import (
     crop_translation,
     full_translation,
     project,
+    ray_rotation,
     to_image,
 )
 from semtta.hmr.base import CropSpec, Prediction
@@ -58,6 +59,12 @@ class View:
         points = landmarks + crop_translation(prediction.cam, size, self.crop.focal)[:, None]
         center = points.new_full((2,), size / 2)
         return to_image(project(points, self.crop.focal, center), self.boxes[frames], size)
+
+    def from_crop_axes(self, points: Tensor, frames: Tensor) -> Tensor:
+        """(B, J, 3) in the axes of a camera that looks at each frame's box -> camera axes."""
+        center = points.new_tensor(self.camera.center)
+        turn = ray_rotation((self.boxes[frames, :2] - center) / self.camera.focal)
+        return points @ turn.transpose(-1, -2)
 
     def crop_scale(self, frames: Tensor) -> Tensor:
         """(B, 1, 1) crop pixels per image pixel, the unit of the 2D loss."""

@@ -15,7 +15,7 @@ import roma
 import torch
 from torch import Tensor
 
-from semtta.hmr.features import ray_rotation
+from semtta.geometry import ray_rotation
 from semtta.skeletons import BODY27
 
 
