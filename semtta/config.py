@@ -102,6 +102,7 @@ class EvidenceConfig:
     ema_visible: bool = True  # the paper averages detected joints too, not only filled ones
     fill: bool = True
     fill_from_epoch: int = 0
+    fill_source: str = "prediction"  # prediction | completed: what a filled joint is taken from
     fill_weight: str = "one"  # one | similarity
     refresh_filled: bool = False
 
@@ -140,6 +141,7 @@ _CHOICES = {
     "gate.source": ("current", "unaligned", "completed"),
     "smoothing.kind": ("denoiser", "gaussian", "none"),
     "evidence.update": ("ema", "none"),
+    "evidence.fill_source": ("prediction", "completed"),
     "evidence.fill_weight": ("one", "similarity"),
 }
 _AT_LEAST = {

@@ -88,7 +88,7 @@ def test_filled_joints_are_averaged_or_refreshed_from_the_next_epoch_on():
         e = evidence()
         first, second = torch.full((6, 17, 2), 10.0), torch.full((6, 17, 2), 20.0)
         e.fill(first, torch.ones(6, dtype=torch.bool), 1, torch.ones(6))
-        e.average(second, 0.9, refresh_filled=refresh)
+        e.average(second, 0.9, refreshed=second if refresh else None)
         filled = e.filled_in > 0
         assert torch.allclose(e.xy[filled], torch.tensor(share * 10 + (1 - share) * 20.0))
 

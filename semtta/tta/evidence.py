@@ -56,7 +56,7 @@ class Evidence:
         self,
         projected: Tensor,
         alpha: float,
-        refresh_filled: bool = False,
+        refreshed: Tensor | None = None,
         detected: bool = True,
     ) -> None:
         """Eq. 7: J <- alpha J + (1 - alpha) J^ where J is present, filled joints included.
@@ -64,13 +64,13 @@ class Evidence:
         Args:
             projected: (T, J, 2) this epoch's projection, pixels.
             alpha: share of the old evidence.
-            refresh_filled: filled joints take the new projection instead of averaging, so that
-                a guess of an early epoch does not stay.
+            refreshed: (T, J, 2) filled joints take these instead of averaging, so that a guess
+                of an early epoch does not stay.
             detected: whether detections move too, as in the paper."""
         filled = (self.filled_in > 0)[..., None]
         moved = alpha * self.xy + (1 - alpha) * projected
-        if refresh_filled:
-            moved = torch.where(filled, projected, moved)
+        if refreshed is not None:
+            moved = torch.where(filled, refreshed, moved)
         if not detected:
             moved = torch.where(filled, moved, self.xy)
         self.xy = torch.where(self.present[..., None], moved, self.xy)

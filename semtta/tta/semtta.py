@@ -203,25 +203,31 @@ class Semtta:
     def end_epoch(self, run: Run, epoch: int) -> dict[str, float]:
         evidence, config = run.evidence, run.config.evidence
         numbers = self._look(run, epoch)
-        projected = run.project_all(run.latest)
-        if config.update == "ema":
-            evidence.average(
-                projected, config.alpha, config.refresh_filled, config.ema_visible
-            )
-        if config.fill and self.gate is not None and epoch >= config.fill_from_epoch:
-            passes = self.segments.frames_of(
-                self.gate_similarity.cpu() > self.gate.sigma, len(run.track)
-            ).to(run.device)
-            weight = torch.ones_like(projected[:, 0, 0])
-            if config.fill_weight == "similarity":
-                weight = run.gate_similarity.to(run.device).nan_to_num(0).clamp(0, 1)
-            evidence.fill(projected, passes, epoch + 1, weight)
-            numbers["gate_open"] = float(passes.float().mean())
         if self.smoother is not None:
             self.smoother.fit(run.latest.rotmats, self.seen, run.generator)
         self.target = self._smoothing_target(run, epoch)
+        projected = run.project_all(run.latest)
+        filling = projected
+        if config.fill_source == "completed" and self.target is not None:
+            completed = Prediction(self.target, run.latest.betas, run.latest.cam)
+            filling = run.project_all(completed)
+        if config.update == "ema":
+            refreshed = filling if config.refresh_filled else None
+            evidence.average(projected, config.alpha, refreshed, config.ema_visible)
+        if config.fill and self.gate is not None and epoch >= config.fill_from_epoch:
+            numbers["gate_open"] = self._fill(run, filling, epoch)
         numbers["filled"] = evidence.filled_share()
         return numbers
+
+    def _fill(self, run: Run, filling: Tensor, epoch: int) -> float:
+        """Eq. 6; returns the share of frames that pass the gate."""
+        open_segments = self.gate_similarity.cpu() > self.gate.sigma
+        passes = self.segments.frames_of(open_segments, len(run.track)).to(run.device)
+        weight = torch.ones(len(run.track), device=run.device)
+        if run.config.evidence.fill_weight == "similarity":
+            weight = run.gate_similarity.to(run.device).nan_to_num(0).clamp(0, 1)
+        run.evidence.fill(filling, passes, epoch + 1, weight)
+        return float(passes.float().mean())
 
     def _look(self, run: Run, epoch: int) -> dict[str, float]:
         """Similarities, next sampling weights and the gate's view of the latest full pass."""
@@ -232,11 +238,12 @@ class Semtta:
         rotmats = run.latest.rotmats
         similarity = self.align.all_similarities(rotmats, self.segments)
         self.sampling = (1 - similarity).cpu()
-        if run.config.gate.source == "current" or not self._aligning(run, epoch):
-            motion = rotmats
-            if run.config.gate.source == "completed" and self.smoother is not None:
-                motion = self.smoother.target(rotmats, self.seen, None)
-            self.gate_similarity = self.gate.all_similarities(motion, self.segments)
+        source = run.config.gate.source
+        if source == "completed" and self.smoother is not None:
+            completed = self.smoother.complete(rotmats, self.seen)
+            self.gate_similarity = self.gate.all_similarities(completed, self.segments)
+        elif source != "unaligned" or not self._aligning(run, epoch):
+            self.gate_similarity = self.gate.all_similarities(rotmats, self.segments)
         count = len(run.track)
         run.frame_similarity = self.segments.best_per_frame(similarity, count)
         run.gate_similarity = self.segments.best_per_frame(self.gate_similarity, count)

@@ -36,6 +36,12 @@ class Smoother(Protocol):
         """(T, 24, 3, 3) predictions, (T, 24) seen in [0, 1] -> (T, 24, 3, 3) targets."""
         ...
 
+    def complete(self, rotmats: Tensor, seen: Tensor) -> Tensor:
+        """The same from the seen rotations alone: no label, no look at guesses about the unseen.
+
+        What the gate reads: an alignment loss that moves unseen rotations cannot reach it."""
+        ...
+
     def fit(self, rotmats: Tensor, seen: Tensor, generator: torch.Generator) -> None:
         """Adapt to this video's predictions (nothing to do for a filter)."""
         ...
@@ -49,6 +55,9 @@ class GaussianSmoother:
 
     def target(self, rotmats: Tensor, seen: Tensor, text: Tensor | None) -> Tensor:
         return gaussian_smooth(rotmats, self.times, self.sigma, 0.02 + 0.98 * seen)
+
+    def complete(self, rotmats: Tensor, seen: Tensor) -> Tensor:
+        return self.target(_without_unseen(rotmats, seen), seen, None)
 
     def fit(self, rotmats: Tensor, seen: Tensor, generator: torch.Generator) -> None:
         return None
@@ -70,6 +79,9 @@ class DenoiserSmoother:
             self.denoiser, rotmats, self.times, seen, text, gaussian=self.config.sigma
         )
 
+    def complete(self, rotmats: Tensor, seen: Tensor) -> Tensor:
+        return self.target(_without_unseen(rotmats, seen), seen, None)
+
     def fit(self, rotmats: Tensor, seen: Tensor, generator: torch.Generator) -> None:
         from semtta.motion.denoiser import fit_video
 
@@ -78,6 +90,13 @@ class DenoiserSmoother:
                 self.denoiser, rotmats, self.times, seen,
                 steps=self.config.fit_steps, lr=self.config.fit_lr, generator=generator,
             )  # fmt: skip
+
+
+def _without_unseen(rotmats: Tensor, seen: Tensor) -> Tensor:
+    """(T, 24, 3, 3) with unseen rotations interpolated from seen ones over time."""
+    from semtta.motion.denoiser import without_unseen
+
+    return without_unseen(rotmats[None], seen[None])[0]
 
 
 def build_smoother(config: SmoothingConfig, denoiser, times: Tensor) -> Smoother | None:
