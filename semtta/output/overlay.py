@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +12,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from semtta.engine import threaded_map
 from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D
 from semtta.output.render import DEFAULT_COLOR, render_mesh
@@ -97,7 +96,7 @@ def write_overlay(
         return compose(image, index, panels, renderer)[: size[1], : size[0]]
 
     def frames() -> Iterator[np.ndarray]:
-        for done, frame in enumerate(_in_order(draw, read_frames(video_path), workers), 1):
+        for done, frame in enumerate(threaded_map(draw, read_frames(video_path), workers), 1):
             yield frame
             if progress is not None:
                 progress(done, info.frames)
@@ -156,18 +155,6 @@ def compose(
 
 def _array(value: Tensor | np.ndarray) -> np.ndarray:
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
-
-
-def _in_order(function: Callable, items: Iterable, workers: int) -> Iterator:
-    """map() on a few threads that reads ahead by no more than it needs."""
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        waiting: deque = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > workers + 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _draw_keypoints(picture: np.ndarray, panel: Panel, t: int) -> None:

@@ -74,7 +74,7 @@ class Landmarks:
 class BlazePose:
     """The landmark network with its pre- and post-processing."""
 
-    def __init__(self, threads: int = 2):
+    def __init__(self, threads: int = 1):
         self.session = open_session("pose/blazepose_full.onnx", threads)
 
     def __call__(self, images: list[np.ndarray], rois: list[Roi], flips: list[bool]) -> Landmarks:

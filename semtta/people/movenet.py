@@ -24,7 +24,7 @@ class MoveNet:
         threads: intra-op threads.
     """
 
-    def __init__(self, size: int = 384, threads: int = 2):
+    def __init__(self, size: int = 384, threads: int = 1):
         self.size = size
         self.session = open_session("pose/movenet_multipose.onnx", threads)
 

@@ -6,8 +6,10 @@ from semtta.errors import SemttaError
 from semtta.shipped import asset
 
 
-def open_session(name: str, threads: int = 2):
-    """CPU session of a shipped network (``name`` relative to the assets)."""
+def open_session(name: str, threads: int = 1):
+    """CPU session of a shipped network (``name`` relative to the assets).
+
+    Its ``run`` may be called from several threads at once."""
     path = asset(name)
     try:
         import onnxruntime

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from semtta.engine import threaded_map
 from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
 from semtta.people import gating
@@ -91,14 +92,14 @@ def track_video(
         progress: called with (done, total or None); every frame counts twice.
         detect_size: long side of the detector's input; larger for small people.
         max_people: keep only the most prominent tracks.
-        threads: threads of the networks.
+        threads: frames looked at in parallel; the result does not depend on it.
 
     Raises ``SemttaError`` if the file is unreadable or nobody is found.
     """
     info = probe(path)
     total = 2 * info.frames if info.frames else None
     tick = _counter(progress, total)
-    detections, times = _detect(path, MoveNet(detect_size, threads), tick)
+    detections, times = _detect(path, MoveNet(detect_size), threads, tick)
     shortest = min(_MIN_LENGTH, len(times))
     chains = [c for c in link(detections, times) if len(c) >= shortest]
     people = [_fill(chain, detections, np.array(times)) for chain in chains]
@@ -109,7 +110,7 @@ def track_video(
         )
     people.sort(key=lambda person: -_prominence(person, info))
     wanted = people[:max_people]
-    looks = _look(path, wanted, people, BlazePose(threads), tick)
+    looks = _look(path, wanted, people, BlazePose(), threads, tick)
     if progress is not None:
         progress(2 * len(times), 2 * len(times))
     tracks = [
@@ -140,10 +141,16 @@ def _counter(progress: Progress | None, total: int | None) -> Callable[[], None]
     return tick
 
 
-def _detect(path, net: MoveNet, tick) -> tuple[list[Detections], list[float]]:
+def _detect(path, net: MoveNet, threads: int, tick) -> tuple[list[Detections], list[float]]:
+    """First reading: everyone in every frame."""
+
+    def detect(frame) -> tuple[Detections, float]:
+        _, seconds, image = frame
+        return suppress_duplicates(net(image)), seconds
+
     detections, times = [], []
-    for _, seconds, image in read_frames(path):
-        detections.append(suppress_duplicates(net(image)))
+    for people, seconds in threaded_map(detect, read_frames(path), threads):
+        detections.append(people)
         times.append(seconds)
         tick()
     return detections, times
@@ -189,16 +196,26 @@ def _prominence(person: Person, info: VideoInfo) -> float:
     return float((size * central * person.seen).sum()) * (1 + min(motion, 1.0))
 
 
-def _look(path, wanted: list[Person], everyone: list[Person], net: BlazePose, tick) -> list[Looks]:
+def _look(
+    path, wanted: list[Person], everyone: list[Person], net: BlazePose, threads: int, tick
+) -> list[Looks]:
     """Second reading: several looks per person and frame."""
     rois = [roi_track(p.xy, p.conf, p.boxes, p.times) for p in wanted]
-    found: list[list] = [[] for _ in wanted]
-    for index, _, image in read_frames(path):
+
+    def look(frame) -> list:
+        index, _, image = frame
+        seen = []
         for i, person in enumerate(wanted):
             t = index - person.frames[0]
             if 0 <= t < len(person.frames):
                 others = _present(everyone, person, index)
-                found[i].append(_looks_at(image, rois[i][t], others, net))
+                seen.append((i, _looks_at(image, rois[i][t], others, net)))
+        return seen
+
+    found: list[list] = [[] for _ in wanted]
+    for seen in threaded_map(look, read_frames(path), threads):
+        for i, looks in seen:
+            found[i].append(looks)
         tick()
     return [Looks(*(np.stack(part) for part in zip(*looks, strict=True))) for looks in found]
 
