@@ -103,8 +103,8 @@ def demo(
             settings, folder, overlay=not no_overlay, overwrite=overwrite, progress=progress
         )
     _demo_table(numbers)
-    out.print(f"Results in [bold]{folder}[/bold]"
-              + ("." if no_overlay else f"; look at [bold]{folder / 'overlay.mp4'}[/bold]."))  # fmt: skip
+    where = "" if no_overlay else f"; look at [bold]{folder / 'overlay.mp4'}[/bold]"
+    out.print(f"Results in [bold]{folder}[/bold]{where}.")
 
 
 @app.command()

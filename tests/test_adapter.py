@@ -66,7 +66,8 @@ def walker(count=70, hidden=True, seed=0, id=1, fps=30.0):
     rotmats = roma.rotvec_to_rotmat(rotvec)
     rotmats[:, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ rotmats[:, 0]
     landmarks = load_body().landmarks(rotmats, torch.zeros(count, 10), BODY27)
-    xy = project(landmarks + torch.tensor([0.1, 0.0, 4.0]), CAMERA.focal, torch.tensor(CAMERA.center))
+    points = landmarks + torch.tensor([0.1, 0.0, 4.0])
+    xy = project(points, CAMERA.focal, torch.tensor(CAMERA.center))
     conf = torch.ones(count, 27)
     if hidden:
         legs = BODY27.indices(["right_knee", "right_ankle", "right_heel", "right_big_toe"])

@@ -207,9 +207,7 @@ def test_fitting_to_a_video_lowers_its_loss_and_repeats(denoiser):
     def fitted():
         own = copy.deepcopy(denoiser)
         generator = torch.Generator().manual_seed(3)
-        losses = fit_video(
-            own, poses, times_of(poses), seen, steps=8, lr=3e-4, generator=generator
-        )
+        losses = fit_video(own, poses, times_of(poses), seen, steps=8, lr=3e-4, generator=generator)
         return own, losses
 
     own, losses = fitted()

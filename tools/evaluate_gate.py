@@ -10,15 +10,13 @@ Prints how many of the missing joints were filled, and the errors on all and on 
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from tools.training.landmark_noise import BROAD
-from tools.training.motions import load_clips
-from tools.training.synthetic import BROAD_VIEW, MotionPool, Synthesizer, SyntheticTrack
 
 from semtta.bench.metrics import summarise
 from semtta.body import load_body
@@ -26,6 +24,17 @@ from semtta.config import load_config
 from semtta.keypoints import Keypoints2D, Track
 from semtta.skeletons import BODY27, LIMB12
 from semtta.tta.adapter import Adapter
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the tools are not installed
+
+from tools.training.landmark_noise import BROAD  # noqa: E402
+from tools.training.motions import load_clips  # noqa: E402
+from tools.training.synthetic import (  # noqa: E402
+    BROAD_VIEW,
+    MotionPool,
+    Synthesizer,
+    SyntheticTrack,
+)
 
 LEGS = [f"{s}_{p}" for s in ("left", "right") for p in ("knee", "ankle", "heel", "big_toe")]
 LIMBS = [BODY27.index(joint) for joint in LIMB12.joints]

@@ -23,13 +23,12 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.training import motions, phrases, procedural  # noqa: E402
-from tools.training.corruption import Corruptor  # noqa: E402
-from tools.training.denoiser_table import WALKS, forward_kinematics, print_tables  # noqa: E402
-
 from semtta.motion.denoiser import load_denoiser, save_denoiser  # noqa: E402
 from semtta.motion.denoiser_net import WINDOW, DenoiserConfig, MotionDenoiser  # noqa: E402
 from semtta.skeletons import SMPL_PARENTS  # noqa: E402
+from tools.training import motions, phrases, procedural  # noqa: E402
+from tools.training.corruption import Corruptor  # noqa: E402
+from tools.training.denoiser_table import WALKS, forward_kinematics, print_tables  # noqa: E402
 
 log = logging.getLogger("train_denoiser")
 

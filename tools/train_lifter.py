@@ -35,8 +35,8 @@ from tools.training.synthetic import (
     NARROW_VIEW,
     Example,
     MotionPool,
-    SyntheticTrack,
     Synthesizer,
+    SyntheticTrack,
 )
 
 LIMBS = BODY27.indices(LIMB12.joints)

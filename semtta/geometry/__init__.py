@@ -18,8 +18,8 @@ from semtta.geometry.rotations import (
     MIRROR_SMPL24,
     chordal_mean,
     columns_to_rotmat,
-    geodesic_degrees,
     gaussian_smooth,
+    geodesic_degrees,
     mirror_pose,
     rotmat_to_columns,
 )

@@ -21,7 +21,6 @@ from semtta.geometry import columns_to_rotmat, ray_rotation
 from semtta.hmr.base import Batch, CropSpec, Prediction
 from semtta.hmr.features import (
     BOX_SCALE,
-    FEATURES,
     FRAME_FEATURES,
     OFFSETS,
     ray_side,

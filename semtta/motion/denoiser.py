@@ -225,9 +225,7 @@ def _per_frame(text: Tensor | None, times: Tensor) -> Tensor:
     return text.expand(len(times), -1) if text.dim() == 1 else text
 
 
-def _windows(
-    rotmats: Tensor, times: Tensor, seen: Tensor, text: Tensor
-) -> tuple[_Windows, Tensor]:
+def _windows(rotmats: Tensor, times: Tensor, seen: Tensor, text: Tensor) -> tuple[_Windows, Tensor]:
     """Overlapping windows at 30 fps of one stretch, and the grid's times (N,) from its start."""
     local = _seconds(times)
     count = int(torch.ceil(local[-1] * FPS - 1e-2)) + 1

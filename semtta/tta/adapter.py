@@ -1,6 +1,6 @@
 """The loop: wrap a regressor, adapt it to a video, put it back as it was.
 
-    result = Adapter(load_model("lifter")).run("clip.mp4", labels="walking")[0]
+result = Adapter(load_model("lifter")).run("clip.mp4", labels="walking")[0]
 """
 
 from __future__ import annotations

@@ -107,7 +107,9 @@ class Semtta:
             # On CPU the grid's fractional positions stay exact; only features move.
             self.align = Meaning.of(self.prior, self.segments, run.device, None)
             self.gate = Meaning.of(self.gate_prior, self.segments, run.device, config.gate.sigma)
-        self.smoother: Smoother | None = build_smoother(config.smoothing, self.denoiser, track.times)
+        self.smoother: Smoother | None = build_smoother(
+            config.smoothing, self.denoiser, track.times
+        )
         self.seen = seen_rotations(run.evidence.detected, run.view.skeleton)
         self.text = self._frame_text(run)
         self.hips = run.view.skeleton.indices(["left_hip", "right_hip"])
@@ -189,9 +191,7 @@ class Semtta:
         smoothing = run.config.smoothing
         frames, count = draw.frames, draw.count
         weight = torch.where(self.seen[frames] > 0.5, 1.0, smoothing.unseen_weight)
-        pose = losses.pose_smoothing_loss(
-            prediction.rotmats, self.target[frames], weight, count
-        )
+        pose = losses.pose_smoothing_loss(prediction.rotmats, self.target[frames], weight, count)
         shape = losses.shape_smoothing_loss(prediction.betas, self.mean_betas[frames], count)
         return {
             "smoothing": smoothing.weight * pose,

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import roma
 import torch
 from torch import Tensor
@@ -127,8 +126,10 @@ def noise_row(cases: list[Case], method: Callable[[Case], Tensor], rest: Tensor)
             masked.append(distance[case.seen.amin(1) < 0.5].mean())
         second = (a - b).diff(dim=0).diff(dim=0)
         acceleration.append(1000 * second.norm(dim=-1).mean())
-    numbers = [float(torch.stack(x).mean()) if x else float("nan")
-               for x in (angle, error, masked, acceleration)]
+    numbers = [
+        float(torch.stack(x).mean()) if x else float("nan")
+        for x in (angle, error, masked, acceleration)
+    ]
     text = "angle {:5.2f} deg  MPJPE {:5.1f} mm (masked {:5.1f})  accel {:5.1f} mm/frame^2"
     return text.format(*numbers)
 

@@ -242,7 +242,7 @@ def _plane(xy: Tensor, size: Tensor, random: Random, noise: NoiseModel) -> tuple
     offset = level[..., None] * (drift + jitter)
     known = level.expand(xy.shape[:3]) * 0.5
     for _ in range(2):
-        wrong = (random.chance(noise.misplaced / 2, batch, 1) & random.interval(batch, 0.2))
+        wrong = random.chance(noise.misplaced / 2, batch, 1) & random.interval(batch, 0.2)
         wrong = wrong[..., None] & random.group(batch)[:, None]
         share = random.wander(0.3, batch, 1, 2) + 0.4 * random.wander(0.2, batch, joints, 2)
         shift = noise.limb_offset * share * wrong[..., None]

@@ -217,9 +217,7 @@ def mirror_trans(trans: np.ndarray) -> np.ndarray:
 
 def mirror_text(text: str) -> str:
     """The text with the words left and right exchanged."""
-    return re.sub(
-        r"\b(left|right)\b", lambda m: "right" if m.group() == "left" else "left", text
-    )
+    return re.sub(r"\b(left|right)\b", lambda m: "right" if m.group() == "left" else "left", text)
 
 
 def windows(clip: Clip, length: int = 60, stride: int = 30) -> Iterator[slice]:
@@ -228,9 +226,7 @@ def windows(clip: Clip, length: int = 60, stride: int = 30) -> Iterator[slice]:
         yield slice(start, start + length)
 
 
-def splice(
-    base: np.ndarray, other: np.ndarray, joints: Sequence[int] = LOWER_BODY
-) -> np.ndarray:
+def splice(base: np.ndarray, other: np.ndarray, joints: Sequence[int] = LOWER_BODY) -> np.ndarray:
     """``base`` (..., 24, 3, 3) with the local rotations of ``joints`` taken from ``other``."""
     out = base.copy()
     out[..., list(joints), :, :] = other[..., list(joints), :, :]
