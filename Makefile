@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
+# Idle worker threads sleep instead of spinning: much faster on a machine that is also busy.
+export OMP_WAIT_POLICY ?= passive
 
 .PHONY: demo test install clean
 
