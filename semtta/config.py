@@ -51,6 +51,7 @@ class OptimizerConfig:
     batch_segments: int = 4
     coverage: float = 2.0  # how often an epoch sees each frame
     train_mode: bool = False
+    chunk: int | None = None  # frames held with their activations at a time; None = the batch
 
 
 @dataclass
@@ -206,6 +207,10 @@ def validate(config: Config) -> None:
         value = OmegaConf.select(values, key)
         if not value >= low:
             raise SemttaError(f"{key} must be at least {low}, not {value}.")
+    if config.optimizer.chunk is not None and config.optimizer.chunk < 1:
+        raise SemttaError(f"optimizer.chunk must be at least 1, not {config.optimizer.chunk}.")
+    if config.optimizer.chunk is not None and config.optimizer.train_mode:
+        raise SemttaError("optimizer.chunk needs optimizer.train_mode=false to be exact.")
     if config.evidence.alpha > 1:
         raise SemttaError(f"evidence.alpha must be at most 1, not {config.evidence.alpha}.")
     if config.camera.center is not None and len(config.camera.center) != 2:

@@ -242,6 +242,30 @@ def test_short_videos_and_every_smoother_run(kind, count):
     assert len(result.adapted.rotmats) == count
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 64])
+def test_two_passes_in_chunks_give_the_gradient_of_the_whole_batch(chunk):
+    """The loss couples frames, the network does not: the two passes are exact."""
+    from semtta.tta.semtta import Semtta
+    from semtta.tta.steps import accumulate_gradient
+
+    gradients = []
+    for size in (None, chunk):
+        runner = adapter(
+            "alignment.from_epoch=0", "alignment.weight=1", "alignment.reach=all",
+            "smoothing.kind=gaussian", "optimizer.batch_segments=2", "evidence3d.weight=1",
+        )  # fmt: skip
+        run = runner._begin(walker(90), CAMERA, ["walk"] * 90, lambda *_: None)
+        run.first = run.latest = run.predict_all()
+        strategy = Semtta(TinyPrior(), TinyPrior(), None)
+        strategy.begin(run)
+        draw = next(iter(strategy.batches(run, 0)))
+        terms = accumulate_gradient(run, strategy, draw, size)
+        assert {"reprojection", "alignment", "smoothing", "landmarks3d"} <= set(terms)
+        gradients.append(torch.cat([p.grad.flatten() for p in runner.model.parameters()]))
+    difference = (gradients[0] - gradients[1]).norm() / gradients[0].norm()
+    assert gradients[0].norm() > 0 and difference < 1e-5
+
+
 def test_scopes_move_only_what_they_name():
     model = tiny_model()
     names = {id(p): name for name, p in model.named_parameters()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 
@@ -61,6 +62,12 @@ class Prediction:
 
     def __getitem__(self, index) -> Prediction:
         return Prediction(self.rotmats[index], self.betas[index], self.cam[index])
+
+    @classmethod
+    def cat(cls, parts: list[Prediction]) -> Prediction:
+        """Predictions of consecutive batches as one."""
+        names = ("rotmats", "betas", "cam")
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
     def detach(self) -> Prediction:
         return Prediction(self.rotmats.detach(), self.betas.detach(), self.cam.detach())

@@ -22,12 +22,12 @@ from semtta.hmr.base import Prediction
 from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
 from semtta.people import TrackedVideo, track_video, tracks_from_file
-from semtta.tta import losses
 from semtta.tta.evidence import Evidence
 from semtta.tta.provenance import provenance
 from semtta.tta.result import Motion, Result
 from semtta.tta.run import Run
 from semtta.tta.semtta import Semtta
+from semtta.tta.steps import accumulate_gradient
 from semtta.tta.strategy import Frozen, Strategy
 from semtta.tta.view import View
 
@@ -183,13 +183,12 @@ class Adapter:
             sums: dict[str, float] = {}
             steps = 0
             for draw in strategy.batches(run, epoch):
-                terms = strategy.loss(run, draw, self.model(run.batch(draw.frames)))
                 optimizer.zero_grad(set_to_none=True)
+                terms = accumulate_gradient(run, strategy, draw, config.chunk)
                 if terms:
-                    losses.total(terms).backward()
                     optimizer.step()
                 for name, value in terms.items():
-                    sums[name] = sums.get(name, 0.0) + float(value.detach())
+                    sums[name] = sums.get(name, 0.0) + float(value)
                 steps += 1
             run.latest = run.predict_all()
             numbers = strategy.end_epoch(run, epoch)

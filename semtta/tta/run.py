@@ -68,11 +68,7 @@ class Run:
             for frames in torch.arange(len(self.track), device=self.device).split(chunk)
         ]
         self.model.train(training)
-        return Prediction(
-            torch.cat([p.rotmats for p in parts]),
-            torch.cat([p.betas for p in parts]),
-            torch.cat([p.cam for p in parts]),
-        )
+        return Prediction.cat(parts)
 
     @torch.no_grad()
     def project_all(self, prediction: Prediction) -> Tensor:
