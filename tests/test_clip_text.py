@@ -1,0 +1,296 @@
+"""CLIP's text side: token ids of the original, one tower from three file layouts."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from semtta.errors import SemttaError
+from semtta.motion.clip_bpe import ClipBPE, _byte_characters, split_words
+from semtta.motion.clip_text import ClipTextTower, load_clip_text
+
+GOLDEN = Path(__file__).parent / "golden"
+MERGES = [("w", "a"), ("l", "k"), ("wa", "lk"), ("walk", "i"), ("n", "g</w>"), ("walki", "ng</w>")]
+WIDTH, LAYERS, DIM, CONTEXT = 128, 2, 32, 20
+
+
+# ------------------------------------------------------------------ tokens
+
+
+def test_ids_of_the_original_tokenizer():
+    with np.load(GOLDEN / "functions/clip_tokens.npz") as file:
+        texts, tokens = file["texts"].tolist(), file["tokens"].tolist()
+    bpe = ClipBPE.load()
+    assert bpe.size == 49408
+    for text, wanted in zip(texts, tokens, strict=True):
+        ids = bpe.encode(text)
+        assert ids + [0] * (77 - len(ids)) == wanted, text
+
+
+def test_cleaning():
+    bpe = ClipBPE.load()
+    assert bpe.encode("  Throw\ta \n BALL ") == bpe.encode("throw a ball")
+    assert bpe.encode("person\u2019s &amp;amp; dog") == bpe.encode("person's & dog")
+    assert bpe.encode("cafe\u0301") == bpe.encode("caf\u00e9")
+
+
+def test_words():
+    assert split_words("it's 12 don't!!! we've") == [
+        "it", "'s", "1", "2", "don", "'t", "!!!", "we", "'ve",
+    ]  # fmt: skip
+    assert split_words("x\u00b2 \u65e5\u672c!'s") == ["x", "\u00b2", "\u65e5\u672c", "!'", "s"]
+
+
+def test_no_text_breaks_the_tokenizer():
+    bpe = ClipBPE.load()
+    for text in ("", "\x00\x07", "\ud800", "\U0001f600", "<|endoftext|>", "\u0915\u094d\u092f"):
+        ids = bpe.encode(text)
+        assert ids[0] == bpe.start and ids[-1] == bpe.end and max(ids[:-1]) < bpe.end
+
+
+def test_merges_apply_in_order():
+    bpe = ClipBPE(MERGES)
+    assert bpe.size == 512 + len(MERGES) + 2
+    walking = 512 + MERGES.index(("walki", "ng</w>"))
+    assert bpe.encode("walking") == [bpe.start, walking, bpe.end]
+    assert len(bpe.encode("wal")) == 4  # wa, l</w>
+
+
+# ------------------------------------------------------------------ files
+
+
+def random_state() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    tower = ClipTextTower(512 + len(MERGES) + 2, CONTEXT, WIDTH, LAYERS, DIM)
+    return {key: torch.randn(value.shape, generator=generator) * 0.1
+            for key, value in tower.state_dict().items()}  # fmt: skip
+
+
+def hugging_face_names(state: dict) -> dict:
+    layer = "text_model.encoder.layers."
+    out = {"text_model.embeddings.token_embedding.weight": state["token_embedding.weight"],
+           "text_model.embeddings.position_embedding.weight": state["positional_embedding"],
+           "text_model.final_layer_norm.weight": state["ln_final.weight"],
+           "text_model.final_layer_norm.bias": state["ln_final.bias"],
+           "text_projection.weight": state["text_projection"].T.contiguous(),
+           "vision_model.pre_layrnorm.weight": torch.ones(3),
+           "logit_scale": torch.tensor(4.6)}  # fmt: skip
+    for i in range(LAYERS):
+        for kind in ("weight", "bias"):
+            own = f"transformer.resblocks.{i}."
+            parts = state[f"{own}attn.in_proj_{kind}"].chunk(3)
+            for name, part in zip("qkv", parts, strict=True):
+                out[f"{layer}{i}.self_attn.{name}_proj.{kind}"] = part.contiguous()
+            out[f"{layer}{i}.self_attn.out_proj.{kind}"] = state[f"{own}attn.out_proj.{kind}"]
+            for theirs, ours in (("layer_norm1", "ln_1"), ("layer_norm2", "ln_2"),
+                                 ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj")):  # fmt: skip
+                out[f"{layer}{i}.{theirs}.{kind}"] = state[f"{own}{ours}.{kind}"]
+    return out
+
+
+def write_safetensors(path, state: dict, bf16: bool = False) -> None:
+    header, blobs, at = {"__metadata__": {"format": "pt"}}, [], 0
+    for key, value in state.items():
+        if bf16:
+            blob = value.bfloat16().view(torch.int16).numpy().tobytes()
+        else:
+            blob = value.numpy().tobytes()
+        header[key] = {"dtype": "BF16" if bf16 else "F32", "shape": list(value.shape),
+                       "data_offsets": [at, at + len(blob)]}  # fmt: skip
+        blobs.append(blob)
+        at += len(blob)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+
+
+def write_gz(path) -> None:
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in MERGES), ""]
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+
+
+def write_folder_vocabulary(folder) -> None:
+    ids = ClipBPE(MERGES)._ids
+    (folder / "vocab.json").write_text(json.dumps(ids), encoding="utf8")
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in MERGES), ""]
+    (folder / "merges.txt").write_text("\n".join(lines), encoding="utf8")
+
+
+class _Archive(nn.Module):
+    """Carries a state dict with dotted names into a TorchScript archive."""
+
+    def __init__(self, state: dict):
+        super().__init__()
+        for key, value in state.items():
+            *parents, name = key.split(".")
+            module = self
+            for parent in parents:
+                if parent not in module._modules:
+                    module.add_module(parent, _Node())
+                module = module._modules[parent]
+            module.register_parameter(name, nn.Parameter(value))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+class _Node(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The same random tower in every layout; values are exact in half precision."""
+    root = tmp_path_factory.mktemp("clip")
+    state = {key: value.half().float() for key, value in random_state().items()}
+    write_gz(root / "bpe.txt.gz")
+    folder = root / "hf"
+    folder.mkdir()
+    write_safetensors(folder / "model.safetensors", hugging_face_names(state))
+    write_folder_vocabulary(folder)
+    (folder / "config.json").write_text('{"text_config": {"hidden_act": "quick_gelu"}}')
+    older = root / "hf_bin"
+    older.mkdir()
+    torch.save(hugging_face_names(state), older / "pytorch_model.bin")
+    write_folder_vocabulary(older)
+    vision = {"visual.proj": torch.ones(2, 2), "logit_scale": torch.tensor(4.6)}
+    halves = {key: value.half() for key, value in state.items()} | vision
+    torch.jit.script(_Archive(halves)).save(root / "ViT-B-32.pt")
+    wrapped = {"module." + key: value for key, value in (state | vision).items()}
+    torch.save({"epoch": 3, "state_dict": wrapped}, root / "open_clip.pt")
+    split = {"text." + key: value for key, value in state.items()}
+    write_safetensors(root / "open_clip.safetensors", split | vision)
+    return root
+
+
+def reference(state: dict, ids: torch.Tensor) -> torch.Tensor:
+    """The tower as published, on all positions, with PyTorch's own attention."""
+    x = state["token_embedding.weight"][ids] + state["positional_embedding"][: ids.shape[1]]
+    hidden = torch.full((ids.shape[1],) * 2, float("-inf")).triu(1)
+
+    def norm(name, x):
+        return F.layer_norm(x, (WIDTH,), state[name + ".weight"], state[name + ".bias"])
+
+    for i in range(LAYERS):
+        own = f"transformer.resblocks.{i}."
+        attention = nn.MultiheadAttention(WIDTH, WIDTH // 64, batch_first=True)
+        prefix = own + "attn."
+        attention.load_state_dict({k.removeprefix(prefix): v for k, v in state.items()
+                                   if k.startswith(prefix)})  # fmt: skip
+        y = norm(own + "ln_1", x)
+        x = x + attention(y, y, y, attn_mask=hidden, need_weights=True)[0]
+        y = norm(own + "ln_2", x) @ state[own + "mlp.c_fc.weight"].T + state[own + "mlp.c_fc.bias"]
+        y = y / (1 + torch.exp(-1.702 * y))
+        x = x + y @ state[own + "mlp.c_proj.weight"].T + state[own + "mlp.c_proj.bias"]
+    return norm("ln_final", x)[torch.arange(len(ids)), ids.argmax(1)] @ state["text_projection"]
+
+
+TEXTS = ["walking", "wal king a", ""]
+LAYOUTS = ["hf", "hf_bin", "ViT-B-32.pt", "open_clip.pt", "open_clip.safetensors",
+           "hf/model.safetensors"]  # fmt: skip
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_is_the_published_tower(files, layout):
+    clip = load_clip_text(files / layout, files / "bpe.txt.gz")
+    ids = torch.zeros(len(TEXTS), CONTEXT, dtype=torch.long)  # not cut after the end token
+    for row, text in zip(ids, TEXTS, strict=True):
+        tokens = clip.bpe.encode(text)
+        row[: len(tokens)] = torch.tensor(tokens)
+    state = {key: value.half().float() for key, value in random_state().items()}
+    wanted = F.normalize(reference(state, ids), dim=-1)
+    assert (clip.encode(TEXTS) - wanted).abs().max() < 1e-5
+    assert (wanted[0] - wanted[1]).abs().max() > 0.05
+
+
+def test_folder_brings_its_vocabulary(files):
+    assert load_clip_text(files / "hf").bpe.encode("walking") == ClipBPE(MERGES).encode("walking")
+
+
+def test_bfloat16_safetensors(files, tmp_path):
+    write_safetensors(tmp_path / "half.safetensors", random_state(), bf16=True)
+    clip = load_clip_text(tmp_path / "half.safetensors", files / "bpe.txt.gz")
+    wanted = random_state()["text_projection"].bfloat16().float()
+    assert torch.equal(clip.tower.text_projection, wanted)
+
+
+def test_neighbours_in_a_batch_change_nothing(files):
+    clip = load_clip_text(files / "open_clip.pt", files / "bpe.txt.gz")
+    together, alone = clip.encode(["walking", "wal wal wal"]), clip.encode(["walking"])
+    assert (together[0] - alone[0]).abs().max() < 1e-5
+    assert clip.encode([]).shape == (0, DIM)
+
+
+def test_long_label_is_named(files):
+    clip = load_clip_text(files / "open_clip.pt", files / "bpe.txt.gz")
+    with pytest.raises(SemttaError, match="label 'walking walking .* 22 CLIP tokens"):
+        clip.encode(["walking", " ".join(["walking"] * 20)])
+    with pytest.raises(SemttaError, match="list of texts"):
+        clip.encode("walking")
+
+
+# ------------------------------------------------------------------ hostile files
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda s: s.pop("ln_final.bias"), "lacks 'ln_final.bias'"),
+    (lambda s: s.pop("text_projection"), "text projection"),
+    (lambda s: s.update({"transformer.extra": torch.ones(1)}), "unknown tensor"),
+    (lambda s: s["ln_final.bias"].fill_(float("nan")), "not finite"),
+    (lambda s: s.update({"ln_final.bias": torch.ones(3)}), r"is \(3,\), not \(128,\)"),
+])  # fmt: skip
+def test_wrong_tower_is_refused(files, tmp_path, change, message):
+    state = random_state()
+    change(state)
+    torch.save(state, tmp_path / "clip.pt")
+    with pytest.raises(SemttaError, match=message):
+        load_clip_text(tmp_path / "clip.pt", files / "bpe.txt.gz")
+
+
+def test_damaged_files_are_refused(files, tmp_path):
+    for name in ("ViT-B-32.pt", "open_clip.pt", "open_clip.safetensors"):
+        data = (files / name).read_bytes()
+        cut = tmp_path / name
+        for content in (data[: len(data) // 2], data[:7], b"", b"\xff" * 100):
+            cut.write_bytes(content)
+            with pytest.raises(SemttaError, match="damaged or not"):
+                load_clip_text(cut, files / "bpe.txt.gz")
+    with pytest.raises(SemttaError, match="there is no file"):
+        load_clip_text(tmp_path / "none.pt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SemttaError, match="has none of model.safetensors"):
+        load_clip_text(tmp_path / "empty")
+
+
+def test_other_activation_or_vocabulary_is_refused(files, tmp_path):
+    with pytest.raises(SemttaError, match="does not fit a vocabulary of 49408"):
+        load_clip_text(files / "open_clip.pt")
+    (tmp_path / "config.json").write_text('{"hidden_act": "gelu"}')
+    write_safetensors(tmp_path / "model.safetensors", hugging_face_names(random_state()))
+    with pytest.raises(SemttaError, match="quick_gelu"):
+        load_clip_text(tmp_path, files / "bpe.txt.gz")
+
+
+def test_wrong_vocabulary_files_are_refused(tmp_path):
+    with pytest.raises(SemttaError, match="missing"):
+        ClipBPE.load(tmp_path / "none.gz")
+    (tmp_path / "bad.gz").write_bytes(b"nonsense")
+    (tmp_path / "bad.txt").write_text("#version\none\n")
+    (tmp_path / "merges.txt").write_text("#version\na b\n")
+    (tmp_path / "vocab.json").write_text("{}")
+    for path in (tmp_path / "bad.gz", tmp_path / "bad.txt", tmp_path):
+        with pytest.raises(SemttaError, match="not CLIP's vocabulary"):
+            ClipBPE.load(path)
+
+
+def test_bytes_have_their_own_characters():
+    assert len(set(_byte_characters().values())) == 256
