@@ -1,0 +1,257 @@
+"""HMR2.0 (Goel et al. 2023, 4D-Humans): ViT-H and a transformer decoder with one query token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from semtta.errors import SemttaError
+from semtta.geometry import columns_to_rotmat
+from semtta.hmr.base import Batch, Prediction
+from semtta.hmr.checkpoints import (
+    check_weights,
+    file_sha256,
+    fill,
+    read_checkpoint,
+    state_dict_of,
+)
+from semtta.hmr.preprocess import ImageCropSpec
+from semtta.hmr.vit import ViT
+
+_JOINTS, _POSE, _BETAS, _CAM = 24, 144, 10, 3
+_SIZE, _MARGIN = 256, 32  # side of the crop; columns left and right that the network never sees
+_GRID = (16, 12)
+_LAST_BLOCKS = 4
+# What a training checkpoint holds beside the network: discriminator, body model, a flag.
+_UNUSED = ("discriminator.", "smpl.", "initialized")
+
+
+@dataclass(frozen=True)
+class HMR2Settings:
+    """Size of the network; the default is the released one (670 million parameters).
+
+    Args:
+        width, depth, heads: of the vision transformer.
+        decoder_width, decoder_depth, decoder_heads: of the decoder.
+        head_width: of one head of the decoder's attention.
+        decoder_mlp: hidden width of the decoder's MLPs.
+    """
+
+    width: int = 1280
+    depth: int = 32
+    heads: int = 16
+    decoder_width: int = 1024
+    decoder_depth: int = 6
+    decoder_heads: int = 8
+    head_width: int = 64
+    decoder_mlp: int = 1024
+
+    @staticmethod
+    def tiny() -> HMR2Settings:
+        """A network of the same classes that runs in milliseconds."""
+        return HMR2Settings(48, 2, 4, 64, 2, 4, 16, 96)
+
+
+class PreNorm(nn.Module):
+    """fn(norm(x)), further arguments untouched."""
+
+    def __init__(self, width: int, fn: nn.Module):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.fn = fn
+
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        return self.fn(self.norm(x), *context)
+
+
+class SelfAttention(nn.Module):
+    """(B, N, D) -> (B, N, D)."""
+
+    def __init__(self, width: int, heads: int, head_width: int):
+        super().__init__()
+        self.heads = heads
+        self.to_qkv = nn.Linear(width, 3 * heads * head_width, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(heads * head_width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.to_out(_attend(*self.to_qkv(x).chunk(3, dim=-1), self.heads))
+
+
+class CrossAttention(nn.Module):
+    """(B, N, D) and context (B, M, C) -> (B, N, D)."""
+
+    def __init__(self, width: int, context: int, heads: int, head_width: int):
+        super().__init__()
+        self.heads = heads
+        self.to_kv = nn.Linear(context, 2 * heads * head_width, bias=False)
+        self.to_q = nn.Linear(width, heads * head_width, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(heads * head_width, width))
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        return self.to_out(_attend(self.to_q(x), *self.to_kv(context).chunk(2, -1), self.heads))
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    return scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+
+
+class FeedForward(nn.Module):
+    """(..., D) -> (..., D)."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        # places 2 and 4 are the dropouts of the training code, whose probability is zero
+        self.net = nn.Sequential(
+            nn.Linear(width, hidden), nn.GELU(), nn.Identity(), nn.Linear(hidden, width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class CrossTransformer(nn.Module):
+    """Layers of self-attention, attention to the context, MLP; each beside a shortcut."""
+
+    def __init__(self, settings: HMR2Settings):
+        super().__init__()
+        width, heads, head_width = (
+            settings.decoder_width,
+            settings.decoder_heads,
+            settings.head_width,
+        )
+        self.layers = nn.ModuleList(
+            nn.ModuleList((
+                PreNorm(width, SelfAttention(width, heads, head_width)),
+                PreNorm(width, CrossAttention(width, settings.width, heads, head_width)),
+                PreNorm(width, FeedForward(width, settings.decoder_mlp)),
+            ))
+            for _ in range(settings.decoder_depth)
+        )  # fmt: skip
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        for attend, look, think in self.layers:
+            x = x + attend(x)
+            x = x + look(x, context)
+            x = x + think(x)
+        return x
+
+
+class TransformerDecoder(nn.Module):
+    """One query token that looks at the image: context (B, M, C) -> (B, D)."""
+
+    def __init__(self, settings: HMR2Settings):
+        super().__init__()
+        width = settings.decoder_width
+        self.to_token_embedding = nn.Linear(1, width)
+        self.pos_embedding = nn.Parameter(torch.zeros(1, 1, width))
+        self.transformer = CrossTransformer(settings)
+        nn.init.normal_(self.pos_embedding)
+
+    def forward(self, context: Tensor) -> Tensor:
+        token = self.to_token_embedding(context.new_zeros(len(context), 1, 1))
+        return self.transformer(token + self.pos_embedding, context)[:, 0]
+
+
+class SMPLHead(nn.Module):
+    """Image tokens to pose, shape and camera, added to the mean parameters."""
+
+    def __init__(self, settings: HMR2Settings):
+        super().__init__()
+        width = settings.decoder_width
+        self.transformer = TransformerDecoder(settings)
+        self.decpose = nn.Linear(width, _POSE)
+        self.decshape = nn.Linear(width, _BETAS)
+        self.deccam = nn.Linear(width, _CAM)
+        upright = torch.eye(3)[:2].flatten().repeat(_JOINTS)
+        self.register_buffer("init_body_pose", upright[None])
+        self.register_buffer("init_betas", torch.zeros(1, _BETAS))
+        self.register_buffer("init_cam", torch.tensor([[0.9, 0.0, 0.0]]))
+
+    def forward(self, tokens: Tensor) -> Prediction:
+        x = self.transformer(tokens)
+        with torch.autocast(x.device.type, enabled=False):  # angles want full precision
+            x = x.to(self.decpose.weight.dtype)
+            # Two columns one after the other. The released mean pose was written in HMR's
+            # interleaved order; the network was trained that way, so it is left alone.
+            pose = (self.init_body_pose + self.decpose(x)).unflatten(1, (_JOINTS, 6))
+            betas = self.init_betas + self.decshape(x)
+            return Prediction(columns_to_rotmat(pose), betas, self.init_cam + self.deccam(x))
+
+
+class HMR2(nn.Module):
+    """``HumanMeshRegressor`` that reads normalised RGB crops of 256 pixels and looks at the
+    middle 192 columns of them.
+
+    It has neither dropout nor batch statistics, so ``train()`` changes nothing.
+
+    Args:
+        settings: size of the network.
+        sha256: hash of the file that the weights came from, "" if they came from none.
+    """
+
+    crop = ImageCropSpec(size=_SIZE, aspect=0.75, antialias=True)
+
+    def __init__(self, settings: HMR2Settings = HMR2Settings(), sha256: str = ""):
+        super().__init__()
+        self.settings = settings
+        self.sha256 = sha256
+        self.backbone = ViT(settings.width, settings.depth, settings.heads, _GRID)
+        self.smpl_head = SMPLHead(settings)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """inputs (B, 3, 256, 256) -> prediction for the B crops."""
+        return self.regress(batch.inputs)
+
+    def regress(self, images: Tensor) -> Prediction:
+        """(B, 3, 256, 256) normalised RGB -> prediction."""
+        return self.smpl_head(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 3, 256, 256) normalised RGB -> image tokens (B, 192, width), 16 rows of 12."""
+        if images.dim() != 4 or tuple(images.shape[1:]) != (3, _SIZE, _SIZE):
+            raise SemttaError(
+                f"HMR2.0 reads images of shape (B, 3, {_SIZE}, {_SIZE}), not {tuple(images.shape)}."
+            )
+        return self.backbone(images[..., _MARGIN:-_MARGIN])
+
+    def parameter_groups(self, scope: str) -> list[nn.Parameter]:
+        """Parameters that adaptation may move.
+
+        Args:
+            scope: "all"; "last" = last four blocks, last norm and head; "head" = decoder;
+                "norm" = layer norms."""
+        groups = {
+            "all": [self],
+            "last": [*self.backbone.blocks[-_LAST_BLOCKS:], self.backbone.last_norm,
+                     self.smpl_head],
+            "head": [self.smpl_head],
+            "norm": [m for m in self.modules() if isinstance(m, nn.LayerNorm)],
+        }  # fmt: skip
+        if scope not in groups:
+            raise SemttaError(f"unknown scope '{scope}'; known: all, last, head, norm.")
+        return [p for module in groups[scope] for p in module.parameters()]
+
+
+def load_hmr2(checkpoint: str | Path, settings: HMR2Settings = HMR2Settings()) -> HMR2:
+    """HMR2.0 (a or b) from 4D-Humans' Lightning checkpoint, float32 on the CPU, in eval mode.
+
+    Args:
+        checkpoint: e.g. ``epoch=35-step=1000000.ckpt``.
+        settings: size of the network in the file.
+
+    Raises:
+        SemttaError: the file is missing, damaged, unsafe, or of another network.
+    """
+    path = Path(checkpoint)
+    found = state_dict_of(read_checkpoint(path, "HMR2.0"), ("state_dict",))
+    weights = {key: value for key, value in found.items() if not key.startswith(_UNUSED)}
+    with torch.device("meta"):
+        model = HMR2(settings)
+    check_weights(weights, model.state_dict(), path, "HMR2.0 (4D-Humans)")
+    model.sha256 = file_sha256(path)
+    return fill(model, weights)

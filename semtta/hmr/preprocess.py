@@ -1,0 +1,101 @@
+"""From a video frame to what an image network reads: square crops, normalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from semtta.errors import SemttaError
+from semtta.hmr.base import CropSpec
+
+
+@dataclass(frozen=True)
+class ImageCropSpec(CropSpec):
+    """``CropSpec`` of a network that reads images.
+
+    Args:
+        aspect: width over height of what the network looks at inside the crop; a person's box is
+            widened or heightened to it before its larger side is taken (4D-Humans: 0.75).
+        antialias: 4D-Humans' way: blur the frame before it is shrunk a lot, otherwise round the
+            crop to whole grey levels. The others interpolate in floating point and leave the
+            aliasing in, so their weights expect it.
+    """
+
+    aspect: float = 1.0
+    antialias: bool = False
+
+
+def person_squares(boxes: Tensor, spec: CropSpec) -> Tensor:
+    """The square that a network's authors cut around a person's box.
+
+    Args:
+        boxes: (..., 4) x0 y0 x1 y1, image pixels.
+        spec: of the network.
+    Returns: (..., 3) centre x, centre y, side, image pixels; may reach beyond the image."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    width, height = (high - low).unbind(-1)
+    aspect = getattr(spec, "aspect", 1.0)
+    # of a box grown to the aspect; the crop is square and a narrow network looks at its middle
+    side = torch.maximum(height, width / aspect) if aspect < 1 else torch.maximum(height, width)
+    return torch.cat(((low + high) / 2, (side * spec.box_scale)[..., None]), dim=-1)
+
+
+def crop_pixels(image: np.ndarray, square: Tensor, spec: CropSpec) -> np.ndarray:
+    """One crop, black beyond the image.
+
+    Args:
+        image: (H, W, 3) uint8.
+        square: (3,) centre x, centre y, side, image pixels.
+        spec: of the network.
+    Returns: (size, size, 3) float32 in [0, 255]."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise SemttaError(f"frames must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
+    x, y, side = (float(v) for v in square)
+    if not np.isfinite([x, y, side]).all() or side <= 0:
+        raise SemttaError(f"cannot cut a crop around the box centre ({x}, {y}), side {side}.")
+    scale = spec.size / side
+    left, top = 0, 0
+    # 4D-Humans: factor f = side / size / 2, blur of (f - 1) / 2 pixels where f > 1.1
+    factor = 0.5 / scale
+    if not getattr(spec, "antialias", False):
+        image = image.astype(np.float32)
+    elif factor > 1.1:
+        image, left, top = _blurred(image, (x, y, side), (factor - 1) / 2)
+    shift = spec.size / 2 - scale * np.array([x - left, y - top])
+    affine = np.array([[scale, 0.0, shift[0]], [0.0, scale, shift[1]]])
+    crop = cv2.warpAffine(image, affine, (spec.size, spec.size), flags=cv2.INTER_LINEAR)
+    return crop.astype(np.float32, copy=False)
+
+
+def _blurred(
+    image: np.ndarray, square: tuple[float, float, float], sigma: float
+) -> tuple[np.ndarray, int, int]:
+    """The part of the Gaussian-filtered image that a square needs: (h, w, 3) float32, and the
+    place of its top-left pixel. Same numbers as filtering the whole image (edges repeated)."""
+    x, y, side = square
+    radius = int(4 * sigma + 0.5)  # where scipy and skimage truncate the kernel
+    reach = side / 2 + radius + 2
+    height, width = image.shape[:2]
+    left, right = (int(np.clip(v, 0, width)) for v in (x - reach, x + reach + 1))
+    top, bottom = (int(np.clip(v, 0, height)) for v in (y - reach, y + reach + 1))
+    part = image[top:bottom, left:right].astype(np.float32)
+    if not part.size:  # the square lies outside the image
+        return np.zeros((1, 1, 3), np.float32), left, top
+    kernel = (2 * radius + 1, 2 * radius + 1)
+    return cv2.GaussianBlur(part, kernel, sigma, borderType=cv2.BORDER_REPLICATE), left, top
+
+
+def normalize(pixels: np.ndarray | Tensor, spec: CropSpec) -> Tensor:
+    """(..., size, size, 3) RGB in [0, 255] -> (..., 3, size, size) as the network reads it."""
+    x = torch.as_tensor(pixels).float().movedim(-1, -3).contiguous()
+    mean, std = (255 * x.new_tensor(v)[:, None, None] for v in (spec.mean, spec.std))
+    return (x - mean) / std
+
+
+def crop_image(image: np.ndarray, square: Tensor, spec: CropSpec) -> Tensor:
+    """RGB frame (H, W, 3) uint8 and square (3,) -> (3, size, size) as the network reads it."""
+    return normalize(crop_pixels(image, square, spec), spec)
