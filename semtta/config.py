@@ -20,8 +20,9 @@ from semtta.errors import SemttaError
 
 @dataclass
 class ModelConfig:
-    name: str = "lifter"  # lifter | lifter-narrow
+    name: str = "lifter"  # lifter | lifter-narrow | hmr | hmr2
     checkpoint: str | None = None
+    mean_params: str | None = None  # smpl_mean_params.npz, for hmr checkpoints without them
     trainable: str = "all"  # all | last | head | norm
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -12,7 +13,11 @@ from semtta.hmr.base import Batch, CropSpec, HumanMeshRegressor, Prediction
 from semtta.keypoints import Track
 from semtta.shipped import asset
 
-MODELS = {"lifter": "hmr/lifter.pt", "lifter-narrow": "hmr/lifter_narrow.pt"}
+if TYPE_CHECKING:
+    from semtta.hmr.images import ImageCrops
+
+LIFTERS = {"lifter": "hmr/lifter.pt", "lifter-narrow": "hmr/lifter_narrow.pt"}
+MODELS = (*LIFTERS, "hmr", "hmr2")
 
 __all__ = [
     "MODELS", "Batch", "CropSpec", "HumanMeshRegressor", "Prediction", "load_model",
@@ -20,31 +25,55 @@ __all__ = [
 ]  # fmt: skip
 
 
-def load_model(name: str = "lifter", checkpoint: str | Path | None = None) -> nn.Module:
+def load_model(
+    name: str = "lifter",
+    checkpoint: str | Path | None = None,
+    mean_params: str | Path | None = None,
+) -> nn.Module:
     """A regressor in eval mode on the CPU.
 
     Args:
-        name: ``lifter`` (broad) or ``lifter-narrow`` (walking and standing, level cameras: the
-            stand-in for a network from one laboratory's data).
-        checkpoint: instead of the shipped weights."""
+        name: ``lifter`` (broad), ``lifter-narrow`` (walking and standing, level cameras: the
+            stand-in for a network from one laboratory's data), ``hmr`` (SPIN, CycleAdapt, BOA,
+            DynaBOA) or ``hmr2`` (4D-Humans).
+        checkpoint: the weights; the lifters have shipped ones.
+        mean_params: SPIN's ``smpl_mean_params.npz``, for ``hmr`` checkpoints without them."""
     if name not in MODELS:
         raise SemttaError(f"unknown model '{name}'; known: {', '.join(MODELS)}.")
-    from semtta.hmr.lifter import load_lifter
+    if name in LIFTERS:
+        from semtta.hmr.lifter import load_lifter
 
-    return load_lifter(Path(checkpoint) if checkpoint else asset(MODELS[name])).eval()
+        return load_lifter(Path(checkpoint) if checkpoint else asset(LIFTERS[name])).eval()
+    if checkpoint is None:
+        raise SemttaError(f"model '{name}' needs --checkpoint (model.checkpoint): the authors' file.")
+    if name == "hmr2":
+        from semtta.hmr.hmr2 import load_hmr2
+
+        return load_hmr2(checkpoint).eval()
+    from semtta.hmr.hmr import load_hmr
+
+    return load_hmr(checkpoint, mean_params).eval()
 
 
-def prepare_inputs(model: nn.Module, track: Track, camera: Camera) -> tuple[Tensor, Tensor]:
+def prepare_inputs(
+    model: nn.Module, track: Track, camera: Camera, video: str | Path | None = None
+) -> tuple[Tensor | ImageCrops, Tensor]:
     """What a model reads for every frame of a track, computed once per video.
 
     Args:
         model: a regressor; its ``crop`` says what it reads.
         track: detected person.
         camera: intrinsics of the image.
-    Returns: inputs (T, ...) and the square crops (T, 3) in image pixels."""
-    boxes = square_boxes(track.boxes, model.crop.box_scale)
-    if model.crop.reads != "keypoints":
-        raise SemttaError(f"a model that reads '{model.crop.reads}' needs the frames of the video.")
-    from semtta.hmr.features import lifter_features
+        video: the file, for models that read images.
+    Returns: inputs, indexed by positions in the track, and the square crops (T, 3), image pixels."""
+    if model.crop.reads == "keypoints":
+        from semtta.hmr.features import lifter_features
 
-    return lifter_features(track, camera), boxes
+        return lifter_features(track, camera), square_boxes(track.boxes, model.crop.box_scale)
+    if video is None:
+        raise SemttaError("this model reads images: give the path of the video beside its track.")
+    from semtta.hmr.images import read_crops
+    from semtta.hmr.preprocess import person_squares
+
+    squares = person_squares(track.boxes, model.crop)
+    return read_crops(video, track, squares, model.crop, track.boxes.device), squares

@@ -89,13 +89,14 @@ def _blurred(
     return cv2.GaussianBlur(part, kernel, sigma, borderType=cv2.BORDER_REPLICATE), left, top
 
 
-def normalize(pixels: np.ndarray | Tensor, spec: CropSpec) -> Tensor:
-    """(..., size, size, 3) RGB in [0, 255] -> (..., 3, size, size) as the network reads it."""
-    x = torch.as_tensor(pixels).float().movedim(-1, -3).contiguous()
+def normalize(pixels: Tensor, spec: CropSpec) -> Tensor:
+    """(..., size, size, 3) RGB in [0, 255] -> (..., 3, size, size) float32, as the network reads
+    it."""
+    x = pixels.float().movedim(-1, -3)
     mean, std = (255 * x.new_tensor(v)[:, None, None] for v in (spec.mean, spec.std))
-    return (x - mean) / std
+    return ((x - mean) / std).contiguous()
 
 
 def crop_image(image: np.ndarray, square: Tensor, spec: CropSpec) -> Tensor:
     """RGB frame (H, W, 3) uint8 and square (3,) -> (3, size, size) as the network reads it."""
-    return normalize(crop_pixels(image, square, spec), spec)
+    return normalize(torch.from_numpy(crop_pixels(image, square, spec)), spec)

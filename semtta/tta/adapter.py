@@ -57,7 +57,8 @@ class Adapter:
         self.config = config or load_config()
         self.device = pick_device(self.config.device)
         if model is None:
-            model = load_model(self.config.model.name, self.config.model.checkpoint)
+            chosen = self.config.model
+            model = load_model(chosen.name, chosen.checkpoint, chosen.mean_params)
         elif isinstance(model, str):
             model = load_model(model)
         self.model = model.to(self.device)
@@ -96,7 +97,7 @@ class Adapter:
         results = []
         for track in select_tracks(video, tracks):
             texts = labels.for_track(track) if labels is not None else [None] * len(track)
-            results.append(self.adapt(track, camera, texts, progress))
+            results.append(self.adapt(track, camera, texts, progress, video.info.path))
         return results
 
     def adapt(
@@ -105,6 +106,7 @@ class Adapter:
         camera: Camera,
         labels: Sequence[str | None] | None = None,
         progress: Progress = silent,
+        video: str | Path | None = None,
     ) -> Result:
         """Adapt to one track.
 
@@ -112,11 +114,12 @@ class Adapter:
             track: a person with 2D evidence.
             camera: intrinsics of the image.
             labels: one text or None per frame.
-            progress: as in :meth:`run`."""
+            progress: as in :meth:`run`.
+            video: the file, for models that read images."""
         texts = list(labels) if labels is not None else [None] * len(track)
         if len(texts) != len(track):
             raise SemttaError(f"{len(texts)} labels for a track of {len(track)} frames.")
-        run = self._begin(track, camera, texts, progress)
+        run = self._begin(track, camera, texts, progress, video)
         strategy = self._strategy(any(texts))
         with restored(self.model):
             self.model.eval()
@@ -132,10 +135,12 @@ class Adapter:
         center = given.center or ((width - 1) / 2, (height - 1) / 2)
         return Camera(given.focal or default_focal(width, height), tuple(center))
 
-    def _begin(self, track: Track, camera: Camera, texts: list, progress: Progress) -> Run:
+    def _begin(
+        self, track: Track, camera: Camera, texts: list, progress: Progress, video=None
+    ) -> Run:
         config = self.config
         track = _on_device(track, self.device)
-        inputs, boxes = prepare_inputs(self.model, track, camera)
+        inputs, boxes = prepare_inputs(self.model, track, camera, video)
         view = View(self.body, camera, boxes, self.model.crop, track.keypoints.skeleton)
         known = self.body.has_landmarks(view.skeleton).to(self.device)
         evidence = Evidence.from_keypoints(track.keypoints, known, config.evidence.min_confidence)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from semtta.config import Config
 from semtta.engine import Progress
 from semtta.hmr.base import Batch, Prediction
+from semtta.hmr.images import ImageCrops
 from semtta.keypoints import Track
 from semtta.skeletons import MOVED_BY, SMPL24, Skeleton
 from semtta.tta.evidence import Evidence
@@ -24,7 +25,7 @@ class Run:
         model: the regressor being adapted.
         view: body, camera and crops.
         track: the person, as detected.
-        inputs: (T, ...) what the model reads, for every frame.
+        inputs: what the model reads; indexed by positions in the track.
         evidence: the 2D targets, in image pixels.
         labels: one text or None per frame.
         config: settings.
@@ -39,7 +40,7 @@ class Run:
     model: nn.Module
     view: View
     track: Track
-    inputs: Tensor
+    inputs: Tensor | ImageCrops
     evidence: Evidence
     labels: list[str | None]
     config: Config
@@ -59,9 +60,10 @@ class Run:
         return Batch(frames, self.inputs[frames])
 
     @torch.no_grad()
-    def predict_all(self, chunk: int = 256) -> Prediction:
+    def predict_all(self) -> Prediction:
         """One pass over the track without gradient, in eval mode."""
         training = self.model.training
+        chunk = self.config.optimizer.chunk or 256
         self.model.eval()
         parts = [
             self.model(self.batch(frames))
