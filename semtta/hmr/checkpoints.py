@@ -42,8 +42,9 @@ class _Inert(dict):
 
 # Whose objects training scripts leave in checkpoints; none of them is needed.
 _FOREIGN = {
-    "argparse", "datetime", "enum", "hmr2", "lightning", "lightning_fabric", "omegaconf",
-    "pathlib", "pytorch_lightning", "torchmetrics", "typing", "yacs",
+    "argparse", "collections", "datetime", "enum", "hmr2", "hydra", "lightning",
+    "lightning_fabric", "omegaconf", "pathlib", "pytorch_lightning", "torchmetrics", "typing",
+    "yacs",
 }  # fmt: skip
 _ALLOWED = {
     ("_codecs", "encode"): lambda text, encoding="latin1": text.encode("latin1"),
@@ -51,7 +52,6 @@ _ALLOWED = {
     ("builtins", "dict"): dict,
     ("builtins", "set"): set,
     ("collections", "OrderedDict"): collections.OrderedDict,
-    ("collections", "defaultdict"): _Inert,
     ("numpy", "dtype"): np.dtype,
     ("numpy", "ndarray"): np.ndarray,
     ("torch", "Size"): torch.Size,
