@@ -132,6 +132,8 @@ def _unwrap(content) -> Mapping[str, Tensor]:
 class _Inert(dict):
     """Stands for an object of a class that no network's weights need; keeps nothing."""
 
+    __hash__ = object.__hash__  # may have been a key
+
     def __init__(self, *args, **kwargs):
         super().__init__()
 
@@ -157,7 +159,7 @@ def _load_tensors(path: Path):
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        unpickler = types.SimpleNamespace(
-            Unpickler=_TensorUnpickler, load=lambda file, **kw: _TensorUnpickler(file, **kw).load()
-        )
+        unpickler = types.ModuleType("tensors_only")  # what torch takes for the pickle module
+        unpickler.Unpickler = _TensorUnpickler
+        unpickler.load = lambda file, **kwargs: _TensorUnpickler(file, **kwargs).load()
         return torch.load(path, map_location="cpu", weights_only=False, pickle_module=unpickler)

@@ -1,0 +1,302 @@
+"""MotionCLIP's encoder against the official one, and the prior that is made of it."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+import roma
+import torch
+import torch.nn.functional as F
+
+from semtta.errors import SemttaError
+from semtta.motion.clip_bpe import ClipBPE
+from semtta.motion.clip_text import ClipText, ClipTextTower
+from semtta.motion.dictionary import Dictionary
+from semtta.motion.encoder import joint_positions
+from semtta.motion.exemplars import ExemplarRoots
+from semtta.motion.motionclip import MotionCLIPEncoder, MotionCLIPPrior, load_motionclip
+
+TINY = dict(width=64, layers=2, heads=4, feedforward=32)
+
+
+def filled(key: str, shape) -> torch.Tensor:
+    """The weights that the golden outputs were made with."""
+    x = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(tuple(shape))
+    is_norm = ".norm" in key and key.endswith("weight")
+    return torch.from_numpy((0.02 * x + is_norm).astype(np.float32))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory):
+    """Encoder read from a file like the released one: decoder and body tensors lie beside it."""
+    own = MotionCLIPEncoder().state_dict()
+    state = {f"encoder.{key}": filled(f"encoder.{key}", value.shape) for key, value in own.items()}
+    state["encoder.sequence_pos_encoder.pe"] = own["sequence_pos_encoder.pe"]
+    assert len(state) == 101
+    state |= {"decoder.actionBiases": torch.zeros(1, 512),
+              "rotation2xyz.smpl_model.betas": torch.zeros(1, 10)}  # fmt: skip
+    path = tmp_path_factory.mktemp("motionclip") / "checkpoint_0100.pth.tar"
+    torch.save(state, path)
+    return load_motionclip(path)
+
+
+@pytest.fixture(scope="module")
+def x() -> torch.Tensor:
+    return torch.from_numpy(np.random.RandomState(0).standard_normal((2, 25, 6, 60))).float()
+
+
+def clip_text(dim: int) -> ClipText:
+    """A tiny random text tower."""
+    bpe = ClipBPE([("w", "a"), ("l", "k")])
+    torch.manual_seed(1)
+    tower = ClipTextTower(bpe.size, 20, 64, 1, dim)
+    for value in tower.parameters():
+        torch.nn.init.normal_(value, std=0.3)
+    return ClipText(tower, bpe)
+
+
+def tiny(**settings) -> MotionCLIPPrior:
+    torch.manual_seed(0)
+    encoder = MotionCLIPEncoder(settings.pop("joints", 25), **TINY)
+    torch.nn.init.normal_(encoder.muQuery)
+    return MotionCLIPPrior(encoder, clip_text(64), **settings)
+
+
+def motion(count: int = 2, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return roma.rotvec_to_rotmat(torch.randn(count, 60, 24, 3, generator=generator) * 0.4)
+
+
+# ------------------------------------------------------------------ the official network
+
+
+@torch.no_grad()
+def test_official_features(official, x, golden):
+    wanted = golden("motionclip/out.npz")
+    assert (official.sequence_pos_encoder.pe[:4, 0] - wanted["pe_first4"]).abs().max() < 1e-6
+    mask = torch.ones(2, 60, dtype=torch.bool)
+    assert (official(x) - wanted["mu"]).abs().max() < 1e-5
+    assert (official(x, mask) - wanted["mu"]).abs().max() < 1e-5
+    mask[1, 45:] = False
+    assert (official(x, mask) - wanted["mu_pad45"]).abs().max() < 1e-5
+    still = x.clone()
+    still[:, 24] = 0
+    assert (official(still) - wanted["mu_zerotrans"]).abs().max() < 1e-5
+
+
+def test_official_loss_and_gradient(official, x, golden):
+    wanted = golden("motionclip/out.npz")
+    text = torch.from_numpy(np.random.RandomState(1).standard_normal((2, 512))).float()
+    x = x.clone().requires_grad_(True)
+    cosine = F.cosine_similarity(official(x), text)
+    loss = (1 - cosine).mean()
+    loss.backward()
+    assert (cosine - wanted["cos"]).abs().max() < 1e-5
+    assert (loss - wanted["loss"]).abs().max() < 1e-5
+    assert (x.grad[0] - wanted["grad_x0"]).abs().max() < 1e-3 * wanted["grad_x0"].abs().max()
+
+
+@torch.no_grad()
+def test_positions_come_from_the_checkpoint(official, x, golden):
+    before = official.sequence_pos_encoder.pe
+    key = "encoder.sequence_pos_encoder.pe"
+    try:
+        official.sequence_pos_encoder.pe = filled(key, before.shape)
+        difference = official(x) - golden("motionclip/out.npz")["mu_pe_filled"]
+    finally:
+        official.sequence_pos_encoder.pe = before
+    assert difference.abs().max() < 1e-5
+
+
+@torch.no_grad()
+def test_official_input_pipeline(official, golden):
+    """From axis-angle and the root's path to the feature, through the prior's own rows."""
+    wanted = golden("extra/motionclip_pipeline.npz")
+    rotvec = torch.from_numpy(np.random.RandomState(61).standard_normal((60, 24, 3)) * 0.4)
+    rotmats = roma.rotvec_to_rotmat(rotvec).float()[None]
+    path = torch.from_numpy(np.random.RandomState(62).standard_normal((60, 3))).cumsum(0) * 0.01
+    seen = []
+    hook = official.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    try:
+        prior = MotionCLIPPrior(official, clip_text(512), translation="root")
+        moving = prior.embed_motion(rotmats, path.float()[None])
+        still = MotionCLIPPrior(official, clip_text(512)).embed_motion(rotmats)
+    finally:
+        hook.remove()
+    assert (seen[0][0, ..., :2] - wanted["x_first2"]).abs().max() < 1e-5
+    for feature, key in ((moving, "mu"), (still, "mu_zero_translation")):
+        assert (feature - F.normalize(wanted[key], dim=-1)).abs().max() < 1e-5
+
+
+# ------------------------------------------------------------------ the prior
+
+
+def test_prior_features_are_unit_and_differentiable():
+    prior = tiny()
+    rotmats = motion().requires_grad_(True)
+    feature = prior.embed_motion(rotmats)
+    text = prior.embed_text(["walk", "wa lk"])
+    assert feature.shape == text.shape == (2, 64)
+    assert (feature.norm(dim=-1) - 1).abs().max() < 1e-5
+    assert (text.norm(dim=-1) - 1).abs().max() < 1e-5
+    (feature * text).sum().backward()
+    assert rotmats.grad[:, :, 1:, :2].abs().amax((1, 3, 4)).min() > 0  # every joint matters
+    assert rotmats.grad[..., 2, :].abs().max() == 0  # the third row is not read
+    assert not any(value.requires_grad for value in prior.parameters())
+    assert torch.equal(prior.train().embed_motion(rotmats), feature)  # no dropout
+    assert (prior.fps, prior.length, prior.sigma, prior.matched("walk")) == (30.0, 60, 0.75, 1.0)
+
+
+def test_ankle_moves_about_a_fixed_pelvis():
+    rest = torch.randn(24, 3)
+    prior = tiny(translation="ankle", rest_joints=rest)
+    seen = []
+    prior.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    rotmats = motion()
+    prior.embed_motion(rotmats)
+    turned = rotmats.clone()
+    turned[:, :, 0] = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.0, 1.0])) @ turned[:, :, 0]
+    prior.embed_motion(turned)
+    row = seen[0][:, 24]  # (S, 6, 60)
+    ankle = rotmats[:, :, 0] @ joint_positions(rotmats, rest)[:, :, 8, :, None]
+    assert (row[:, :3].transpose(1, 2) - (ankle - ankle[:, :1])[..., 0]).abs().max() < 1e-5
+    assert row[:, :, 0].abs().max() == 0 and row[:, 3:].abs().max() == 0
+    assert (seen[1][:, 24, 2] - row[:, 2]).abs().max() < 1e-5  # a turn about z keeps heights
+    assert (seen[1][:, 24, 0] - row[:, 0]).abs().max() > 0.1
+    assert tiny(translation="ankle").rest_joints.shape == (24, 3)  # of the CC0 body
+
+
+def test_encoder_without_translation_row():
+    rotmats = motion()
+    assert tiny(joints=24).embed_motion(rotmats).shape == (2, 64)
+    assert torch.equal(tiny(joints=24).embed_motion(rotmats),
+                       tiny(joints=24, translation="ankle").embed_motion(rotmats))  # fmt: skip
+
+
+def test_wrong_use_is_refused():
+    with pytest.raises(SemttaError, match="must be one of zeros, root, ankle"):
+        tiny(translation="pelvis")
+    with pytest.raises(SemttaError, match="only then"):
+        tiny(translation="root").embed_motion(motion())
+    with pytest.raises(SemttaError, match="only then"):
+        tiny().embed_motion(motion(), torch.zeros(2, 60, 3))
+    with pytest.raises(SemttaError, match="must have shape"):
+        tiny().embed_motion(motion()[:, :59])
+    with pytest.raises(SemttaError, match="CLIP tokens"):
+        tiny().embed_text(["walk walk walk walk walk walk walk walk"])
+    with pytest.raises(SemttaError, match="32 numbers"):
+        MotionCLIPPrior(MotionCLIPEncoder(**TINY), clip_text(32))
+
+
+# ------------------------------------------------------------------ exemplar roots
+
+
+def test_without_exemplars_the_root_is_constant():
+    root = tiny().exemplar_root("anything")
+    assert root.shape == (60, 3, 3)
+    assert torch.equal(root[59], torch.diag(torch.tensor([1.0, -1.0, -1.0])))
+    assert root[0, :2].flatten().tolist() == [1, 0, 0, 0, -1, 0]
+
+
+def test_exemplars_of_the_user(tmp_path):
+    walk = np.random.RandomState(0).standard_normal((80, 3))
+    wave = roma.rotvec_to_rotmat(torch.randn(10, 3)).numpy()
+    np.savez(tmp_path / "roots.npz", **{"walk": walk, "wave and bow": wave})
+    prior = tiny(exemplars=ExemplarRoots.load(tmp_path / "roots.npz"))
+    wanted = roma.rotvec_to_rotmat(torch.from_numpy(walk[:60])).float()
+    assert (prior.exemplar_root("Walk ") - wanted).abs().max() < 1e-5
+    bow = prior.exemplar_root("wave and bow")
+    assert np.array_equal(bow[:10], wave) and torch.equal(bow[59], bow[9])
+    text = prior.embed_text(["walk", "wave and bow", "wave bow"])
+    nearest = ("walk", "wave and bow")[int((text[:2] @ text[2]).argmax())]
+    assert torch.equal(prior.exemplar_root("wave bow"), prior.exemplar_root(nearest))
+
+
+def test_exemplars_of_the_library_stand_upright_in_z():
+    dictionary = Dictionary.load()
+    exemplars = ExemplarRoots.of(dictionary)
+    roots = exemplars.roots[exemplars.find("walk")]
+    up = roots @ torch.tensor([0.0, 1.0, 0.0])
+    assert up[:, 2].min() > 0.8
+    facing = roots[0] @ torch.tensor([0.0, 0.0, 1.0])
+    assert facing[1] < -0.9
+    phrase = dictionary.phrases[-1]
+    assert exemplars.find(phrase) == dictionary.find(phrase)
+    assert exemplars.find("no such thing") is None
+
+
+def test_wrong_exemplar_files_are_refused(tmp_path):
+    with pytest.raises(SemttaError, match="there is no file"):
+        ExemplarRoots.load(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("walk")
+    np.savez(tmp_path / "shape.npz", walk=np.zeros((5, 4)))
+    np.savez(tmp_path / "scaled.npz", walk=np.zeros((5, 3, 3)))
+    np.savez(tmp_path / "nan.npz", walk=np.full((5, 3), np.nan))
+    for name in ("text", "shape", "scaled", "nan"):
+        with pytest.raises(SemttaError, match="does not hold exemplar roots"):
+            ExemplarRoots.load(tmp_path / f"{name}.npz")
+    np.savez(tmp_path / "empty.npz")
+    with pytest.raises(SemttaError, match="no exemplar at all"):
+        ExemplarRoots.load(tmp_path / "empty.npz")
+
+
+# ------------------------------------------------------------------ hostile checkpoints
+
+
+def tiny_state() -> dict[str, torch.Tensor]:
+    own = MotionCLIPEncoder(**TINY).state_dict()
+    return {f"encoder.{key}": value.clone() for key, value in own.items()}
+
+
+def test_sizes_come_from_the_file(tmp_path):
+    torch.save({"state_dict": tiny_state()}, tmp_path / "c.pth.tar")
+    encoder = load_motionclip(tmp_path / "c.pth.tar")
+    assert (encoder.joints, encoder.muQuery.shape[1]) == (25, 64)
+    assert len(encoder.seqTransEncoder.layers) == 2
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda s: s.pop("encoder.sigmaQuery"), "lacks 'sigmaQuery'"),
+    (lambda s: s.update({"encoder.more": torch.ones(2)}), "unknown tensor 'more'"),
+    (lambda s: s["encoder.muQuery"].fill_(torch.nan), "not finite"),
+    (lambda s: s.update({"encoder.muQuery": torch.ones(3, 64)}), r"'muQuery' is \(3, 64\)"),
+    (lambda s: s.update({"encoder.skelEmbedding.weight": torch.ones(64, 75)}), "75 numbers"),
+    (lambda s: s.pop("encoder.skelEmbedding.weight"), "no motion encoder"),
+])  # fmt: skip
+def test_wrong_checkpoints_are_refused(tmp_path, change, message):
+    state = tiny_state()
+    change(state)
+    torch.save(state, tmp_path / "c.pth.tar")
+    with pytest.raises(SemttaError, match=message):
+        load_motionclip(tmp_path / "c.pth.tar")
+
+
+class _Settings:
+    """A foreign object beside the weights, as training scripts leave them."""
+
+    revived = 0
+
+    def __init__(self):
+        self.rate = 1.0
+
+    def __setstate__(self, state):
+        _Settings.revived += 1
+
+
+def test_foreign_objects_are_not_revived(tmp_path):
+    state = tiny_state()
+    beside = {"args": _Settings(), "order": np.arange(3), "by": {_Settings(): 1}}
+    torch.save({"state_dict": state, **beside}, tmp_path / "c.pth.tar")
+    encoder = load_motionclip(tmp_path / "c.pth.tar")
+    assert torch.equal(encoder.skelEmbedding.weight, state["encoder.skelEmbedding.weight"])
+    assert _Settings.revived == 0
