@@ -42,8 +42,13 @@ def adapt(
     labels: Annotated[Optional[Path], typer.Option(help="labels.json: text per frame.")] = None,
     label: Annotated[Optional[str], typer.Option(help="One text for the whole video.")] = None,
     config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "default",
-    model: Annotated[Optional[str], typer.Option(help="lifter or lifter-narrow.")] = None,
+    model: Annotated[
+        Optional[str], typer.Option(help="lifter, lifter-narrow, hmr or hmr2.")
+    ] = None,
     checkpoint: Annotated[Optional[Path], typer.Option(help="Weights for the model.")] = None,
+    prior: Annotated[Optional[str], typer.Option(help="embedded or motionclip.")] = None,
+    prior_checkpoint: Annotated[Optional[Path], typer.Option(help="Weights for the prior.")] = None,
+    clip: Annotated[Optional[Path], typer.Option(help="CLIP ViT-B/32, for motionclip.")] = None,
     body: Annotated[Optional[str], typer.Option(help="cc0, smpl, or a file.")] = None,
     body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
     poses2d: Annotated[Optional[Path], typer.Option(help="Your own 2D poses.")] = None,
@@ -53,6 +58,9 @@ def adapt(
     seed: Seed = None,
     no_overlay: NoOverlay = False,
     overwrite: Overwrite = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, load everything, then stop.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Adapt to VIDEO and write track-XX.npz, overlay.mp4, report.json."""
@@ -62,7 +70,8 @@ def adapt(
     if labels is not None and label is not None:
         raise SemttaError("give either --labels or --label, not both.")
     named = {
-        "model.name": model, "model.checkpoint": checkpoint, "body.name": body,
+        "model.name": model, "model.checkpoint": checkpoint, "alignment.prior": prior,
+        "alignment.checkpoint": prior_checkpoint, "alignment.clip": clip, "body.name": body,
         "device": device, "seed": seed,
     }  # fmt: skip
     settings = load_config(config, _overrides(named, overrides))
@@ -71,8 +80,11 @@ def adapt(
         results = adapt_video(
             video, labels if labels is not None else label, settings, folder,
             tracks=track, poses2d=poses2d, body_models=body_models, overlay=not no_overlay,
-            overwrite=overwrite, progress=progress,
+            overwrite=overwrite, progress=progress, dry_run=dry_run,
         )  # fmt: skip
+    if dry_run:
+        out.print("Everything is in place; nothing was written.")
+        return
     if not quiet:
         _summary(results)
         out.print(f"Results in [bold]{folder}[/bold]: track-XX.npz, report.json"

@@ -64,8 +64,12 @@ class ReprojectionConfig:
 @dataclass
 class AlignmentConfig:
     weight: float = 0.2  # lambda 2
-    prior: str = "embedded"
+    prior: str = "embedded"  # embedded | motionclip
     checkpoint: str | None = None
+    clip: str | None = None  # CLIP ViT-B/32's text tower, for motionclip
+    bpe: str | None = None  # CLIP's vocabulary, where it does not lie beside the tower
+    exemplars: str | None = None  # global rotations by label, for motionclip
+    translation: str = "zeros"  # zeros | ankle: MotionCLIP's 25th row
     target: str = "one"  # one | label: pull up to 1, or up to the label's own similarity
     reach: str = "all"  # all | unseen: which local rotations the pull moves
     from_epoch: int = 0
@@ -84,14 +88,15 @@ class GateConfig:
 
 @dataclass
 class SmoothingConfig:
-    kind: str = "denoiser"  # denoiser | gaussian | none
+    kind: str = "denoiser"  # denoiser | mdnet | gaussian | none
     checkpoint: str | None = None
     weight: float = 1.0
     unseen_weight: float = 1.0  # factor on rotations whose evidence is missing
     shape_weight: float = 0.001
     sigma: float = 0.05  # seconds; gaussian, and the denoiser's light finish
     text: bool = False  # tell the denoiser the label
-    fit_steps: int = 20  # masked-reconstruction steps of the denoiser after each epoch
+    # masked-reconstruction steps of the denoiser after each epoch; None = one pass, 0 = never
+    fit_steps: int | None = None
     fit_lr: float = 5e-5
     from_epoch: int = 1  # the paper has no target in the first epoch
 
@@ -141,7 +146,8 @@ _CHOICES = {
     "alignment.reach": ("all", "unseen"),
     "gate.prior": ("same", "independent"),
     "gate.source": ("current", "unaligned", "completed"),
-    "smoothing.kind": ("denoiser", "gaussian", "none"),
+    "alignment.translation": ("zeros", "ankle"),
+    "smoothing.kind": ("denoiser", "mdnet", "gaussian", "none"),
     "evidence.update": ("ema", "none"),
     "evidence.fill_source": ("prediction", "completed"),
     "evidence.fill_weight": ("one", "similarity"),
@@ -206,7 +212,7 @@ def validate(config: Config) -> None:
             raise SemttaError(f"{key} must be one of {', '.join(choices)}, not '{value}'.")
     for key, low in _AT_LEAST.items():
         value = OmegaConf.select(values, key)
-        if not value >= low:
+        if value is not None and not value >= low:
             raise SemttaError(f"{key} must be at least {low}, not {value}.")
     if config.optimizer.chunk is not None and config.optimizer.chunk < 1:
         raise SemttaError(f"optimizer.chunk must be at least 1, not {config.optimizer.chunk}.")

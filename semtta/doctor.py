@@ -14,6 +14,7 @@ from rich.table import Table
 from semtta.body import find_body_file, searched_paths
 from semtta.errors import SemttaError
 from semtta.shipped import asset
+from semtta.user_files import USER_FILES, find_user_file
 
 CORE = ("torch", "numpy", "scipy", "opencv-python-headless", "onnxruntime", "smplx", "roma",
         "omegaconf")  # fmt: skip
@@ -63,6 +64,13 @@ def examine(body_models: Path | None = None) -> list[Finding]:
             findings.append(Finding(what, "ok", f"shipped, {size / 1e6:.1f} MB"))
         except SemttaError as error:
             findings.append(Finding(what, "missing", str(error)))
+    for file in USER_FILES.values():
+        found = find_user_file(file.key)
+        detail = f"{found}: {file.use}" if found else (
+            f"{' or '.join(file.names)} in ./checkpoints or $SEMTTA_CHECKPOINTS, or "
+            f"{file.setting}=PATH: {file.use}; file and licence: {file.page}"
+        )  # fmt: skip
+        findings.append(Finding(file.key, "ok" if found else "optional", detail))
     for gender in ("neutral", "female", "male"):
         found = find_body_file(gender, body_models)
         detail = str(found) if found else (

@@ -12,7 +12,7 @@ from semtta.body import load_body
 from semtta.config import CameraConfig, Config, config_to_yaml
 from semtta.engine import Progress, silent
 from semtta.labels import as_labels
-from semtta.output.files import new_folder, save_json
+from semtta.output.files import check_folder, new_folder, save_json
 from semtta.output.write import write_results
 from semtta.shipped import asset
 from semtta.tta.adapter import Adapter, find_people
@@ -32,14 +32,26 @@ def adapt_video(
     overlay: bool = True,
     overwrite: bool = False,
     progress: Progress = silent,
+    dry_run: bool = False,
 ) -> list[Result]:
     """Adapt to a video and write the output folder, whole or not at all.
 
-    Everything that can be wrong with the settings, labels and files is found before the work."""
-    probe(video)
+    Everything that can be wrong with the settings, labels and files is found before the work.
+
+    Args:
+        dry_run: stop there; nothing is written, the result is an empty list."""
+    info = probe(video)
     labels = as_labels(labels)
+    if dry_run and labels is not None and info.frames:
+        labels.check(info.frames, info.frames / info.fps)
     body = load_body(config.body.name, gender=config.body.gender, search=body_models)
     adapter = Adapter(config=config, body=body)
+    adapter.load_networks(labels is not None)
+    if dry_run:
+        if poses2d is not None:
+            find_people(video, tracks, poses2d, progress)
+        check_folder(folder, overwrite)
+        return []
     with new_folder(folder, overwrite) as partial:
         tracked = find_people(video, tracks, poses2d, progress, config.detector.size)
         results = adapter.run(tracked, labels, tracks=tracks, progress=progress)

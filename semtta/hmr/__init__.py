@@ -12,6 +12,7 @@ from semtta.geometry import Camera, square_boxes
 from semtta.hmr.base import Batch, CropSpec, HumanMeshRegressor, Prediction
 from semtta.keypoints import Track
 from semtta.shipped import asset
+from semtta.user_files import find_user_file, require_user_file
 
 if TYPE_CHECKING:
     from semtta.hmr.images import ImageCrops
@@ -36,7 +37,8 @@ def load_model(
         name: ``lifter`` (broad), ``lifter-narrow`` (walking and standing, level cameras: the
             stand-in for a network from one laboratory's data), ``hmr`` (SPIN, CycleAdapt, BOA,
             DynaBOA) or ``hmr2`` (4D-Humans).
-        checkpoint: the weights; the lifters have shipped ones.
+        checkpoint: the weights; the lifters have shipped ones, the others are also looked for
+            under their usual names (``semtta.user_files``).
         mean_params: SPIN's ``smpl_mean_params.npz``, for ``hmr`` checkpoints without them."""
     if name not in MODELS:
         raise SemttaError(f"unknown model '{name}'; known: {', '.join(MODELS)}.")
@@ -44,15 +46,14 @@ def load_model(
         from semtta.hmr.lifter import load_lifter
 
         return load_lifter(Path(checkpoint) if checkpoint else asset(LIFTERS[name])).eval()
-    if checkpoint is None:
-        raise SemttaError(f"model '{name}' needs --checkpoint (model.checkpoint): the authors' file.")
+    path = require_user_file(name, checkpoint)
     if name == "hmr2":
         from semtta.hmr.hmr2 import load_hmr2
 
-        return load_hmr2(checkpoint).eval()
+        return load_hmr2(path).eval()
     from semtta.hmr.hmr import load_hmr
 
-    return load_hmr(checkpoint, mean_params).eval()
+    return load_hmr(path, mean_params or find_user_file("mean_params")).eval()
 
 
 def prepare_inputs(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from semtta.errors import SemttaError
 from semtta.shipped import asset
+from semtta.user_files import require_user_file
 
 if TYPE_CHECKING:
     from semtta.motion.prior import MotionPrior
@@ -14,15 +15,34 @@ if TYPE_CHECKING:
 _SHIPPED = {"embedded": "motion/prior_align.pt", "embedded-gate": "motion/prior_gate.pt"}
 
 
-def load_prior(name: str = "embedded", checkpoint: str | Path | None = None) -> MotionPrior:
+def load_prior(
+    name: str = "embedded",
+    checkpoint: str | Path | None = None,
+    *,
+    clip: str | Path | None = None,
+    bpe: str | Path | None = None,
+    exemplars: str | Path | None = None,
+    translation: str = "zeros",
+) -> MotionPrior:
     """A motion prior by name.
 
     Args:
-        name: ``embedded`` (for the alignment loss) or ``embedded-gate`` (for the gate).
-        checkpoint: another checkpoint of ``tools/train_prior.py`` instead of the shipped one.
+        name: ``embedded`` (for the alignment loss), ``embedded-gate`` (for the gate) or
+            ``motionclip`` (the paper's, from the user's files).
+        checkpoint: another checkpoint of ``tools/train_prior.py``, or MotionCLIP's.
+        clip, bpe, exemplars, translation: of ``motionclip`` only, see
+            :class:`~semtta.motion.motionclip.MotionCLIPPrior`.
     """
+    if name == "motionclip":
+        from semtta.motion.motionclip import MotionCLIPPrior
+
+        return MotionCLIPPrior.load(
+            require_user_file("motionclip", checkpoint), require_user_file("clip", clip),
+            bpe=bpe, exemplars=exemplars, translation=translation,
+        )  # fmt: skip
     if name not in _SHIPPED:
-        raise SemttaError(f"unknown motion prior '{name}'; known: {', '.join(_SHIPPED)}.")
+        known = ", ".join((*_SHIPPED, "motionclip"))
+        raise SemttaError(f"unknown motion prior '{name}'; known: {known}.")
     from semtta.motion.prior import EmbeddedPrior
 
     path = Path(checkpoint) if checkpoint else asset(_SHIPPED[name])

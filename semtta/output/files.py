@@ -29,13 +29,7 @@ def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     replaced only with ``overwrite``, and only then. Raises ``SemttaError`` if the place cannot be
     written or is taken."""
     path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise SemttaError(f"output '{path}' is a file, not a folder.")
-    taken = path.is_dir() and any(path.iterdir())
-    if taken and not overwrite:
-        raise SemttaError(f"output '{path}' exists already; add --overwrite to replace it.")
-    if taken and not _is_ours(path):
-        raise SemttaError(f"output '{path}' holds other files than results; choose a new folder.")
+    taken = check_folder(path, overwrite)
     absent = [parent for parent in path.absolute().parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +53,18 @@ def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         with suppress(OSError):  # folders made on the way stay only if the result is in them
             for parent in absent:
                 parent.rmdir()
+
+
+def check_folder(path: Path, overwrite: bool) -> bool:
+    """Whether results lie there already; raises ``SemttaError`` if the place cannot be used."""
+    if path.exists() and not path.is_dir():
+        raise SemttaError(f"output '{path}' is a file, not a folder.")
+    taken = path.is_dir() and any(path.iterdir())
+    if taken and not overwrite:
+        raise SemttaError(f"output '{path}' exists already; add --overwrite to replace it.")
+    if taken and not _is_ours(path):
+        raise SemttaError(f"output '{path}' holds other files than results; choose a new folder.")
+    return taken
 
 
 def _is_ours(path: Path) -> bool:

@@ -27,6 +27,7 @@ from semtta.tta.provenance import provenance
 from semtta.tta.result import Motion, Result
 from semtta.tta.run import Run
 from semtta.tta.semtta import Semtta
+from semtta.tta.smoothing import load_smoothing_network
 from semtta.tta.steps import accumulate_gradient
 from semtta.tta.strategy import Frozen, Strategy
 from semtta.tta.view import View
@@ -149,26 +150,39 @@ class Adapter:
             labels=texts, config=config, generator=make_generator(config.seed), progress=progress,
         )  # fmt: skip
 
-    def _strategy(self, labelled: bool) -> Strategy:
-        """The strategy of the settings; networks it does not need are not loaded."""
+    def load_networks(self, labelled: bool) -> bool:
+        """Load the priors and the denoiser that the settings need, once.
+
+        Args:
+            labelled: whether there are labels at all.
+        Returns: whether text is used."""
         from semtta.motion import load_prior
-        from semtta.motion.denoiser import load_denoiser
 
         config = self.config
         if config.strategy == "frozen" or config.optimizer.epochs == 0:
-            return Frozen()
+            return False
         labelled = labelled and (config.alignment.weight > 0 or config.evidence.fill)
         if labelled and self._prior is None:
-            self._prior = load_prior(config.alignment.prior, config.alignment.checkpoint)
+            a = config.alignment
+            self._prior = load_prior(
+                a.prior, a.checkpoint, clip=a.clip, bpe=a.bpe, exemplars=a.exemplars,
+                translation=a.translation,
+            )  # fmt: skip
         if labelled and self._gate_prior is None:
             self._gate_prior = self._prior
             if config.gate.prior == "independent":
                 self._gate_prior = load_prior("embedded-gate", config.gate.checkpoint)
-        if config.smoothing.kind == "denoiser" and self._denoiser is None:
-            self._denoiser = load_denoiser(config.smoothing.checkpoint)
+        if self._denoiser is None:
+            self._denoiser = load_smoothing_network(config.smoothing)
         for module in (self._prior, self._gate_prior, self._denoiser):
             if module is not None:
                 module.to(self.device).eval().requires_grad_(False)
+        return labelled
+
+    def _strategy(self, labelled: bool) -> Strategy:
+        labelled = self.load_networks(labelled)
+        if self.config.strategy == "frozen" or self.config.optimizer.epochs == 0:
+            return Frozen()
         prior, gate = (self._prior, self._gate_prior) if labelled else (None, None)
         return Semtta(prior, gate, self._denoiser)
 

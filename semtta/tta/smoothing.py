@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semtta.config import SmoothingConfig
 from semtta.geometry import gaussian_smooth
+from semtta.user_files import require_user_file
 
 
 def window_mean(values: Tensor, window: int = 49) -> Tensor:
@@ -85,10 +86,13 @@ class DenoiserSmoother:
     def fit(self, rotmats: Tensor, seen: Tensor, generator: torch.Generator) -> None:
         from semtta.motion.denoiser import fit_video
 
-        if self.config.fit_steps:
+        steps = self.config.fit_steps
+        if steps is None:
+            steps = -(-len(rotmats) // 16)  # about one pass over the windows, 16 at a time
+        if steps:
             fit_video(
                 self.denoiser, rotmats, self.times, seen,
-                steps=self.config.fit_steps, lr=self.config.fit_lr, generator=generator,
+                steps=steps, lr=self.config.fit_lr, generator=generator,
             )  # fmt: skip
 
 
@@ -99,10 +103,27 @@ def _without_unseen(rotmats: Tensor, seen: Tensor) -> Tensor:
     return without_unseen(rotmats[None], seen[None])[0]
 
 
+def load_smoothing_network(config: SmoothingConfig):
+    """The network that ``smoothing.kind`` needs: our denoiser, CycleAdapt's, or None."""
+    if config.kind == "denoiser":
+        from semtta.motion.denoiser import load_denoiser
+
+        return load_denoiser(config.checkpoint)
+    if config.kind == "mdnet":
+        from semtta.motion.mdnet import load_mdnet
+
+        return load_mdnet(require_user_file("mdnet", config.checkpoint))
+    return None
+
+
 def build_smoother(config: SmoothingConfig, denoiser, times: Tensor) -> Smoother | None:
     """The smoother that ``smoothing.kind`` names, None for ``none``."""
     if config.kind == "none" or config.weight == 0:
         return None
     if config.kind == "gaussian":
         return GaussianSmoother(times, config.sigma)
+    if config.kind == "mdnet":
+        from semtta.motion.mdnet import MDNetSmoother
+
+        return MDNetSmoother(denoiser, times, lr=config.fit_lr, steps=config.fit_steps)
     return DenoiserSmoother(denoiser, times, config)
