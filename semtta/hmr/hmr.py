@@ -6,6 +6,7 @@ One class reads the checkpoints of SPIN (batch norm, 331 keys) and of CycleAdapt
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import roma
@@ -44,6 +45,8 @@ class HMR(ResNet50):
         norm: "batch" (SPIN) or "group" (CycleAdapt, BOA, DynaBOA).
         sha256: hash of the file that the weights came from, "" if they came from none.
     """
+
+    activation_mb = 90.0
 
     def __init__(self, norm: str = "batch", sha256: str = ""):
         if norm not in ("batch", "group"):
@@ -89,6 +92,23 @@ class HMR(ResNet50):
             pooled = stages[-1].to(self.fc1.weight.dtype).mean((2, 3))
             prediction, hidden = self._iterate(pooled)
         return prediction, (*stages, pooled, *hidden)
+
+    def split(self, scope: str) -> tuple[Callable, Callable] | None:
+        """The layers that ``parameter_groups(scope)`` leaves alone, and the rest."""
+        if scope == "head":
+            return self._pooled, lambda pooled: self._iterate(pooled)[0]
+        if scope == "last":
+            return self._third, lambda x: self._iterate(self.layer4(x).float().mean((2, 3)))[0]
+        return None
+
+    def _third(self, images: Tensor) -> Tensor:
+        """(B, 1024, 14, 14), the input of the last stage."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        return self.layer3(self.layer2(self.layer1(x)))
+
+    def _pooled(self, images: Tensor) -> Tensor:
+        """(B, 2048) pooled features."""
+        return self.layer4(self._third(images)).float().mean((2, 3))
 
     def _iterate(self, pooled: Tensor) -> tuple[Prediction, list[Tensor]]:
         """Iterative error feedback: pooled features (B, 2048) -> prediction, hidden layers."""

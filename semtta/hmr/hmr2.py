@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,6 +196,7 @@ class HMR2(nn.Module):
     """
 
     crop = ImageCropSpec(size=_SIZE, aspect=0.75, antialias=True)
+    activation_mb = 640.0
 
     def __init__(self, settings: HMR2Settings = HMR2Settings(), sha256: str = ""):
         super().__init__()
@@ -218,6 +220,10 @@ class HMR2(nn.Module):
                 f"HMR2.0 reads images of shape (B, 3, {_SIZE}, {_SIZE}), not {tuple(images.shape)}."
             )
         return self.backbone(images[..., _MARGIN:-_MARGIN])
+
+    def split(self, scope: str) -> tuple[Callable, Callable] | None:
+        """The layers that ``parameter_groups(scope)`` leaves alone, and the rest."""
+        return (self.features, self.smpl_head) if scope == "head" else None
 
     def parameter_groups(self, scope: str) -> list[nn.Parameter]:
         """Parameters that adaptation may move.
