@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from semtta.errors import SemttaError
+from semtta.motion import load_prior
 from semtta.motion.clip_bpe import ClipBPE
 from semtta.motion.clip_text import ClipText, ClipTextTower
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.encoder import joint_positions
 from semtta.motion.exemplars import ExemplarRoots
 from semtta.motion.motionclip import MotionCLIPEncoder, MotionCLIPPrior, load_motionclip
+from semtta.shipped import asset
 
 TINY = dict(width=64, layers=2, heads=4, feedforward=32)
 
@@ -59,7 +61,7 @@ def clip_text(dim: int) -> ClipText:
     """A tiny random text tower."""
     bpe = ClipBPE([("w", "a"), ("l", "k")])
     torch.manual_seed(1)
-    tower = ClipTextTower(bpe.size, 20, 64, 1, dim)
+    tower = ClipTextTower(bpe.size, 77, 64, 1, dim)
     for value in tower.parameters():
         torch.nn.init.normal_(value, std=0.3)
     return ClipText(tower, bpe)
@@ -193,9 +195,23 @@ def test_wrong_use_is_refused():
     with pytest.raises(SemttaError, match="must have shape"):
         tiny().embed_motion(motion()[:, :59])
     with pytest.raises(SemttaError, match="CLIP tokens"):
-        tiny().embed_text(["walk walk walk walk walk walk walk walk"])
+        tiny().embed_text(["walk " * 40])
     with pytest.raises(SemttaError, match="32 numbers"):
         MotionCLIPPrior(MotionCLIPEncoder(**TINY), clip_text(32))
+
+
+def test_prior_from_files(tmp_path):
+    torch.save(tiny_state(), tmp_path / "c.pth.tar")
+    text = clip_text(64)
+    torch.save(text.tower.state_dict(), tmp_path / "clip.pt")
+    (tmp_path / "bpe.txt").write_text("#version: 0.2\nw a\nl k\n", encoding="utf8")
+    prior = load_prior("motionclip", tmp_path / "c.pth.tar", clip=tmp_path / "clip.pt",
+                       bpe=tmp_path / "bpe.txt", exemplars=asset("motion/dictionary.npz"),
+                       translation="ankle")  # fmt: skip
+    assert torch.equal(prior.embed_text(["walk"]), text.encode(["walk"]))
+    assert prior.translation == "ankle" and len(prior.exemplars.labels) > 10
+    assert prior.embed_motion(motion()).shape == (2, 64)
+    assert roma.is_rotation_matrix(prior.exemplar_root("an unknown text"), epsilon=1e-3)
 
 
 # ------------------------------------------------------------------ exemplar roots
@@ -300,3 +316,18 @@ def test_foreign_objects_are_not_revived(tmp_path):
     encoder = load_motionclip(tmp_path / "c.pth.tar")
     assert torch.equal(encoder.skelEmbedding.weight, state["encoder.skelEmbedding.weight"])
     assert _Settings.revived == 0
+
+
+class _Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_no_code_of_a_file_is_run(tmp_path):
+    made = tmp_path / "made"
+    torch.save({"state_dict": tiny_state(), "epoch": _Bomb(str(made))}, tmp_path / "c.pth.tar")
+    load_motionclip(tmp_path / "c.pth.tar")
+    assert not made.exists()

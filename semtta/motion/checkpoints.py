@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from semtta.errors import SemttaError
 
 _UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError,
-               IndexError, AssertionError, pickle.UnpicklingError, zipfile.BadZipFile)  # fmt: skip
+               IndexError, AssertionError, MemoryError, OverflowError, pickle.UnpicklingError,
+               zipfile.BadZipFile)  # fmt: skip
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights
 _SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 

@@ -165,7 +165,8 @@ def load_clip_text(path: str | Path, bpe: str | Path | None = None) -> ClipText:
     Args:
         path: a Hugging Face folder (``model.safetensors`` or ``pytorch_model.bin``), the original
             ``ViT-B-32.pt`` (TorchScript), or an open_clip state dict (``.pt``, ``.bin``,
-            ``.safetensors``).
+            ``.safetensors``). Only the original weights share MotionCLIP's space: open_clip's own
+            trainings have the same tensors and another meaning.
         bpe: vocabulary for :meth:`ClipBPE.load`; None = that of the folder, else the shipped one.
 
     Raises ``SemttaError`` if a file is missing, damaged, or not this network to the last tensor.
@@ -217,7 +218,7 @@ def _original_names(state: dict[str, Tensor], file: Path) -> dict[str, Tensor]:
     """Names of the original release; q, k, v stacked and the projection transposed."""
     state = {key.removeprefix("text."): value for key, value in state.items()}
     if not any(key.startswith("text_model.") for key in state):
-        return {key: value for key, value in state.items() if key != "attn_mask"}
+        return state
     renamed = {}
     for key, value in state.items():
         for pattern, name in _RENAMED:
