@@ -53,6 +53,7 @@ class OptimizerConfig:
     coverage: float = 2.0  # how often an epoch sees each frame
     train_mode: bool = False
     chunk: int | None = None  # frames held with their activations at a time; None = the batch
+    precision: str = "auto"  # auto | fp32 | bf16: of image networks; fp32 is the reference
 
 
 @dataclass
@@ -140,6 +141,7 @@ class Config:
 _CHOICES = {
     "strategy": ("semtta", "frozen"),
     "model.trainable": ("all", "last", "head", "norm"),
+    "optimizer.precision": ("auto", "fp32", "bf16"),
     "body.gender": ("neutral", "male", "female"),
     "reprojection.reduction": ("all", "visible"),
     "alignment.target": ("one", "label"),

@@ -46,6 +46,25 @@ def cosine_lr(epoch: int, epochs: int, lr: float, min_lr: float) -> float:
     return min_lr + (lr - min_lr) * 0.5 * (1 + math.cos(math.pi * epoch / max(1, epochs)))
 
 
+def resolve_precision(precision: str, device: torch.device, images: bool) -> str:
+    """``auto`` = bf16 for image networks where the processor computes in it, else fp32."""
+    if precision != "auto":
+        return precision
+    if not images:
+        return "fp32"
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    native = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return "bf16" if native else "fp32"
+
+
+def autocast(device: torch.device, precision: str):
+    """Mixed precision for the network's forward pass; fp32 is the reference."""
+    enabled = precision == "bf16" and device.type in ("cpu", "cuda")
+    kind = device.type if enabled else "cpu"
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled)
+
+
 def threaded_map(function: Callable, items: Iterable, workers: int) -> Iterator:
     """``map`` in order on a few threads, reading ahead by no more than they need.
 

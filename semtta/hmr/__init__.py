@@ -66,7 +66,7 @@ def prepare_inputs(
         track: detected person.
         camera: intrinsics of the image.
         video: the file, for models that read images.
-    Returns: inputs, indexed by positions in the track, and the square crops (T, 3), image pixels."""
+    Returns: inputs, indexed by positions in the track, and square crops (T, 3), image pixels."""
     if model.crop.reads == "keypoints":
         from semtta.hmr.features import lifter_features
 

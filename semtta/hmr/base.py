@@ -84,3 +84,7 @@ class HumanMeshRegressor(Protocol):
     def parameter_groups(self, scope: str) -> list[nn.Parameter]:
         """Parameters that adaptation may move: scope ``all | last | head | norm``."""
         ...
+
+    # Optional: ``split(scope)`` returns what adaptation leaves alone and the rest, two functions
+    # whose composition is ``regress``; the first is then run once per video. ``activation_mb`` is
+    # what one frame holds for the backward pass, fp32, megabytes.

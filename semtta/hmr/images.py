@@ -61,7 +61,6 @@ def read_crops(
 
     count = sum(1 for _ in threaded_map(cut, read_frames(video), workers=2))
     if count <= int(track.frames[-1]):
-        raise SemttaError(
-            f"'{video}' has {count} frames, but track {track.id} goes on to {int(track.frames[-1])}."
-        )
+        last = int(track.frames[-1])
+        raise SemttaError(f"'{video}' has {count} frames, but track {track.id} goes on to {last}.")
     return ImageCrops(pixels, spec, device)

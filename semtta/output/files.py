@@ -29,7 +29,7 @@ def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     replaced only with ``overwrite``, and only then. Raises ``SemttaError`` if the place cannot be
     written or is taken."""
     path = Path(path)
-    taken = check_folder(path, overwrite)
+    check_folder(path, overwrite)
     absent = [parent for parent in path.absolute().parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,8 +55,8 @@ def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
                 parent.rmdir()
 
 
-def check_folder(path: Path, overwrite: bool) -> bool:
-    """Whether results lie there already; raises ``SemttaError`` if the place cannot be used."""
+def check_folder(path: Path, overwrite: bool) -> None:
+    """Raise ``SemttaError`` if a folder is taken or is not one."""
     if path.exists() and not path.is_dir():
         raise SemttaError(f"output '{path}' is a file, not a folder.")
     taken = path.is_dir() and any(path.iterdir())
@@ -64,7 +64,6 @@ def check_folder(path: Path, overwrite: bool) -> bool:
         raise SemttaError(f"output '{path}' exists already; add --overwrite to replace it.")
     if taken and not _is_ours(path):
         raise SemttaError(f"output '{path}' holds other files than results; choose a new folder.")
-    return taken
 
 
 def _is_ours(path: Path) -> bool:

@@ -14,7 +14,15 @@ from torch import nn
 
 from semtta.body import Body, load_body
 from semtta.config import Config, load_config
-from semtta.engine import Progress, cosine_lr, make_generator, pick_device, restored, silent
+from semtta.engine import (
+    Progress,
+    cosine_lr,
+    make_generator,
+    pick_device,
+    resolve_precision,
+    restored,
+    silent,
+)
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, default_focal
 from semtta.hmr import load_model, prepare_inputs
@@ -145,10 +153,14 @@ class Adapter:
         view = View(self.body, camera, boxes, self.model.crop, track.keypoints.skeleton)
         known = self.body.has_landmarks(view.skeleton).to(self.device)
         evidence = Evidence.from_keypoints(track.keypoints, known, config.evidence.min_confidence)
-        return Run(
+        images = self.model.crop.reads == "image"
+        run = Run(
             model=self.model, view=view, track=track, inputs=inputs, evidence=evidence,
             labels=texts, config=config, generator=make_generator(config.seed), progress=progress,
+            precision=resolve_precision(config.optimizer.precision, self.device, images),
         )  # fmt: skip
+        run.cache_prefix(config.model.trainable)
+        return run
 
     def load_networks(self, labelled: bool) -> bool:
         """Load the priors and the denoiser that the settings need, once.

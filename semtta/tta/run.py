@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from semtta.config import Config
-from semtta.engine import Progress
+from semtta.engine import Progress, autocast
 from semtta.hmr.base import Batch, Prediction
 from semtta.hmr.images import ImageCrops
 from semtta.keypoints import Track
@@ -30,6 +31,8 @@ class Run:
         labels: one text or None per frame.
         config: settings.
         generator: the run's only source of randomness.
+        precision: of the forward pass, "fp32" or "bf16".
+        rest: what follows the layers whose outputs ``inputs`` already are, None = the whole model.
         first: the frozen model's prediction of every frame.
         latest: the prediction of the last full pass.
         history: one dict of named numbers per epoch.
@@ -46,6 +49,8 @@ class Run:
     config: Config
     generator: torch.Generator
     progress: Progress
+    precision: str = "fp32"
+    rest: Callable | None = None
     first: Prediction | None = None
     latest: Prediction | None = None
     history: list[dict] = field(default_factory=list)
@@ -56,19 +61,38 @@ class Run:
     def device(self) -> torch.device:
         return self.inputs.device
 
-    def batch(self, frames: Tensor) -> Batch:
-        return Batch(frames, self.inputs[frames])
+    def forward(self, frames: Tensor) -> Prediction:
+        """The model's prediction of some positions in the track, with gradient."""
+        inputs = self.inputs[frames]
+        with autocast(self.device, self.precision):
+            if self.rest is not None:
+                out = self.rest(inputs)
+            else:
+                out = self.model(Batch(frames, inputs))
+        return Prediction(out.rotmats.float(), out.betas.float(), out.cam.float())
+
+    @torch.no_grad()
+    def cache_prefix(self, scope: str) -> None:
+        """Run the layers that adaptation leaves alone once for every frame and keep the result."""
+        parts = self.model.split(scope) if hasattr(self.model, "split") else None
+        if parts is None:
+            return
+        prefix, rest = parts
+        self.model.eval()
+        with autocast(self.device, self.precision):
+            kept = [prefix(self.inputs[frames]) for frames in self._chunks()]
+        self.inputs, self.rest = torch.cat(kept), rest
+
+    def _chunks(self) -> tuple[Tensor, ...]:
+        chunk = self.config.optimizer.chunk or 64
+        return torch.arange(len(self.track), device=self.device).split(chunk)
 
     @torch.no_grad()
     def predict_all(self) -> Prediction:
         """One pass over the track without gradient, in eval mode."""
         training = self.model.training
-        chunk = self.config.optimizer.chunk or 256
         self.model.eval()
-        parts = [
-            self.model(self.batch(frames))
-            for frames in torch.arange(len(self.track), device=self.device).split(chunk)
-        ]
+        parts = [self.forward(frames) for frames in self._chunks()]
         self.model.train(training)
         return Prediction.cat(parts)
 

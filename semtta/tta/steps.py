@@ -27,13 +27,13 @@ def accumulate_gradient(
     Returns: the loss terms, detached."""
     frames = draw.frames
     if chunk is None or len(frames) <= chunk:
-        terms = strategy.loss(run, draw, run.model(run.batch(frames)))
+        terms = strategy.loss(run, draw, run.forward(frames))
         if terms:
             losses.total(terms).backward()
         return {name: value.detach() for name, value in terms.items()}
 
     with torch.no_grad():
-        whole = Prediction.cat([run.model(run.batch(part)) for part in frames.split(chunk)])
+        whole = Prediction.cat([run.forward(part) for part in frames.split(chunk)])
     leaves = [x.detach().requires_grad_(True) for x in (whole.rotmats, whole.betas, whole.cam)]
     terms = strategy.loss(run, draw, Prediction(*leaves))
     if not terms:
@@ -43,7 +43,7 @@ def accumulate_gradient(
         torch.zeros_like(x) if g is None else g for g, x in zip(gradients, leaves, strict=True)
     ]
     for rows in torch.arange(len(frames), device=frames.device).split(chunk):
-        part = run.model(run.batch(frames[rows]))
+        part = run.forward(frames[rows])
         torch.autograd.backward(
             [part.rotmats, part.betas, part.cam], [gradient[rows] for gradient in gradients]
         )
