@@ -14,6 +14,7 @@ from torch import nn
 from semtta.errors import SemttaError
 
 # Called as progress(stage, done, total, values): total may be None, values are named numbers.
+# The stage "note" carries a sentence for the user in values["text"].
 Progress = Callable[[str, int, "int | None", dict], None]
 
 

@@ -34,6 +34,9 @@ def progress_bars(quiet: bool, console: Console) -> Iterator[engine.Progress]:
     tasks: dict[str, int] = {}
 
     def update(stage: str, done: int, total: int | None, values: dict) -> None:
+        if stage == "note":
+            console.print(f"[yellow]note:[/yellow] {values['text']}", highlight=False)
+            return
         if stage not in tasks or (done <= 1 and bars.tasks[tasks[stage]].finished):
             tasks[stage] = bars.add_task(_TITLES.get(stage, stage), total=total, note="")
         note = f"loss {values['loss']:.3f}" if "loss" in values else ""

@@ -31,6 +31,7 @@ from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
 from semtta.people import TrackedVideo, track_video, tracks_from_file
 from semtta.tta.evidence import Evidence
+from semtta.tta.memory import memory_note
 from semtta.tta.provenance import provenance
 from semtta.tta.result import Motion, Result
 from semtta.tta.run import Run
@@ -105,6 +106,9 @@ class Adapter:
         camera = self._camera(video.info.width, video.info.height)
         results = []
         for track in select_tracks(video, tracks):
+            note = memory_note(self.config, self.model, len(track), video.info.fps)
+            if note:
+                progress("note", 0, None, {"text": note})
             texts = labels.for_track(track) if labels is not None else [None] * len(track)
             results.append(self.adapt(track, camera, texts, progress, video.info.path))
         return results
