@@ -18,6 +18,7 @@ from semtta.body import load_body
 from semtta.errors import SemttaError
 from semtta.motion.checkpoints import load_strictly, read_state
 from semtta.motion.clip_text import ClipText, load_clip_text
+from semtta.motion.dictionary import Dictionary
 from semtta.motion.encoder import joint_positions
 from semtta.motion.exemplars import LENGTH, ExemplarRoots
 from semtta.skeletons import SMPL24
@@ -144,9 +145,9 @@ class MotionCLIPPrior(nn.Module):
         Args:
             checkpoint: MotionCLIP's ``checkpoint_0100.pth.tar``.
             clip, bpe: as in :func:`~semtta.motion.clip_text.load_clip_text`.
-            exemplars: as in :meth:`ExemplarRoots.load`.
+            exemplars: as in :meth:`ExemplarRoots.load`; None = the shipped dictionary's, z up.
             sigma, translation: as above."""
-        roots = ExemplarRoots.load(exemplars) if exemplars else None
+        roots = ExemplarRoots.load(exemplars) if exemplars else ExemplarRoots.of(Dictionary.load())
         encoder, text = load_motionclip(checkpoint), load_clip_text(clip, bpe)
         return cls(encoder, text, roots, sigma=sigma, translation=translation)
 
