@@ -1,0 +1,214 @@
+"""Adaptation steps of CycleAdapt's official code, repeated with this library's parts.
+
+Network, body, camera, losses and optimiser are tested one by one elsewhere; here they have to
+agree together, over three steps in which every error would reach the next one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import roma
+import torch
+from golden_weights import noise, rule_weights
+from test_body import synthetic_arrays
+from torch import Tensor
+
+from semtta.body import load_body, regress
+from semtta.config import load_config
+from semtta.engine import make_generator, silent
+from semtta.geometry import Camera, crop_translation
+from semtta.hmr.base import Prediction
+from semtta.hmr.hmr import HMR
+from semtta.motion.mdnet import MDNet, mdnet_loss, mdnet_optimizer
+from semtta.skeletons import SMPL24
+from semtta.tta import losses
+from semtta.tta.run import Run
+from semtta.tta.steps import accumulate_gradient
+from semtta.tta.strategy import Draw
+from semtta.tta.view import View
+
+GOLDEN = Path(__file__).parent / "golden"
+META = json.loads((GOLDEN / "cycleadapt_step" / "meta.json").read_text())
+FACE = [331, 2802, 6262, 3489, 3990]  # nose, eyes, ears: CycleAdapt's own choice of vertices
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(_few_threads):
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    with np.load(GOLDEN / "cycleadapt_step" / "out.npz") as file:
+        return {key: torch.from_numpy(file[key]) for key in file.files}
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory):
+    """The crop is the whole picture, so that its pixels are those of the official projection."""
+    path = tmp_path_factory.mktemp("body") / "synthetic.npz"
+    np.savez(path, **synthetic_arrays())
+    boxes = torch.tensor([[112.0, 112.0, 224.0]]).repeat(4, 1)
+    camera = Camera(5000.0, (112.0, 112.0))
+    return View(load_body(path), camera, boxes, HMR("group").crop, SMPL24)
+
+
+@pytest.fixture(scope="module")
+def weights():
+    """The official start: random weights, mean parameters, and a decoder that moves little."""
+    meta = json.loads((GOLDEN / "cycleadapt_hmrnet" / "meta.json").read_text())
+    weights = rule_weights(meta["keys"])
+    r = np.random.RandomState(2)
+    pose = np.tile([1.0, 0, 0, 1, 0, 0], 24)
+    pose[:6] = [1, 0, 0, -1, 0, 0]
+    means = {
+        "init_pose": pose + 0.05 * r.standard_normal(144),
+        "init_shape": 0.1 * r.standard_normal(10),
+        "init_cam": np.array([0.9, 0, 0]),
+    }
+    weights |= {key: torch.from_numpy(value[None]).float() for key, value in means.items()}
+    for layer in ("decpose", "decshape", "deccam"):
+        for part in ("weight", "bias"):
+            weights[f"{layer}.{part}"] *= 0.05
+    return weights
+
+
+def images() -> Tensor:
+    numbers = np.random.RandomState(100).standard_normal((4, 3, 224, 224))
+    return torch.from_numpy(numbers.astype(np.float32))
+
+
+class OfficialLosses:
+    """The weighted sum of CycleAdapt's losses as a strategy, and what it saw on the way.
+
+    Args:
+        view: body and camera.
+        z: the stored targets.
+    """
+
+    def __init__(self, view: View, z: dict[str, Tensor]):
+        self.view, self.z = view, z
+        self.valid = torch.zeros(4)  # rows for which the motion denoiser has given a target
+        self.seen: dict[str, Tensor] = {}
+
+    def landmarks(self, prediction: Prediction) -> tuple[Tensor, Tensor]:
+        """(B, 29, 3) joints and face, (B, 6890, 3) vertices.
+
+        CycleAdapt regresses the joints from the posed mesh; those that pose it differ a little."""
+        body = self.view.body
+        vertices = body.vertices(prediction.rotmats, prediction.betas)
+        joints = regress(vertices, body.joint_regressor)
+        return torch.cat((joints, vertices[:, FACE]), 1), vertices
+
+    def loss(self, run, draw: Draw, prediction: Prediction) -> dict[str, Tensor]:
+        z, frames, count = self.z, draw.frames, draw.count
+        landmarks, vertices = self.landmarks(prediction)
+        projected = self.view.project(prediction, frames, landmarks)
+        scale = self.view.crop_scale(frames)
+        # Rows without a target are zero on both sides and stay in the mean.
+        weight = self.valid[:, None].expand(4, 24)
+        rows = self.valid[:, None]
+        target = roma.rotvec_to_rotmat(z["md_aa"].view(4, 24, 3))
+        terms = {
+            "proj": losses.reprojection_loss(
+                projected, z["j2d"], z["j2d_valid"], scale, count, "all"
+            ),
+            "pose": losses.pose_smoothing_loss(prediction.rotmats, target, weight, count),
+            "shape": losses.shape_smoothing_loss(
+                rows * prediction.betas, rows * z["md_shape"], count
+            ),
+        }
+        trans = crop_translation(prediction.cam, self.view.crop.size, self.view.crop.focal)
+        self.seen = {
+            "joint_cam": landmarks - landmarks[:, :1],
+            "shape": prediction.betas,
+            "rotmat": prediction.rotmats.flatten(1),
+            "joint_proj": projected,
+            "trans": trans,
+            "verts_64": (vertices + trans[:, None])[:, ::108],
+        }
+        return {name: META["weights_loss"][name] * value for name, value in terms.items()}
+
+
+def near(ours: Tensor, official: Tensor, atol: float = 1e-4, rtol: float = 0.0) -> None:
+    torch.testing.assert_close(ours.detach(), official, atol=atol, rtol=rtol)
+
+
+def check_step(step: int, seen: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """What one step predicted."""
+    stored = {key[3:]: value for key, value in wanted.items() if key.startswith(f"s{step}_")}
+    for name in ("joint_cam", "shape", "rotmat"):
+        near(seen[name], stored[name])
+    for name in ("joint_proj", "trans", "verts_64"):  # pixels, and metres far from the camera
+        near(seen[name], stored[name], rtol=1e-5)
+    rotvec = stored.pop("pose").view(4, 24, 3)
+    near(seen["rotmat"], roma.rotvec_to_rotmat(rotvec).flatten(1))
+    assert stored.keys() == seen.keys()  # nothing stored was left unchecked
+
+
+def gradient_tolerance(name: str, step: int) -> float:
+    """Relative. The first layers' gradients nearly cancel in a random network: even float64 is
+    0.2 % from the stored ones after the first step."""
+    early = name.startswith(("bn1", "layer1"))
+    return 5e-3 if early and step else 1e-3
+
+
+def test_three_steps_of_the_regressor(weights, view, wanted):
+    """The first two at once, the last in chunks that do not divide the batch."""
+    model = HMR("group").eval()
+    model.load_state_dict(weights)
+    run = Run(
+        model=model, view=view, track=None, inputs=images(), evidence=None, labels=[],
+        config=load_config(), generator=make_generator(0), progress=silent,
+    )  # fmt: skip
+    official = OfficialLosses(view, wanted)
+    draw = Draw(frames=torch.arange(4), count=torch.ones(4))
+    parameters = dict(model.named_parameters())
+    optimizer = torch.optim.Adam(
+        model.parameter_groups("all"), lr=META["lr"], betas=tuple(META["betas"])
+    )
+    seen = []
+    for step, expected in enumerate(META["steps"]):
+        official.valid[:] = float(step > 0)
+        optimizer.zero_grad(set_to_none=True)
+        terms = accumulate_gradient(run, official, draw, 3 if step == 2 else None)
+        optimizer.step()
+        seen.append(official.seen)
+
+        check_step(step, official.seen, wanted)
+        for name, weight in META["weights_loss"].items():
+            assert float(terms[name]) == pytest.approx(weight * expected[name], rel=1e-5)
+        assert float(losses.total(terms)) == pytest.approx(expected["loss"], rel=1e-5)
+        for name, norm in expected["grad_norm"].items():
+            tolerance = gradient_tolerance(name, step)
+            assert float(parameters[name].grad.norm()) == pytest.approx(norm, rel=tolerance), name
+        for name, total in expected["param_sum"].items():
+            found = float(parameters[name].detach().double().sum())
+            assert found == pytest.approx(total, abs=1e-4), name
+    with pytest.raises(AssertionError):  # the tolerances tell one step from the next
+        check_step(1, seen[2], wanted)
+
+
+def test_three_steps_of_the_motion_denoiser(wanted):
+    net = MDNet()
+    net.load_state_dict({
+        key: torch.from_numpy(0.02 * noise(key, *value.shape) + np.float32(key.endswith("alpha")))
+        for key, value in net.state_dict().items()
+    })  # fmt: skip
+    rotvec = np.random.RandomState(102).standard_normal((98, 24, 3)) * 0.5
+    rotmats = roma.rotvec_to_rotmat(torch.from_numpy(rotvec)).float()
+    windows = rotmats[..., :2].reshape(2, 49, 144)
+    hidden = wanted["md_mask"] < 0.5
+    optimizer = mdnet_optimizer(net, META["lr"])
+    for expected in META["md_losses"]:
+        out = net(windows * ~hidden[..., None]).detach()
+        loss = mdnet_loss(net, windows, hidden)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert loss.item() == pytest.approx(expected, abs=1e-6)
+    near(out[:, ::8], wanted["md_out_last"])
