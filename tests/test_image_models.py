@@ -188,3 +188,10 @@ def test_a_track_longer_than_the_video_is_refused(hmr2):
         adapt(hmr2, video="missing.mp4")
     last = person(4, first=LENGTH - 4)
     assert len(adapt(hmr2, "strategy=frozen", track=last).base.rotmats) == 4
+
+
+def test_a_model_in_training_mode_is_left_in_it(hmr2):
+    hmr2.train()
+    adapt(hmr2, "model.trainable=head", "optimizer.epochs=1")
+    assert hmr2.training
+    hmr2.eval()

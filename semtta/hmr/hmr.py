@@ -88,9 +88,8 @@ class HMR(ResNet50):
             its dropout, fc2 (B, 1024), so 12 is fc1 of the last iteration."""
         _check_images(images, self.crop.size)
         stages = self.stages(images)
-        with torch.autocast(images.device.type, enabled=False):  # angles want full precision
-            pooled = stages[-1].to(self.fc1.weight.dtype).mean((2, 3))
-            prediction, hidden = self._iterate(pooled)
+        pooled = stages[-1].float().mean((2, 3))
+        prediction, hidden = self._iterate(pooled)
         return prediction, (*stages, pooled, *hidden)
 
     def split(self, scope: str) -> tuple[Callable, Callable] | None:
@@ -112,6 +111,10 @@ class HMR(ResNet50):
 
     def _iterate(self, pooled: Tensor) -> tuple[Prediction, list[Tensor]]:
         """Iterative error feedback: pooled features (B, 2048) -> prediction, hidden layers."""
+        with torch.autocast(pooled.device.type, enabled=False):  # angles want full precision
+            return self._regress(pooled.to(self.fc1.weight.dtype))
+
+    def _regress(self, pooled: Tensor) -> tuple[Prediction, list[Tensor]]:
         pose, betas, cam = (getattr(self, name).expand(len(pooled), -1) for name in _INITIAL)
         hidden = []
         for _ in range(_ITERATIONS):

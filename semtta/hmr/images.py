@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -59,8 +60,9 @@ def read_crops(
             t = rows[index]
             pixels[t] = torch.from_numpy(crop_pixels(image, squares[t], spec)).half()
 
-    count = sum(1 for _ in threaded_map(cut, read_frames(video), workers=2))
-    if count <= int(track.frames[-1]):
-        last = int(track.frames[-1])
+    last = int(track.frames[-1])
+    needed = islice(read_frames(video), last + 1)
+    count = sum(1 for _ in threaded_map(cut, needed, workers=2))
+    if count <= last:
         raise SemttaError(f"'{video}' has {count} frames, but track {track.id} goes on to {last}.")
     return ImageCrops(pixels, spec, device)

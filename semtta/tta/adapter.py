@@ -136,6 +136,7 @@ class Adapter:
         strategy = self._strategy(any(texts))
         with restored(self.model):
             self.model.eval()
+            run.cache_prefix(self.config.model.trainable)
             run.first = run.latest = run.predict_all()
             self._loop(run, strategy)
             adapted = run.latest if run.history else run.first
@@ -158,13 +159,11 @@ class Adapter:
         known = self.body.has_landmarks(view.skeleton).to(self.device)
         evidence = Evidence.from_keypoints(track.keypoints, known, config.evidence.min_confidence)
         images = self.model.crop.reads == "image"
-        run = Run(
+        return Run(
             model=self.model, view=view, track=track, inputs=inputs, evidence=evidence,
             labels=texts, config=config, generator=make_generator(config.seed), progress=progress,
             precision=resolve_precision(config.optimizer.precision, self.device, images),
         )  # fmt: skip
-        run.cache_prefix(config.model.trainable)
-        return run
 
     def load_networks(self, labelled: bool) -> bool:
         """Load the priors and the denoiser that the settings need, once.
@@ -262,7 +261,7 @@ class Adapter:
             gate_similarity=run.gate_similarity,
             sigma=None if gate is None else float(gate.sigma),
             history=copy.deepcopy(run.history),
-            provenance=provenance(self.config, self.model, self.body),
+            provenance=provenance(self.config, self.model, self.body, run.precision),
         )
 
 

@@ -13,7 +13,7 @@ import semtta
 from semtta.config import Config
 
 
-def provenance(config: Config, model: nn.Module, body) -> dict:
+def provenance(config: Config, model: nn.Module, body, precision: str) -> dict:
     """Settings, versions and hashes, ready for JSON."""
     packages = ("torch", "numpy", "scipy", "roma", "smplx", "onnxruntime")
     return {
@@ -21,6 +21,7 @@ def provenance(config: Config, model: nn.Module, body) -> dict:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in packages},
         "device": config.device,
+        "precision": precision,
         "threads": torch.get_num_threads(),
         "model": {"name": config.model.name, "sha256": getattr(model, "sha256", None)},
         "body": {"name": body.name, "sha256": body.sha256},

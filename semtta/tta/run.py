@@ -78,7 +78,6 @@ class Run:
         if parts is None:
             return
         prefix, rest = parts
-        self.model.eval()
         with autocast(self.device, self.precision):
             kept = [prefix(self.inputs[frames]) for frames in self._chunks()]
         self.inputs, self.rest = torch.cat(kept), rest
