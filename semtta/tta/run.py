@@ -64,6 +64,8 @@ class Run:
     def forward(self, frames: Tensor) -> Prediction:
         """The model's prediction of some positions in the track, with gradient."""
         inputs = self.inputs[frames]
+        if self.precision == "bf16" and inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)  # faster convolutions
         with autocast(self.device, self.precision):
             if self.rest is not None:
                 out = self.rest(inputs)
