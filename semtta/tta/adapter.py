@@ -140,7 +140,7 @@ class Adapter:
             run.first = run.latest = run.predict_all()
             self._loop(run, strategy)
             adapted = run.latest if run.history else run.first
-        return self._finish(run, adapted, strategy)
+        return self._finish(run, adapted, strategy, video)
 
     # ------------------------------------------------------------------ parts of a run
 
@@ -240,7 +240,7 @@ class Adapter:
                 )
             run.progress("adapt", epoch + 1, epochs, run.history[-1])
 
-    def _finish(self, run: Run, adapted: Prediction, strategy: Strategy) -> Result:
+    def _finish(self, run: Run, adapted: Prediction, strategy: Strategy, video) -> Result:
         def motion(prediction: Prediction) -> Motion:
             frames = torch.arange(len(run.track), device=run.device)
             trans = run.view.translation(prediction, frames)
@@ -261,7 +261,7 @@ class Adapter:
             gate_similarity=run.gate_similarity,
             sigma=None if gate is None else float(gate.sigma),
             history=copy.deepcopy(run.history),
-            provenance=provenance(self.config, self.model, self.body, run.precision),
+            provenance=provenance(self.config, self.model, self.body, run.precision, video),
         )
 
 

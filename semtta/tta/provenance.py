@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from dataclasses import asdict
+from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 import torch
 from torch import nn
 
 import semtta
 from semtta.config import Config
+from semtta.shipped import ROOT
+from semtta.video import video_hash
+
+# What an embedded run reads beside the regressor and the body.
+ASSETS = (
+    "pose/movenet_multipose.onnx", "pose/blazepose_full.onnx", "motion/prior_align.pt",
+    "motion/prior_gate.pt", "motion/denoiser.pt", "motion/dictionary.npz", "motion/text_table.npz",
+)  # fmt: skip
 
 
-def provenance(config: Config, model: nn.Module, body, precision: str) -> dict:
+def provenance(
+    config: Config, model: nn.Module, body, precision: str, video: str | Path | None
+) -> dict:
     """Settings, versions and hashes, ready for JSON."""
     packages = ("torch", "numpy", "scipy", "roma", "smplx", "onnxruntime")
     return {
@@ -23,10 +36,17 @@ def provenance(config: Config, model: nn.Module, body, precision: str) -> dict:
         "device": config.device,
         "precision": precision,
         "threads": torch.get_num_threads(),
-        "model": {"name": config.model.name, "sha256": getattr(model, "sha256", None)},
+        "video": None if video is None else {"name": Path(video).name, "sha256": video_hash(video)},
+        "model": {"name": type(model).__name__, "sha256": getattr(model, "sha256", None)},
         "body": {"name": body.name, "sha256": body.sha256},
+        "shipped": {name: _sha256(name) for name in ASSETS if (ROOT / name).is_file()},
         "config": asdict(config),
     }
+
+
+@cache
+def _sha256(name: str) -> str:
+    return hashlib.sha256((ROOT / name).read_bytes()).hexdigest()
 
 
 def _version(package: str) -> str | None:
