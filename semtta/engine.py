@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -82,30 +82,24 @@ def threaded_map(function: Callable, items: Iterable, workers: int) -> Iterator:
 
 
 @contextmanager
-def frozen(*modules: nn.Module | None):
-    """Modules in eval mode and without gradients of their own parameters, restored after."""
-    states = []
-    for module in modules:
-        if module is not None:
-            states.append((module, module.training, [p.requires_grad for p in module.parameters()]))
-            module.eval()
-            module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for module, training, flags in states:
-            module.train(training)
-            for parameter, flag in zip(module.parameters(), flags, strict=True):
-                parameter.requires_grad_(flag)
+def adapting(module: nn.Module, parameters: Sequence[nn.Parameter]):
+    """Only these parameters learn; afterwards the module is as it was.
 
-
-@contextmanager
-def restored(module: nn.Module):
-    """The module's weights and mode are put back afterwards: videos never influence each other."""
-    state = {name: value.detach().clone() for name, value in module.state_dict().items()}
+    Weights, buffers, mode and flags are put back, so that videos never influence each other. Only
+    what may change is copied: a frozen backbone is neither saved nor given gradients."""
+    chosen = {id(parameter) for parameter in parameters}
+    saved = [(x, x.detach().clone()) for x in (*parameters, *module.buffers())]
+    flags = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
     training = module.training
+    for parameter, _ in flags:
+        parameter.requires_grad_(id(parameter) in chosen)
     try:
         yield
     finally:
-        module.load_state_dict(state)
+        with torch.no_grad():
+            for x, value in saved:
+                x.copy_(value)
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+            parameter.grad = None
         module.train(training)

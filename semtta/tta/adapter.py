@@ -16,11 +16,11 @@ from semtta.body import Body, load_body
 from semtta.config import Config, load_config
 from semtta.engine import (
     Progress,
+    adapting,
     cosine_lr,
     make_generator,
     pick_device,
     resolve_precision,
-    restored,
     silent,
 )
 from semtta.errors import SemttaError
@@ -134,11 +134,12 @@ class Adapter:
             raise SemttaError(f"{len(texts)} labels for a track of {len(track)} frames.")
         run = self._begin(track, camera, texts, progress, video)
         strategy = self._strategy(any(texts))
-        with restored(self.model):
+        parameters = self.model.parameter_groups(self.config.model.trainable)
+        with adapting(self.model, parameters):
             self.model.eval()
             run.cache_prefix(self.config.model.trainable)
             run.first = run.latest = run.predict_all()
-            self._loop(run, strategy)
+            self._loop(run, strategy, parameters)
             adapted = run.latest if run.history else run.first
         return self._finish(run, adapted, strategy, video)
 
@@ -201,13 +202,12 @@ class Adapter:
         prior, gate = (self._prior, self._gate_prior) if labelled else (None, None)
         return Semtta(prior, gate, self._denoiser)
 
-    def _loop(self, run: Run, strategy: Strategy) -> None:
+    def _loop(self, run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> None:
         config = self.config.optimizer
         strategy.begin(run)
         epochs = 0 if isinstance(strategy, Frozen) else config.epochs
         if not epochs:
             return
-        parameters = self.model.parameter_groups(self.config.model.trainable)
         optimizer = torch.optim.Adam(parameters, lr=config.lr, betas=tuple(config.betas))
         for epoch in range(epochs):
             lr = cosine_lr(epoch, epochs, config.lr, config.min_lr)
