@@ -6,6 +6,7 @@ a traceback is a bug.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -152,6 +153,9 @@ def config_show(
 
 def main() -> None:
     """Entry point of the ``semtta`` command."""
+    # Before PyTorch is imported: idle threads that sleep cost nothing on an idle machine, those
+    # that spin cost a multiple of the time on a busy one.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(standalone_mode=True)
     except SemttaError as error:
