@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import uuid
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 
 from semtta.errors import SemttaError
+from semtta.shipped import file_sha256
 
 _DEFAULT_FPS = 30.0
 
@@ -95,11 +95,7 @@ def next_time(stamp: float, previous: float | None, fps: float) -> float:
 
 def video_hash(path: str | Path) -> str:
     """SHA-256 of the file, hexadecimal."""
-    digest = hashlib.sha256()
-    with open(_existing(path), "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_sha256(_existing(path))
 
 
 def write_video(

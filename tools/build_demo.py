@@ -10,22 +10,17 @@ triangulated truth of the four views to the 12 limb joints that are reported.
 from __future__ import annotations
 
 import argparse
-import hashlib
+import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from semtta.bench.beam_clips import unpack_clips
 from semtta.skeletons import LIMB12
 
 FOLDER = Path(__file__).parents[1] / "semtta" / "assets" / "demo"
-WHEEL_SHA256 = {
-    "403e0dc4065898ba6a595e72a8970950310979253d60e24c2e00b16b36bf21e1",  # 0.10.49
-    "5f9211d62e4f3fa26da6ae249a04721c092a317abb67fd8b9f1afc38c1b421bf",  # 0.10.0
-}
-CLIP = "Pose2Sim/Demo_MultiPerson/videos/cam02.mp4"
-CLIP_SHA256 = "8895092a7cf26359205a427b7ac2f4a935c2e0bd36d9b7a5140cb33faa468a6b"
-
 # Joint-frames hidden by the person in front: found by differencing the two clips of a camera.
 # First and last frame of each range, inclusive.
 OCCLUDED = {
@@ -52,17 +47,13 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, required=True, help="triangulated truth (npz)")
     args = parser.parse_args()
 
-    digest = hashlib.sha256(args.wheel.read_bytes()).hexdigest()
-    if digest not in WHEEL_SHA256:
-        raise SystemExit(f"{args.wheel.name}: sha256 {digest} is not one of the pinned wheels")
     FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        clips = {clip.name: clip for clip in unpack_clips(args.wheel, folder)}
+        shutil.copyfile(clips["cam02-occluded"].path, FOLDER / "cam02_occluded.mp4")
     with zipfile.ZipFile(args.wheel) as wheel:
-        clip = wheel.read(CLIP)
         licence = next(n for n in wheel.namelist() if n.endswith("LICENSE"))
         (FOLDER / "LICENSE-pose2sim.txt").write_bytes(wheel.read(licence))
-    if hashlib.sha256(clip).hexdigest() != CLIP_SHA256:
-        raise SystemExit(f"{CLIP}: not the clip that the truth belongs to")
-    (FOLDER / "cam02_occluded.mp4").write_bytes(clip)
 
     with np.load(args.truth) as file:
         names = list(file["joint_names"])

@@ -24,7 +24,6 @@ from semtta.skeletons import LIMB12
 from semtta.tta.result import Motion
 
 PROTOCOL = "beam12: 12 limb joints, detector convention, root = mid hip, every frame"
-CAMERAS = ("cam01", "cam02", "cam03", "cam04")
 _HIPS = LIMB12.indices(["left_hip", "right_hip"])
 
 

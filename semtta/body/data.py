@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from semtta.body.unpickle import read_pickle
 from semtta.errors import SemttaError
+from semtta.shipped import file_sha256
 from semtta.skeletons import SMPL_PARENTS
 
 SMPL_VERTICES = 6890
@@ -71,7 +71,7 @@ def read_body(path: str | Path, name: str | None = None) -> BodyData:
     weights = np.asarray(arrays["weights"], np.float64)
     return BodyData(
         name=name or path.stem,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=file_sha256(path),
         v_template=np.asarray(arrays["v_template"], np.float64),
         shapedirs=np.asarray(arrays["shapedirs"], np.float64)[..., :BETAS],
         posedirs=posedirs if posedirs.any() else None,

@@ -8,7 +8,6 @@ with an unpickler that puts an inert stand-in where such an object was and refus
 from __future__ import annotations
 
 import collections
-import hashlib
 import pickle
 import types
 import zipfile
@@ -20,8 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from semtta.errors import SemttaError
-
-_CHUNK = 1 << 22
 
 
 class _Inert(dict):
@@ -222,12 +219,3 @@ def read_mean_params(path: str | Path) -> dict[str, Tensor]:
         if arrays[key].numel() != count or not torch.isfinite(arrays[key]).all():
             raise SemttaError(f"'{path}': '{key}' must hold {count} finite numbers.")
     return {f"init_{key}": value.reshape(1, -1) for key, value in arrays.items()}
-
-
-def file_sha256(path: str | Path) -> str:
-    """Hash of a file that may be larger than memory."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -17,7 +17,6 @@ from semtta.errors import SemttaError
 from semtta.hmr.base import Batch, Prediction
 from semtta.hmr.checkpoints import (
     check_weights,
-    file_sha256,
     fill,
     read_checkpoint,
     read_mean_params,
@@ -25,6 +24,7 @@ from semtta.hmr.checkpoints import (
 )
 from semtta.hmr.preprocess import ImageCropSpec
 from semtta.hmr.resnet import ResNet50, batch_norm, group_norm
+from semtta.shipped import file_sha256
 
 _JOINTS, _POSE, _BETAS, _CAM = 24, 144, 10, 3
 _ITERATIONS = 3

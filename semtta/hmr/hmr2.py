@@ -15,13 +15,13 @@ from semtta.geometry import columns_to_rotmat
 from semtta.hmr.base import Batch, Prediction
 from semtta.hmr.checkpoints import (
     check_weights,
-    file_sha256,
     fill,
     read_checkpoint,
     state_dict_of,
 )
 from semtta.hmr.preprocess import ImageCropSpec
 from semtta.hmr.vit import ViT
+from semtta.shipped import file_sha256
 
 _JOINTS, _POSE, _BETAS, _CAM = 24, 144, 10, 3
 _SIZE, _MARGIN = 256, 32  # side of the crop; columns left and right that the network never sees

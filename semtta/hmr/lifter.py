@@ -8,7 +8,6 @@ Trained by ``tools/train_lifter.py``.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from semtta.hmr.features import (
     OFFSETS,
     ray_side,
 )
+from semtta.shipped import file_sha256
 
 _JOINTS, _BETAS = 24, 10
 _FORMAT = 1
@@ -176,7 +176,7 @@ def load_lifter(path: str | Path) -> Lifter:
     if content.get("format") != _FORMAT or content.get("offsets") != list(OFFSETS):
         raise SemttaError(f"lifter checkpoint '{path}' was made for another version of semtta.")
     try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = file_sha256(path)
         model = Lifter(LifterSettings(**content["settings"]), sha256)
         model.load_state_dict({k: v.float() for k, v in content["weights"].items()})
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:

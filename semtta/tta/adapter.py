@@ -166,6 +166,10 @@ class Adapter:
             precision=resolve_precision(config.optimizer.precision, self.device, images),
         )  # fmt: skip
 
+    @property
+    def _frozen(self) -> bool:
+        return self.config.strategy == "frozen" or self.config.optimizer.epochs == 0
+
     def load_networks(self, labelled: bool) -> bool:
         """Load the priors and the denoiser that the settings need, once.
 
@@ -175,7 +179,7 @@ class Adapter:
         from semtta.motion import load_prior
 
         config = self.config
-        if config.strategy == "frozen" or config.optimizer.epochs == 0:
+        if self._frozen:
             return False
         labelled = labelled and (config.alignment.weight > 0 or config.evidence.fill)
         if labelled and self._prior is None:
@@ -197,7 +201,7 @@ class Adapter:
 
     def _strategy(self, labelled: bool) -> Strategy:
         labelled = self.load_networks(labelled)
-        if self.config.strategy == "frozen" or self.config.optimizer.epochs == 0:
+        if self._frozen:
             return Frozen()
         prior, gate = (self._prior, self._gate_prior) if labelled else (None, None)
         return Semtta(prior, gate, self._denoiser)
@@ -205,12 +209,11 @@ class Adapter:
     def _loop(self, run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> None:
         config = self.config.optimizer
         strategy.begin(run)
-        epochs = 0 if isinstance(strategy, Frozen) else config.epochs
-        if not epochs:
+        if self._frozen:
             return
         optimizer = torch.optim.Adam(parameters, lr=config.lr, betas=tuple(config.betas))
-        for epoch in range(epochs):
-            lr = cosine_lr(epoch, epochs, config.lr, config.min_lr)
+        for epoch in range(config.epochs):
+            lr = cosine_lr(epoch, config.epochs, config.lr, config.min_lr)
             for group in optimizer.param_groups:
                 group["lr"] = lr
             self.model.train(config.train_mode)
@@ -238,7 +241,7 @@ class Adapter:
                     f"the adaptation diverged in epoch {epoch + 1} (track {run.track.id}); "
                     f"lower optimizer.lr (now {config.lr:g})."
                 )
-            run.progress("adapt", epoch + 1, epochs, run.history[-1])
+            run.progress("adapt", epoch + 1, config.epochs, run.history[-1])
 
     def _finish(self, run: Run, adapted: Prediction, strategy: Strategy, video) -> Result:
         def motion(prediction: Prediction) -> Motion:

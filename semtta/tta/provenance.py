@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from dataclasses import asdict
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from torch import nn
 
 import semtta
 from semtta.config import Config
-from semtta.shipped import ROOT
+from semtta.shipped import ROOT, file_sha256
 from semtta.video import video_hash
 
 # What an embedded run reads beside the regressor and the body.
@@ -39,14 +37,9 @@ def provenance(
         "video": None if video is None else {"name": Path(video).name, "sha256": video_hash(video)},
         "model": {"name": type(model).__name__, "sha256": getattr(model, "sha256", None)},
         "body": {"name": body.name, "sha256": body.sha256},
-        "shipped": {name: _sha256(name) for name in ASSETS if (ROOT / name).is_file()},
+        "shipped": {name: file_sha256(ROOT / name) for name in ASSETS if (ROOT / name).is_file()},
         "config": asdict(config),
     }
-
-
-@cache
-def _sha256(name: str) -> str:
-    return hashlib.sha256((ROOT / name).read_bytes()).hexdigest()
 
 
 def _version(package: str) -> str | None:
