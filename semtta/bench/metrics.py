@@ -1,4 +1,8 @@
-"""Errors of 3D joints, in millimetres."""
+"""Errors of 3D joints, meshes and 2D joints; every function works on one track.
+
+Lengths come in metres and errors in millimetres. Which joints, which root and which frames are
+the protocol's business (``semtta.bench.protocols``).
+"""
 
 from __future__ import annotations
 
@@ -24,31 +28,91 @@ def aligned_joint_errors(predicted: Tensor, truth: Tensor) -> Tensor:
     return 1000 * (procrustes_align(predicted, truth) - truth).norm(dim=-1)
 
 
-def acceleration_errors(predicted: Tensor, truth: Tensor, roots: list[int]) -> Tensor:
+def vertex_errors(
+    predicted: Tensor,
+    truth: Tensor,
+    predicted_root: Tensor | None = None,
+    true_root: Tensor | None = None,
+) -> Tensor:
+    """MPVPE (PVE, V2V) before the mean.
+
+    Args:
+        predicted, truth: (T, V, 3) metres.
+        predicted_root, true_root: (T, 3) subtracted from each side's mesh; None leaves the meshes
+            where their bodies put them (VIBE, BOA, DynaBOA).
+    Returns: (T, V) mm."""
+    if predicted_root is not None:
+        predicted = predicted - predicted_root[:, None]
+    if true_root is not None:
+        truth = truth - true_root[:, None]
+    return 1000 * (predicted - truth).norm(dim=-1)
+
+
+def acceleration_errors(
+    predicted: Tensor, truth: Tensor, roots: list[int], frames: Tensor | None = None
+) -> Tensor:
     """Norm of the difference of second differences of root-aligned joints.
 
     Args:
-        predicted, truth: (T, J, 3) metres, consecutive frames.
+        predicted, truth: (T, J, 3) metres.
         roots: joints whose mean is the root.
-    Returns: (T - 2, J) mm per frame squared, at the frame rate given."""
+        frames: (T,) frame numbers; only triples of consecutive frames are compared. None: all
+            frames are consecutive.
+    Returns: (at most T - 2, J) mm per frame squared, at the frame rate given; times fps² it is
+        mm/s² (WHAM, EMDB)."""
     a, b = root_align(predicted, roots), root_align(truth, roots)
-    return 1000 * (a.diff(n=2, dim=0) - b.diff(n=2, dim=0)).norm(dim=-1)
+    errors = 1000 * (a.diff(n=2, dim=0) - b.diff(n=2, dim=0)).norm(dim=-1)
+    if frames is None or not len(errors):
+        return errors
+    return errors[(frames[2:] - frames[:-2]) == 2]
+
+
+def correct_keypoints(
+    predicted: Tensor, truth: Tensor, size: Tensor, present: Tensor, threshold: float = 0.05
+) -> Tensor:
+    """PCK: share of 2D joints that lie nearer to the truth than a share of the person's size.
+
+    Args:
+        predicted, truth: (T, J, 2) pixels.
+        size: (T,) what the threshold is a share of, pixels (side of the box, head, torso).
+        present: (T, J) bool, joints that have a truth.
+        threshold: share of the size; nearer is correct, exactly as far is not.
+    Returns: (J,) in [0, 1], NaN for joints that are never present."""
+    near = (predicted - truth).norm(dim=-1) < threshold * size[:, None]
+    return (near & present).sum(0) / present.sum(0)
 
 
 def summarise(
-    predicted: Tensor, truth: Tensor, roots: list[int], occluded: Tensor | None = None
+    predicted: Tensor,
+    truth: Tensor,
+    roots: list[int],
+    occluded: Tensor | None = None,
+    frames: Tensor | None = None,
 ) -> dict[str, float | None]:
-    """The numbers of one track: (T, J, 3) metres each, occluded (T, J) bool.
+    """The numbers of one track.
 
-    Returns: ``mpjpe_mm``, ``pa_mpjpe_mm``, ``pa_mpjpe_occluded_mm`` (None if nothing is
-        occluded; the alignment uses all joints), ``accel_mm``."""
+    Args:
+        predicted, truth: (T, J, 3) metres.
+        roots: joints whose mean is the root.
+        occluded: (T, J) bool, joints whose errors are also given on their own.
+        frames: (T,) frame numbers, if some are missing between them.
+    Returns: ``frames`` (T), ``mpjpe_mm``, ``pa_mpjpe_mm``, ``accel_mm``, ``occluded`` (how many
+        joint-frames), ``mpjpe_occluded_mm``, ``pa_mpjpe_occluded_mm`` (root and alignment from
+        all joints). None = nothing to measure."""
     aligned = aligned_joint_errors(predicted, truth)
-    hidden = aligned[occluded] if occluded is not None and bool(occluded.any()) else None
-    enough = len(predicted) >= 3
-    accel = acceleration_errors(predicted, truth, roots) if enough else torch.full((1,), torch.nan)
+    plain = joint_errors(predicted, truth, roots)
+    hidden = torch.zeros_like(plain, dtype=torch.bool) if occluded is None else occluded
     return {
-        "pa_mpjpe_mm": float(aligned.mean()),
-        "mpjpe_mm": float(joint_errors(predicted, truth, roots).mean()),
-        "pa_mpjpe_occluded_mm": None if hidden is None else float(hidden.mean()),
-        "accel_mm": float(accel.mean()) if enough else None,
+        "frames": len(plain),
+        "mpjpe_mm": mean_or_none(plain),
+        "pa_mpjpe_mm": mean_or_none(aligned),
+        "accel_mm": mean_or_none(acceleration_errors(predicted, truth, roots, frames)),
+        "occluded": int(hidden.sum()),
+        "mpjpe_occluded_mm": mean_or_none(plain[hidden]),
+        "pa_mpjpe_occluded_mm": mean_or_none(aligned[hidden]),
     }
+
+
+def mean_or_none(values: Tensor) -> float | None:
+    """Mean of a tensor, None if it is empty."""
+    return float(values.double().mean()) if values.numel() else None
