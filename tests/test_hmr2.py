@@ -269,8 +269,8 @@ class Malicious:
 def test_code_hidden_beside_a_configuration_is_never_run(tiny_weights, tmp_path, monkeypatch):
     path, trace = tmp_path / "hmr2.ckpt", tmp_path / "trace"
     save_lightning(path, tiny_weights, monkeypatch, callbacks={"x": Malicious(trace)})
-    with pytest.raises(SemttaError, match="mkdir, which no checkpoint needs"):
-        load_hmr2(path, TINY)
+    model = load_hmr2(path, TINY)
+    assert torch.equal(model.smpl_head.decpose.bias, tiny_weights["smpl_head.decpose.bias"])
     assert not trace.exists()
 
 
@@ -281,18 +281,18 @@ def test_wrong_files_are_named(tiny_weights, tmp_path):
         torch.save({"state_dict": weights}, path)
 
     save(tiny_weights)
-    with pytest.raises(SemttaError, match=r"it lacks 'backbone\.blocks\.2\..* more keys"):
+    with pytest.raises(SemttaError, match=r"it lacks 'backbone\.blocks\.2\..* more;"):
         load_hmr2(path)  # a network of another size
     save({**tiny_weights, "smpl_head.decpose.bias": torch.zeros(72)})
-    with pytest.raises(SemttaError, match=r"'smpl_head\.decpose\.bias' has shape \(72,\)"):
+    with pytest.raises(SemttaError, match=r"'smpl_head\.decpose\.bias' is \(72,\)"):
         load_hmr2(path, TINY)
     save({**tiny_weights, "mano_head.bias": torch.zeros(1)})
-    with pytest.raises(SemttaError, match=r"has the unknown 'mano_head\.bias'\.$"):
+    with pytest.raises(SemttaError, match=r"has the unknown tensor 'mano_head\.bias';"):
         load_hmr2(path, TINY)
     save({"conv1.weight": torch.zeros(64, 3, 7, 7)})  # SPIN's
-    with pytest.raises(SemttaError, match="is not a HMR2.0 .* checkpoint"):
+    with pytest.raises(SemttaError, match="is not an HMR2.0 checkpoint"):
         load_hmr2(path, TINY)
-    with pytest.raises(SemttaError, match="does not exist"):
+    with pytest.raises(SemttaError, match="there is no file"):
         load_hmr2(tmp_path / "absent.ckpt")
 
 

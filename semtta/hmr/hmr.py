@@ -9,19 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import roma
 import torch
 from torch import Tensor, nn
 
+from semtta.checkpoints import load_strictly, read_weights
 from semtta.errors import SemttaError
 from semtta.hmr.base import Batch, Prediction
-from semtta.hmr.checkpoints import (
-    check_weights,
-    fill,
-    read_checkpoint,
-    read_mean_params,
-    state_dict_of,
-)
 from semtta.hmr.preprocess import ImageCropSpec
 from semtta.hmr.resnet import ResNet50, batch_norm, group_norm
 from semtta.shipped import file_sha256
@@ -29,7 +24,7 @@ from semtta.shipped import file_sha256
 _JOINTS, _POSE, _BETAS, _CAM = 24, 144, 10, 3
 _ITERATIONS = 3
 _INITIAL = ("init_pose", "init_shape", "init_cam")
-_ENTRIES = ("model", "state_dict", "model_state_dict", "hmr_state_dict", "hmr")
+_WHAT = "an HMR checkpoint (SPIN, CycleAdapt, BOA or DynaBOA)"
 
 # SPIN was trained and is evaluated on crops 1.2 times the person's box, CycleAdapt on the box.
 SPIN_CROP = ImageCropSpec(size=224, box_scale=1.2)
@@ -171,7 +166,7 @@ def load_hmr(checkpoint: str | Path, mean_params: str | Path | None = None) -> H
         SemttaError: a file is missing, damaged, unsafe, or of another network.
     """
     path = Path(checkpoint)
-    weights = state_dict_of(read_checkpoint(path, "HMR"), _ENTRIES)
+    weights = read_weights(path, _WHAT)
     if any(name not in weights for name in _INITIAL) and "decpose.weight" in weights:
         if mean_params is None:
             raise SemttaError(
@@ -181,10 +176,25 @@ def load_hmr(checkpoint: str | Path, mean_params: str | Path | None = None) -> H
         weights = {**read_mean_params(mean_params), **weights}
     with torch.device("meta"):
         model = HMR("batch" if "bn1.running_mean" in weights else "group")
-    expected = model.state_dict()
-    for key in expected:  # a counter that nothing reads; files of old versions lack it
-        if key.endswith("num_batches_tracked"):
-            weights.setdefault(key, torch.zeros((), dtype=torch.long))
-    check_weights(weights, expected, path, "HMR (SPIN, CycleAdapt, BOA or DynaBOA)")
     model.sha256 = file_sha256(path)
-    return fill(model, weights)
+    return load_strictly(model, weights, path, _WHAT)
+
+
+def read_mean_params(path: str | Path) -> dict[str, Tensor]:
+    """SPIN's ``smpl_mean_params.npz`` as the buffers that start the iterative regressor.
+
+    Returns: init_pose (1, 144), init_shape (1, 10), init_cam (1, 3), numbers as in the file."""
+    path = Path(path)
+    if not path.is_file():
+        raise SemttaError(f"there is no file of mean parameters '{path}'.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: torch.from_numpy(file[key]).float() for key in ("pose", "shape", "cam")}
+    except Exception as error:  # zipfile, zlib and numpy each raise their own kinds
+        raise SemttaError(
+            f"'{path}' is not SPIN's smpl_mean_params.npz ({error}); it needs pose, shape, cam."
+        ) from error
+    for key, count in (("pose", _POSE), ("shape", _BETAS), ("cam", _CAM)):
+        if arrays[key].numel() != count or not torch.isfinite(arrays[key]).all():
+            raise SemttaError(f"'{path}': '{key}' must hold {count} finite numbers.")
+    return {f"init_{key}": value.reshape(1, -1) for key, value in arrays.items()}

@@ -10,15 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from semtta.checkpoints import load_strictly, read_weights
 from semtta.errors import SemttaError
 from semtta.geometry import columns_to_rotmat
 from semtta.hmr.base import Batch, Prediction
-from semtta.hmr.checkpoints import (
-    check_weights,
-    fill,
-    read_checkpoint,
-    state_dict_of,
-)
 from semtta.hmr.preprocess import ImageCropSpec
 from semtta.hmr.vit import ViT
 from semtta.shipped import file_sha256
@@ -27,6 +22,7 @@ _JOINTS, _POSE, _BETAS, _CAM = 24, 144, 10, 3
 _SIZE, _MARGIN = 256, 32  # side of the crop; columns left and right that the network never sees
 _GRID = (16, 12)
 _LAST_BLOCKS = 4
+_WHAT = "an HMR2.0 checkpoint (4D-Humans)"
 # What a training checkpoint holds beside the network: discriminator, body model, a flag.
 _UNUSED = ("discriminator.", "smpl.", "initialized")
 
@@ -254,10 +250,8 @@ def load_hmr2(checkpoint: str | Path, settings: HMR2Settings = HMR2Settings()) -
         SemttaError: the file is missing, damaged, unsafe, or of another network.
     """
     path = Path(checkpoint)
-    found = state_dict_of(read_checkpoint(path, "HMR2.0"), ("state_dict",))
-    weights = {key: value for key, value in found.items() if not key.startswith(_UNUSED)}
+    weights = read_weights(path, _WHAT, lambda key: not key.startswith(_UNUSED))
     with torch.device("meta"):
         model = HMR2(settings)
-    check_weights(weights, model.state_dict(), path, "HMR2.0 (4D-Humans)")
     model.sha256 = file_sha256(path)
-    return fill(model, weights)
+    return load_strictly(model, weights, path, _WHAT)

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semtta.checkpoints import load_strictly, read_weights
 from semtta.errors import SemttaError
-from semtta.motion.checkpoints import load_strictly, read_state
 from semtta.motion.clip_bpe import ClipBPE
 
 _HEAD = 64  # channels of an attention head in every CLIP text tower
@@ -173,7 +173,7 @@ def load_clip_text(path: str | Path, bpe: str | Path | None = None) -> ClipText:
     """
     path = Path(path)
     file = _file_of(path) if path.is_dir() else path
-    state = _original_names(read_state(file, _WHAT, _is_text), file)
+    state = _original_names(read_weights(file, _WHAT, _is_text, scripted=True), file)
     folder_has_bpe = path.is_dir() and (path / "merges.txt").is_file()
     vocabulary = ClipBPE.load(bpe or (path if folder_has_bpe else None))
     try:

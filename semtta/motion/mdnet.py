@@ -13,8 +13,8 @@ import roma
 import torch
 from torch import Tensor, nn
 
+from semtta.checkpoints import load_strictly, read_weights
 from semtta.errors import SemttaError
-from semtta.motion.checkpoints import load_strictly, read_state
 from semtta.motion.denoiser import MAX_GAP, without_unseen
 
 WINDOW = 49  # frames
@@ -74,10 +74,10 @@ def load_mdnet(path: str | Path) -> MDNet:
     """CycleAdapt's ``md_basemodel.pt``, frozen, in eval mode on the CPU.
 
     Raises ``SemttaError`` if the file is missing, damaged or something else."""
-    state = read_state(path, _WHAT)
+    weights = read_weights(path, _WHAT)
     with torch.device("meta"):
         net = MDNet()
-    return load_strictly(net, state, path, _WHAT)
+    return load_strictly(net, weights, path, _WHAT).requires_grad_(False)
 
 
 @torch.no_grad()

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semtta.body import load_body
+from semtta.checkpoints import load_strictly, read_weights
 from semtta.errors import SemttaError
-from semtta.motion.checkpoints import load_strictly, read_state
 from semtta.motion.clip_text import ClipText, load_clip_text
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.encoder import joint_positions
@@ -79,8 +79,8 @@ def load_motionclip(path: str | Path) -> MotionCLIPEncoder:
 
     ``encoder.*`` must fit to the last tensor; decoder, body and CLIP tensors are not read.
     Raises ``SemttaError`` if the file is missing, damaged or something else."""
-    state = read_state(path, _WHAT, lambda key: "encoder." in key)
-    state = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+    weights = read_weights(path, _WHAT, lambda key: key.startswith("encoder."))
+    state = {key.removeprefix("encoder."): value for key, value in weights.items()}
     prefix = "seqTransEncoder.layers."
     layers = {key[len(prefix) :].split(".")[0] for key in state if key.startswith(prefix)}
     try:
@@ -94,7 +94,7 @@ def load_motionclip(path: str | Path) -> MotionCLIPEncoder:
                           "rows of 6; other pose representations are not supported.")  # fmt: skip
     with torch.device("meta"):
         encoder = MotionCLIPEncoder(inputs // 6, width, len(layers), feedforward=feedforward)
-    return load_strictly(encoder, state, path, _WHAT)
+    return load_strictly(encoder, state, path, _WHAT).requires_grad_(False)
 
 
 class MotionCLIPPrior(nn.Module):
