@@ -1,9 +1,14 @@
-"""Video in and out: sequential frames with true times, and mp4 files that are whole or absent."""
+"""Video in and out: sequential frames with true times, and mp4 files that are whole or absent.
+
+A folder of images is a video too: its images in the order of their names, at 30 frames a second.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,14 +21,15 @@ from semtta.errors import SemttaError
 from semtta.shipped import file_sha256
 
 _DEFAULT_FPS = 30.0
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file says about itself.
+    """What a video file, or a folder of images, says about itself.
 
     Args:
-        path: the file.
+        path: the file or folder.
         width, height: pixels, after the file's rotation tag was applied.
         fps: mean frame rate; 30 where the file gives none.
         frames: number of frames by the container's claim, None where it makes none. Only
@@ -37,11 +43,39 @@ class VideoInfo:
     frames: int | None
 
 
-def probe(path: str | Path) -> VideoInfo:
-    """Open a video, decode its first frame and describe it.
+@dataclass(frozen=True)
+class ImageSequence:
+    """Images as a video. Wherever the path of a video is read, this may stand instead.
 
-    Raises ``SemttaError`` for a missing, empty or unreadable file.
+    Args:
+        folder: where they are.
+        names: file name of every frame, None for a dropped one: read as black.
+        fps: frame rate.
     """
+
+    folder: Path
+    names: tuple[str | None, ...]
+    fps: float = _DEFAULT_FPS
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+
+def probe(path: str | Path | ImageSequence) -> VideoInfo:
+    """Open a video or a folder of images, decode the first frame and describe it.
+
+    Raises ``SemttaError`` for a missing, empty or unreadable file, or a folder without images.
+    """
+    images = _as_images(path)
+    if images is not None:
+        first = next((name for name in images.names if name is not None), None)
+        if first is None:
+            raise SemttaError(f"'{images}': not one of {len(images.names)} frames has an image.")
+        height, width = _read_image(images.folder / first).shape[:2]
+        return VideoInfo(images.folder, width, height, images.fps, len(images.names))
     capture = _open(path)
     try:
         ok, frame = capture.read()
@@ -52,16 +86,23 @@ def probe(path: str | Path) -> VideoInfo:
         capture.release()
 
 
-def read_frames(path: str | Path) -> Iterator[tuple[int, float, np.ndarray]]:
+def read_frames(path: str | Path | ImageSequence) -> Iterator[tuple[int, float, np.ndarray]]:
     """Frames in order, never seeking (seeking is off by one in many variable-rate files).
+
+    Args:
+        path: a video file, a folder of images (see :func:`list_images`) or a sequence of them.
 
     Yields:
         index from 0, presentation time in seconds (strictly increasing; where the file's own
         times are broken, the last good one plus 1/fps), RGB image (H, W, 3) uint8.
 
     Raises ``SemttaError`` for a file that is missing, not a video, or ends long before its own
-    header says it should.
+    header says it should, and for an image that cannot be read.
     """
+    images = _as_images(path)
+    if images is not None:
+        yield from _read_images(images)
+        return
     capture = _open(path)
     try:
         info, previous, count = None, None, 0
@@ -71,11 +112,7 @@ def read_frames(path: str | Path) -> Iterator[tuple[int, float, np.ndarray]]:
                 break
             if info is None:
                 info = _describe(capture, Path(path), frame)
-            if frame.shape[:2] != (info.height, info.width):
-                raise SemttaError(
-                    f"'{path}' changes its picture size at frame {count}; re-encode it with one "
-                    "size."
-                )
+            _check_size(info, frame, f"frame {count}")
             seconds = next_time(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, previous, info.fps)
             yield count, seconds, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             previous, count = seconds, count + 1
@@ -86,6 +123,63 @@ def read_frames(path: str | Path) -> Iterator[tuple[int, float, np.ndarray]]:
         capture.release()
 
 
+def list_images(folder: str | Path) -> list[Path]:
+    """Images of a folder in the order of their names, numbers by value (2 before 10).
+
+    Raises ``SemttaError`` if there is none."""
+    found = [
+        path
+        for path in Path(folder).iterdir()
+        if path.suffix.lower() in _IMAGE_ENDINGS and not path.name.startswith(".")
+    ]
+    if not found:
+        raise SemttaError(
+            f"the folder '{folder}' holds no images ({', '.join(_IMAGE_ENDINGS)}); give a video "
+            "file or a folder of its frames."
+        )
+
+    def by_name(path: Path) -> list:
+        parts = re.split(r"([0-9]+)", path.name.lower())
+        return [int(part) if i % 2 else part for i, part in enumerate(parts)]
+
+    return sorted(found, key=by_name)
+
+
+def _as_images(video: str | Path | ImageSequence) -> ImageSequence | None:
+    """The images of a folder; None for a video file."""
+    if isinstance(video, ImageSequence) or not Path(video).is_dir():
+        return video if isinstance(video, ImageSequence) else None
+    return ImageSequence(Path(video), tuple(image.name for image in list_images(video)))
+
+
+def _read_images(images: ImageSequence) -> Iterator[tuple[int, float, np.ndarray]]:
+    info = probe(images)
+    black = np.zeros((info.height, info.width, 3), np.uint8)
+    for count, name in enumerate(images.names):
+        frame = black if name is None else _read_image(images.folder / name)
+        _check_size(info, frame, f"image '{name}'")
+        yield count, count / info.fps, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+def _read_image(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 BGR."""
+    try:  # not cv2.imread: it cannot open every name on every system
+        data = np.fromfile(path, np.uint8)
+        frame = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    except (OSError, cv2.error):
+        frame = None
+    if frame is None:
+        raise SemttaError(f"the image '{path}' cannot be read; it is missing, damaged or cut off.")
+    return frame
+
+
+def _check_size(info: VideoInfo, frame: np.ndarray, where: str) -> None:
+    if frame.shape[:2] != (info.height, info.width):
+        raise SemttaError(
+            f"'{info.path}' changes its picture size at {where}; re-encode it with one size."
+        )
+
+
 def next_time(stamp: float, previous: float | None, fps: float) -> float:
     """The stamp of a frame in seconds, or the previous time plus 1/fps if it is unusable."""
     if math.isfinite(stamp) and stamp >= 0 and (previous is None or stamp > previous):
@@ -93,8 +187,13 @@ def next_time(stamp: float, previous: float | None, fps: float) -> float:
     return 0.0 if previous is None else previous + 1 / fps
 
 
-def video_hash(path: str | Path) -> str:
-    """SHA-256 of the file, hexadecimal."""
+def video_hash(path: str | Path | ImageSequence) -> str:
+    """SHA-256 of the file, hexadecimal; of a folder, of its images' names and sizes."""
+    images = _as_images(path)
+    if images is not None:
+        files = [images.folder / name for name in images.names if name is not None]
+        lines = [f"{file.name} {file.stat().st_size if file.exists() else 0}" for file in files]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
     return file_sha256(_existing(path))
 
 
@@ -154,8 +253,6 @@ def _existing(path: str | Path) -> Path:
     path = Path(path)
     if not path.exists():
         raise SemttaError(f"video '{path}' does not exist.")
-    if path.is_dir():
-        raise SemttaError(f"'{path}' is a folder, not a video file.")
     if path.stat().st_size == 0:
         raise SemttaError(f"video '{path}' is empty (0 bytes).")
     return path

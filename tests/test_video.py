@@ -1,11 +1,20 @@
 """Reading and writing videos."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from semtta.errors import SemttaError
-from semtta.video import next_time, probe, read_frames, video_hash, write_video
+from semtta.video import (
+    ImageSequence,
+    next_time,
+    probe,
+    read_frames,
+    video_hash,
+    write_video,
+)
 
 
 def clip(count=10, width=96, height=64):
@@ -152,3 +161,69 @@ def test_impossible_frame_rates(tmp_path, fps):
 def test_broadcast_frame_rates(tmp_path, fps):
     path = write_video(tmp_path / "out.mp4", clip(3), fps, (96, 64))
     assert probe(path).fps == pytest.approx(fps, abs=0.01)
+
+
+# --- folders of images --------------------------------------------------------------------
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for i, frame in enumerate(clip(12)):
+        cv2.imwrite(str(folder / f"img_{i + 1}.png"), frame)
+    (folder / "notes.txt").write_text("not an image")
+    (folder / ".hidden.png").write_bytes(b"neither")
+    return folder
+
+
+def test_folder_of_images_in_the_order_of_their_numbers(images):
+    info = probe(images)
+    assert (info.width, info.height, info.frames, info.fps) == (96, 64, 12, 30)
+    indices, times, frames = zip(*read_frames(images))
+    assert list(indices) == list(range(12))
+    np.testing.assert_allclose(times, np.arange(12) / 30)
+    # 10, 11 and 12 after 9, not after 1
+    assert [int(frame.mean()) for frame in frames] == [20 * i + 10 for i in range(12)]
+
+
+def test_colours_of_images(tmp_path):
+    frame = np.zeros((8, 8, 3), np.uint8)
+    frame[..., 2] = 200  # OpenCV writes blue first
+    cv2.imwrite(str(tmp_path / "a.png"), frame)
+    assert next(read_frames(tmp_path))[2][0, 0].tolist() == [200, 0, 0]
+
+
+def test_bad_folders(images, tmp_path):
+    (tmp_path / "none").mkdir()
+    for action in (probe, lambda path: list(read_frames(path)), video_hash):
+        with pytest.raises(SemttaError, match="holds no images"):
+            action(tmp_path / "none")
+    cv2.imwrite(str(images / "img_5.png"), np.zeros((32, 96, 3), np.uint8))
+    with pytest.raises(SemttaError, match="size at image 'img_5.png'"):
+        list(read_frames(images))
+    for content in (b"", b"\x89PNG broken"):
+        (images / "img_1.png").write_bytes(content)
+        with pytest.raises(SemttaError, match="img_1.png' cannot be read"):
+            probe(images)
+
+
+def test_hash_of_a_folder_notices_another_image(images):
+    before = video_hash(images)
+    assert before == video_hash(images)
+    cv2.imwrite(str(images / "img_13.png"), clip(1)[0])
+    assert video_hash(images) != before
+
+
+def test_sequence_with_dropped_frames(images):
+    sequence = ImageSequence(images, (None, "img_3.png", None, "img_4.png"), fps=10)
+    info = probe(sequence)
+    assert (info.path, info.frames, info.fps, info.width) == (images, 4, 10, 96)
+    indices, times, frames = zip(*read_frames(sequence))
+    assert list(indices) == [0, 1, 2, 3] and times[3] == pytest.approx(0.3)
+    assert [int(frame.mean()) for frame in frames] == [0, 50, 0, 70]
+    assert video_hash(sequence) != video_hash(images) and Path(sequence) == images
+    with pytest.raises(SemttaError, match="not one of 2 frames"):
+        probe(ImageSequence(images, (None, None)))
+    with pytest.raises(SemttaError, match="gone.png' cannot be read"):
+        list(read_frames(ImageSequence(images, ("img_3.png", "gone.png"))))
