@@ -14,22 +14,36 @@ import pytest
 import roma
 import torch
 from golden_weights import rule_weights
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import nn
 
 from semtta.checkpoints import read_weights
 from semtta.errors import SemttaError
+from semtta.hmr import load_model
 from semtta.hmr.base import Batch, CropSpec, HumanMeshRegressor
-from semtta.hmr.hmr import CYCLEADAPT_CROP, HMR, SPIN_CROP, load_hmr, read_mean_params
+from semtta.hmr.hmr import (
+    CYCLEADAPT_CROP,
+    DYNABOA_CROP,
+    HMR,
+    SPIN_CROP,
+    load_hmr,
+    read_mean_params,
+)
 from semtta.hmr.hmr2 import HMR2
-from semtta.hmr.preprocess import crop_image, crop_pixels, normalize, person_squares
+from semtta.hmr.preprocess import (
+    crop_image,
+    crop_pixels,
+    normalize,
+    person_squares,
+    square_to_crop,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 INITIAL = ("init_pose", "init_shape", "init_cam")
 
 
 def near(ours, official, atol=1e-4):
-    official = torch.as_tensor(official)
+    ours, official = torch.as_tensor(ours), torch.as_tensor(official)
     torch.testing.assert_close(ours.detach().to(official.dtype), official, atol=atol, rtol=0)
 
 
@@ -140,6 +154,18 @@ def test_each_lineage_brings_its_crop(spin, cycleadapt):
     assert (spin.crop, cycleadapt.crop) == (SPIN_CROP, CYCLEADAPT_CROP)
     assert (spin.crop.reads, spin.crop.size, spin.crop.camera) == ("image", 224, "crop")
     assert len(spin.sha256) == 64 and spin.sha256 != cycleadapt.sha256
+
+
+def test_a_lineage_that_the_keys_do_not_tell_is_named(hollow, tmp_path):
+    path = tmp_path / "basemodel.pt"
+    torch.save({"model": hollow}, path)
+    assert load_hmr(path).crop == CYCLEADAPT_CROP
+    assert load_model("hmr", path, crop="dynaboa").crop == DYNABOA_CROP
+    assert load_model("hmr", path, crop="boa").crop == SPIN_CROP
+    with pytest.raises(SemttaError, match="unknown crop 'vibe'; known: spin, boa"):
+        load_hmr(path, crop="vibe")
+    with pytest.raises(SemttaError, match="belongs to the model 'hmr', not to 'lifter'"):
+        load_model("lifter", crop="spin")
 
 
 def test_training_mode_turns_on_dropout_but_never_batch_statistics(spin, images):
@@ -332,6 +358,35 @@ def test_crop_matches_cycleadapt():
     near(crop_image(image, square, CYCLEADAPT_CROP), normal, atol=1e-5)
 
 
+def test_crop_matches_dynaboa():
+    """Also the rounding of points that its 2D labels go through: centre and corner of the box."""
+    z = np.load(GOLDEN / "functions" / "crop.npz")
+    image = np.random.RandomState(25).uniform(0, 255, (96, 128, 3)).astype(np.uint8)
+    x, y, width, height = torch.from_numpy(z["bbox"])
+    square = person_squares(torch.stack((x, y, x + width, y + height)), DYNABOA_CROP)
+    near(crop_pixels(image, square, DYNABOA_CROP)[::8, ::8], z["dynaboa_crop_8"])
+    points = square_to_crop(square.tolist(), 224) @ [[40, 5], [45, 10], [1, 1]]
+    assert (points[:2].astype(int).T + 1).tolist() == z["dynaboa_transform_pts"][[0, 3]].tolist()
+
+
+@pytest.mark.parametrize("square", [(200.3, 150.2, 300.8), (-20.0, 310.5, 533.3)])
+def test_rounded_crops_are_blurred_where_they_shrink(square):
+    """As skimage resizes, written with scipy."""
+    image = np.random.RandomState(4).randint(0, 256, (300, 400, 3)).astype(np.uint8)
+    x, y, side = square
+    padded = np.pad(image, ((600, 600), (600, 600), (0, 0))).astype(np.float64)
+    left, right, top, bottom = (int(v) for v in (x - side / 2, x + side / 2, y - side / 2,
+                                                 y + side / 2))  # fmt: skip
+    part = padded[top + 600 : bottom + 600, left + 600 : right + 600]
+    size = DYNABOA_CROP.size
+    sigmas = [(n / size - 1) / 2 for n in part.shape[:2]]
+    part = gaussian_filter(part, (*sigmas, 0), mode="mirror")
+    places = [(np.arange(size) + 0.5) * n / size - 0.5 for n in part.shape[:2]]
+    grid = np.meshgrid(*places, np.arange(3), indexing="ij")
+    wanted = map_coordinates(part, grid, order=1, mode="mirror")
+    near(crop_pixels(image, torch.tensor(square), DYNABOA_CROP), wanted, atol=2e-2)
+
+
 def test_squares_follow_each_lineage():
     tall, wide = torch.tensor([[10.0, 20, 40, 120], [0, 0, 90, 60]])
     assert person_squares(tall, SPIN_CROP).tolist() == pytest.approx([25, 70, 120])
@@ -368,10 +423,12 @@ def crop_pixels_of_blurred(image: np.ndarray, square: torch.Tensor, size: int) -
 def test_crop_outside_the_frame_is_black_and_bad_boxes_are_refused():
     image = np.full((60, 80, 3), 200, np.uint8)
     for spec in (SPIN_CROP, HMR2.crop):
-        far = crop_image(image, torch.tensor([-5000.0, 30.0, 900.0]), spec)
+        far = crop_image(image, torch.tensor([-5000.0, 30.0, 300.0]), spec)
         near(far, normalize(torch.zeros(spec.size, spec.size, 3), spec), atol=1e-6)
     with pytest.raises(SemttaError, match="cannot cut a crop"):
         crop_image(image, torch.tensor([30.0, torch.nan, 40.0]), SPIN_CROP)
+    with pytest.raises(SemttaError, match="far larger than the image"):
+        crop_image(image, torch.tensor([30.0, 30.0, 1e6]), SPIN_CROP)
     with pytest.raises(SemttaError, match="frames must be"):
         crop_image(image[..., 0], torch.tensor([30.0, 30.0, 40.0]), SPIN_CROP)
 

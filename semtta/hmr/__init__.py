@@ -30,6 +30,7 @@ def load_model(
     name: str = "lifter",
     checkpoint: str | Path | None = None,
     mean_params: str | Path | None = None,
+    crop: str | None = None,
 ) -> nn.Module:
     """A regressor in eval mode on the CPU.
 
@@ -39,9 +40,13 @@ def load_model(
             DynaBOA) or ``hmr2`` (4D-Humans).
         checkpoint: the weights; the lifters have shipped ones, the others are also looked for
             under their usual names (``semtta.user_files``).
-        mean_params: SPIN's ``smpl_mean_params.npz``, for ``hmr`` checkpoints without them."""
+        mean_params: SPIN's ``smpl_mean_params.npz``, for ``hmr`` checkpoints without them.
+        crop: whose crops an ``hmr`` checkpoint was trained on, where its keys do not tell: see
+            ``semtta.hmr.hmr.load_hmr``."""
     if name not in MODELS:
         raise SemttaError(f"unknown model '{name}'; known: {', '.join(MODELS)}.")
+    if crop is not None and name != "hmr":
+        raise SemttaError(f"a choice of crops belongs to the model 'hmr', not to '{name}'.")
     if name in LIFTERS:
         from semtta.hmr.lifter import load_lifter
 
@@ -53,7 +58,7 @@ def load_model(
         return load_hmr2(path).eval()
     from semtta.hmr.hmr import load_hmr
 
-    return load_hmr(path, mean_params or find_user_file("mean_params")).eval()
+    return load_hmr(path, mean_params or find_user_file("mean_params"), crop).eval()
 
 
 def prepare_inputs(

@@ -26,9 +26,13 @@ _ITERATIONS = 3
 _INITIAL = ("init_pose", "init_shape", "init_cam")
 _WHAT = "an HMR checkpoint (SPIN, CycleAdapt, BOA or DynaBOA)"
 
-# SPIN was trained and is evaluated on crops 1.2 times the person's box, CycleAdapt on the box.
-SPIN_CROP = ImageCropSpec(size=224, box_scale=1.2)
+# SPIN and BOA see 1.2 times the person's box, CycleAdapt and DynaBOA the box itself.
+SPIN_CROP = ImageCropSpec(size=224, box_scale=1.2, rule="rounded")
 CYCLEADAPT_CROP = ImageCropSpec(size=224, box_scale=1.0)
+DYNABOA_CROP = ImageCropSpec(size=224, box_scale=1.0, rule="rounded")
+CROPS = {
+    "spin": SPIN_CROP, "boa": SPIN_CROP, "cycleadapt": CYCLEADAPT_CROP, "dynaboa": DYNABOA_CROP,
+}  # fmt: skip
 
 
 class HMR(ResNet50):
@@ -154,17 +158,24 @@ def _check_images(images: Tensor, size: int) -> None:
         )
 
 
-def load_hmr(checkpoint: str | Path, mean_params: str | Path | None = None) -> HMR:
+def load_hmr(
+    checkpoint: str | Path, mean_params: str | Path | None = None, crop: str | None = None
+) -> HMR:
     """HMR from a checkpoint of SPIN, CycleAdapt, BOA or DynaBOA, float32 on the CPU, in eval mode.
 
     Args:
         checkpoint: file with the weights under ``model`` (or bare), ``module.`` prefixes allowed.
         mean_params: SPIN's ``smpl_mean_params.npz``; read only if the checkpoint does not hold
             the mean parameters itself.
+        crop: whose crops the network was trained on: "spin", "boa", "cycleadapt", "dynaboa".
+            None = SPIN's with batch norm, CycleAdapt's with group norm: the files of BOA and
+            DynaBOA cannot be told from CycleAdapt's.
 
     Raises:
         SemttaError: a file is missing, damaged, unsafe, or of another network.
     """
+    if crop is not None and crop not in CROPS:
+        raise SemttaError(f"unknown crop '{crop}'; known: {', '.join(CROPS)}.")
     path = Path(checkpoint)
     weights = read_weights(path, _WHAT)
     if any(name not in weights for name in _INITIAL) and "decpose.weight" in weights:
@@ -176,6 +187,8 @@ def load_hmr(checkpoint: str | Path, mean_params: str | Path | None = None) -> H
         weights = {**read_mean_params(mean_params), **weights}
     with torch.device("meta"):
         model = HMR("batch" if "bn1.running_mean" in weights else "group")
+    if crop is not None:
+        model.crop = CROPS[crop]
     model.sha256 = file_sha256(path)
     return load_strictly(model, weights, path, _WHAT)
 

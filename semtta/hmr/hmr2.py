@@ -191,7 +191,7 @@ class HMR2(nn.Module):
         sha256: hash of the file that the weights came from, "" if they came from none.
     """
 
-    crop = ImageCropSpec(size=_SIZE, aspect=0.75, antialias=True)
+    crop = ImageCropSpec(size=_SIZE, aspect=0.75, rule="blurred")
     activation_mb = 640.0
 
     def __init__(self, settings: HMR2Settings = HMR2Settings(), sha256: str = ""):

@@ -12,6 +12,8 @@ from torch import Tensor
 from semtta.errors import SemttaError
 from semtta.hmr.base import CropSpec
 
+_LARGEST = 4  # sides of a box over the image's larger side, beyond which it is no person's
+
 
 @dataclass(frozen=True)
 class ImageCropSpec(CropSpec):
@@ -20,13 +22,14 @@ class ImageCropSpec(CropSpec):
     Args:
         aspect: width over height of what the network looks at inside the crop; a person's box is
             widened or heightened to it before its larger side is taken (4D-Humans: 0.75).
-        antialias: 4D-Humans' way: blur the frame before it is shrunk a lot, otherwise round the
-            crop to whole grey levels. The others interpolate in floating point and leave the
-            aliasing in, so their weights expect it.
+        rule: how the authors cut, which their weights expect. "affine" (CycleAdapt): exactly the
+            square, interpolated in floating point, aliasing left in. "blurred" (4D-Humans): the
+            same from a frame that is blurred where it is shrunk a lot, else rounded to whole grey
+            levels. "rounded" (SPIN, BOA, DynaBOA): corners cut off to whole pixels, then resized.
     """
 
     aspect: float = 1.0
-    antialias: bool = False
+    rule: str = "affine"
 
 
 def person_squares(boxes: Tensor, spec: CropSpec) -> Tensor:
@@ -57,11 +60,16 @@ def crop_pixels(image: np.ndarray, square: Tensor, spec: CropSpec) -> np.ndarray
     x, y, side = (float(v) for v in square)
     if not np.isfinite([x, y, side]).all() or side <= 0:
         raise SemttaError(f"cannot cut a crop around the box centre ({x}, {y}), side {side}.")
+    rule = getattr(spec, "rule", "affine")
+    if rule == "rounded":
+        if side > _LARGEST * max(image.shape):
+            raise SemttaError(f"a box of {side:.0f} pixels is far larger than the image.")
+        return _resized(_whole_pixels(image, (x, y, side), spec.size), spec.size)
     scale = spec.size / side
     left, top = 0, 0
     # 4D-Humans: factor f = side / size / 2, blur of (f - 1) / 2 pixels where f > 1.1
     factor = 0.5 / scale
-    if not getattr(spec, "antialias", False):
+    if rule == "affine":
         image = image.astype(np.float32)
     elif factor > 1.1:
         image, left, top = _blurred(image, (x, y, side), (factor - 1) / 2)
@@ -69,6 +77,52 @@ def crop_pixels(image: np.ndarray, square: Tensor, spec: CropSpec) -> np.ndarray
     affine = np.array([[scale, 0.0, shift[0]], [0.0, scale, shift[1]]])
     crop = cv2.warpAffine(image, affine, (spec.size, spec.size), flags=cv2.INTER_LINEAR)
     return crop.astype(np.float32, copy=False)
+
+
+def square_to_crop(square: tuple[float, float, float], size: int) -> np.ndarray:
+    """(3, 3) map of SPIN's lineage from image to crop pixels, homogeneous."""
+    x, y, side = square
+    shift = [size * (0.5 - x / side), size * (0.5 - y / side)]
+    return np.array([[size / side, 0.0, shift[0]], [0.0, size / side, shift[1]], [0.0, 0.0, 1.0]])
+
+
+def _whole_pixels(image: np.ndarray, square: tuple[float, float, float], size: int) -> np.ndarray:
+    """The whole pixels (h, w, 3) float32 that SPIN's lineage cuts around a square.
+
+    Corners are cut off towards zero, so that a side may lose or gain a pixel; where a corner lies
+    on a whole pixel the rounding of the inverted matrix decides, as in the official code."""
+    corners = np.linalg.inv(square_to_crop(square, size)) @ [[0, size], [0, size], [1, 1]]
+    (left, right), (top, bottom) = corners[:2].astype(int)
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    part = np.zeros((bottom - top, right - left, 3), np.float32)
+    height, width = image.shape[:2]
+    x0, x1 = (int(np.clip(v, 0, width)) for v in (left, right))
+    y0, y1 = (int(np.clip(v, 0, height)) for v in (top, bottom))
+    part[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
+    return part
+
+
+def _resized(part: np.ndarray, size: int) -> np.ndarray:
+    """(h, w, 3) -> (size, size, 3) float32 as skimage resizes: blurred by (factor - 1) / 2 pixels
+    along the axes that shrink, bilinear, edges mirrored."""
+    sigma_y, sigma_x = (max(0.0, (n / size - 1) / 2) for n in part.shape[:2])
+    if sigma_x or sigma_y:
+        kernel = tuple(2 * int(4 * sigma + 0.5) + 1 for sigma in (sigma_x, sigma_y))
+        # a sigma of zero would let OpenCV choose one, but then the kernel is a single pixel
+        part = cv2.GaussianBlur(part, kernel, sigma_x, None, sigma_y, cv2.BORDER_REFLECT_101)
+    return _interpolated(_interpolated(part, size, axis=0), size, axis=1)
+
+
+def _interpolated(x: np.ndarray, size: int, axis: int) -> np.ndarray:
+    """Bilinear resizing along one axis, exact (OpenCV's own repeats edges)."""
+    last = x.shape[axis] - 1
+    place = (np.arange(size) + 0.5) * (last + 1) / size - 0.5
+    low = np.floor(place).astype(int)
+    weight = np.expand_dims(place - low, [i for i in range(3) if i != axis]).astype(np.float32)
+    before, after = (
+        np.take(x, np.clip(last - np.abs(last - np.abs(k)), 0, last), axis) for k in (low, low + 1)
+    )
+    return before * (1 - weight) + after * weight
 
 
 def _blurred(
