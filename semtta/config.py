@@ -48,8 +48,10 @@ class OptimizerConfig:
     lr: float = 5e-5
     min_lr: float = 1e-6
     betas: list[float] = field(default_factory=lambda: [0.5, 0.9])
+    schedule: str = "cosine"  # cosine | warmup_cosine (CycleAdapt's)
     epochs: int = 6
     batch_segments: int = 4
+    batch_frames: int = 32  # of the strategies that draw frames: cycleadapt and its relatives
     coverage: float = 2.0  # how often an epoch sees each frame
     train_mode: bool = False
     chunk: int | None = None  # frames held with their activations at a time; None = the batch
@@ -71,6 +73,8 @@ class AlignmentConfig:
     bpe: str | None = None  # CLIP's vocabulary, where it does not lie beside the tower
     exemplars: str | None = None  # global rotations by label, for motionclip
     translation: str = "zeros"  # zeros | ankle: MotionCLIP's 25th row
+    # label | random: a random direction for each label in place of its text, as a control
+    text: str = "label"
     target: str = "one"  # one | label: pull up to 1, or up to the label's own similarity
     reach: str = "all"  # all | unseen: which local rotations the pull moves
     from_epoch: int = 0
@@ -121,8 +125,30 @@ class Evidence3DConfig:
 
 
 @dataclass
+class CycleAdaptConfig:
+    # What the denoiser stage reads. fresh = a full pass after the HMR stage; stale = predictions
+    # kept from its training steps, as the official code does
+    targets: str = "fresh"
+    completion: bool = False  # tell the shipped denoiser what is unseen; not CycleAdapt
+
+
+@dataclass
+class DiscriminatorConfig:
+    weight: float = 0.2  # the paper is silent; as lambda 2
+    hidden: int = 1024  # VIBE's width
+    lr: float = 1e-4  # VIBE's, of the discriminator
+    weight_decay: float = 1e-4  # VIBE's
+    checkpoint: str | None = None  # VIBE's file; None = random weights
+
+
+@dataclass
+class UnpairedConfig:
+    weight: float = 0.2  # the paper is silent; as lambda 2
+
+
+@dataclass
 class Config:
-    strategy: str = "semtta"  # semtta | frozen
+    strategy: str = "semtta"  # semtta | cycleadapt | discriminator | unpaired | frozen
     seed: int = 0
     device: str = "auto"
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -136,10 +162,16 @@ class Config:
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     evidence3d: Evidence3DConfig = field(default_factory=Evidence3DConfig)
+    cycleadapt: CycleAdaptConfig = field(default_factory=CycleAdaptConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    unpaired: UnpairedConfig = field(default_factory=UnpairedConfig)
 
 
 _CHOICES = {
-    "strategy": ("semtta", "frozen"),
+    "strategy": ("semtta", "cycleadapt", "discriminator", "unpaired", "frozen"),
+    "optimizer.schedule": ("cosine", "warmup_cosine"),
+    "alignment.text": ("label", "random"),
+    "cycleadapt.targets": ("fresh", "stale"),
     "model.trainable": ("all", "last", "head", "norm"),
     "optimizer.precision": ("auto", "fp32", "bf16"),
     "body.gender": ("neutral", "male", "female"),
@@ -157,7 +189,9 @@ _CHOICES = {
 _AT_LEAST = {
     "detector.size": 64,
     "optimizer.lr": 0.0, "optimizer.min_lr": 0.0, "optimizer.epochs": 0,
-    "optimizer.batch_segments": 1, "optimizer.coverage": 0.01, "alignment.weight": 0.0,
+    "optimizer.batch_segments": 1, "optimizer.batch_frames": 1, "optimizer.coverage": 0.01,
+    "alignment.weight": 0.0, "discriminator.weight": 0.0, "discriminator.hidden": 1,
+    "discriminator.lr": 0.0, "discriminator.weight_decay": 0.0, "unpaired.weight": 0.0,
     "alignment.stride": 1, "reprojection.weight": 0.0, "smoothing.weight": 0.0,
     "smoothing.sigma": 1e-3, "smoothing.fit_steps": 0, "evidence3d.weight": 0.0,
     "evidence.alpha": 0.0, "smoothing.unseen_weight": 0.0, "smoothing.shape_weight": 0.0,

@@ -247,6 +247,7 @@ def test_two_passes_in_chunks_give_the_gradient_of_the_whole_batch(chunk):
     """The loss couples frames, the network does not: the two passes are exact."""
     from semtta.tta.semtta import Semtta
     from semtta.tta.steps import accumulate_gradient
+    from semtta.tta.strategy import Networks
 
     gradients = []
     for size in (None, chunk):
@@ -256,7 +257,7 @@ def test_two_passes_in_chunks_give_the_gradient_of_the_whole_batch(chunk):
         )  # fmt: skip
         run = runner._begin(walker(90), CAMERA, ["walk"] * 90, lambda *_: None)
         run.first = run.latest = run.predict_all()
-        strategy = Semtta(TinyPrior(), TinyPrior(), None)
+        strategy = Semtta(Networks(TinyPrior(), TinyPrior()))
         strategy.begin(run)
         draw = next(iter(strategy.batches(run, 0)))
         terms = accumulate_gradient(run, strategy, draw, size)

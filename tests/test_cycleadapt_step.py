@@ -1,4 +1,4 @@
-"""Adaptation steps of CycleAdapt's official code, repeated with this library's parts.
+"""Adaptation steps of CycleAdapt's official code, repeated by the strategy.
 
 Network, body, camera, losses and optimiser are tested one by one elsewhere; here they have to
 agree together, over three steps in which every error would reach the next one.
@@ -23,16 +23,22 @@ from semtta.engine import make_generator, silent
 from semtta.geometry import Camera, crop_translation
 from semtta.hmr.base import Prediction
 from semtta.hmr.hmr import HMR
-from semtta.motion.mdnet import MDNet, mdnet_loss, mdnet_optimizer
+from semtta.keypoints import Keypoints2D, Track
+from semtta.motion import mdnet
+from semtta.motion.mdnet import MDNet, MDNetSmoother
 from semtta.skeletons import SMPL24
 from semtta.tta import losses
+from semtta.tta.cycleadapt import CycleAdapt, Targets
+from semtta.tta.evidence import Evidence
 from semtta.tta.run import Run
 from semtta.tta.steps import accumulate_gradient
-from semtta.tta.strategy import Draw
+from semtta.tta.strategy import Draw, Networks
 from semtta.tta.view import View
 
 GOLDEN = Path(__file__).parent / "golden"
 META = json.loads((GOLDEN / "cycleadapt_step" / "meta.json").read_text())
+# Names of the official losses here.
+OURS = {"proj": "reprojection", "pose": "smoothing", "shape": "shape"}
 FACE = [331, 2802, 6262, 3489, 3990]  # nose, eyes, ears: CycleAdapt's own choice of vertices
 
 
@@ -54,7 +60,7 @@ def view(tmp_path_factory):
     np.savez(path, **synthetic_arrays())
     boxes = torch.tensor([[112.0, 112.0, 224.0]]).repeat(4, 1)
     camera = Camera(5000.0, (112.0, 112.0))
-    return View(load_body(path), camera, boxes, HMR("group").crop, SMPL24)
+    return OfficialView(load_body(path), camera, boxes, HMR("group").crop, SMPL24)
 
 
 @pytest.fixture(scope="module")
@@ -82,56 +88,37 @@ def images() -> Tensor:
     return torch.from_numpy(numbers.astype(np.float32))
 
 
-class OfficialLosses:
-    """The weighted sum of CycleAdapt's losses as a strategy, and what it saw on the way.
+class OfficialView(View):
+    """Joints as CycleAdapt takes them: from the posed mesh, with five vertices of the face."""
 
-    Args:
-        view: body and camera.
-        z: the stored targets.
-    """
+    def mesh(self, prediction: Prediction) -> Tensor:
+        return self.body.vertices(prediction.rotmats, prediction.betas)
 
-    def __init__(self, view: View, z: dict[str, Tensor]):
-        self.view, self.z = view, z
-        self.valid = torch.zeros(4)  # rows for which the motion denoiser has given a target
-        self.seen: dict[str, Tensor] = {}
+    def landmarks(self, prediction: Prediction) -> Tensor:
+        vertices = self.mesh(prediction)
+        return torch.cat((regress(vertices, self.body.joint_regressor), vertices[:, FACE]), 1)
 
-    def landmarks(self, prediction: Prediction) -> tuple[Tensor, Tensor]:
-        """(B, 29, 3) joints and face, (B, 6890, 3) vertices.
 
-        CycleAdapt regresses the joints from the posed mesh; those that pose it differ a little."""
-        body = self.view.body
-        vertices = body.vertices(prediction.rotmats, prediction.betas)
-        joints = regress(vertices, body.joint_regressor)
-        return torch.cat((joints, vertices[:, FACE]), 1), vertices
+def what_is_stored(view: OfficialView, prediction: Prediction) -> dict[str, Tensor]:
+    """A prediction in the terms of the golden file."""
+    landmarks = view.landmarks(prediction)
+    trans = crop_translation(prediction.cam, view.crop.size, view.crop.focal)
+    return {
+        "joint_cam": landmarks - landmarks[:, :1],
+        "shape": prediction.betas,
+        "rotmat": prediction.rotmats.flatten(1),
+        "joint_proj": view.project(prediction, torch.arange(4), landmarks),
+        "trans": trans,
+        "verts_64": (view.mesh(prediction) + trans[:, None])[:, ::108],
+    }
 
-    def loss(self, run, draw: Draw, prediction: Prediction) -> dict[str, Tensor]:
-        z, frames, count = self.z, draw.frames, draw.count
-        landmarks, vertices = self.landmarks(prediction)
-        projected = self.view.project(prediction, frames, landmarks)
-        scale = self.view.crop_scale(frames)
-        # Rows without a target are zero on both sides and stay in the mean.
-        weight = self.valid[:, None].expand(4, 24)
-        rows = self.valid[:, None]
-        target = roma.rotvec_to_rotmat(z["md_aa"].view(4, 24, 3))
-        terms = {
-            "proj": losses.reprojection_loss(
-                projected, z["j2d"], z["j2d_valid"], scale, count, "all"
-            ),
-            "pose": losses.pose_smoothing_loss(prediction.rotmats, target, weight, count),
-            "shape": losses.shape_smoothing_loss(
-                rows * prediction.betas, rows * z["md_shape"], count
-            ),
-        }
-        trans = crop_translation(prediction.cam, self.view.crop.size, self.view.crop.focal)
-        self.seen = {
-            "joint_cam": landmarks - landmarks[:, :1],
-            "shape": prediction.betas,
-            "rotmat": prediction.rotmats.flatten(1),
-            "joint_proj": projected,
-            "trans": trans,
-            "verts_64": (vertices + trans[:, None])[:, ::108],
-        }
-        return {name: META["weights_loss"][name] * value for name, value in terms.items()}
+
+class Watched(CycleAdapt):
+    """The strategy, and what it predicted last."""
+
+    def loss(self, run: Run, draw: Draw, prediction: Prediction) -> dict[str, Tensor]:
+        self.predicted = what_is_stored(run.view, prediction)
+        return super().loss(run, draw, prediction)
 
 
 def near(ours: Tensor, official: Tensor, atol: float = 1e-4, rtol: float = 0.0) -> None:
@@ -161,27 +148,42 @@ def test_three_steps_of_the_regressor(weights, view, wanted):
     """The first two at once, the last in chunks that do not divide the batch."""
     model = HMR("group").eval()
     model.load_state_dict(weights)
+    config = load_config("cycleadapt", ["optimizer.train_mode=false", "smoothing.kind=none"])
+    known = torch.ones(29, dtype=torch.bool)
+    present = wanted["j2d_valid"] > 0
+    evidence = Evidence(
+        wanted["j2d"], present, present.float(), torch.zeros(4, 29, dtype=torch.long), known, None
+    )
+    frames = torch.arange(4)
+    nobody = Keypoints2D(torch.zeros(4, 24, 2), torch.zeros(4, 24), SMPL24)
+    whole = torch.tensor([[0.0, 0.0, 224.0, 224.0]]).repeat(4, 1)
+    track = Track(1, frames, frames / 30, whole, nobody)
     run = Run(
-        model=model, view=view, track=None, inputs=images(), evidence=None, labels=[],
-        config=load_config(), generator=make_generator(0), progress=silent,
+        model=model, view=view, track=track, inputs=images(), evidence=evidence,
+        labels=[None] * 4, config=config, generator=make_generator(0), progress=silent,
     )  # fmt: skip
-    official = OfficialLosses(view, wanted)
-    draw = Draw(frames=torch.arange(4), count=torch.ones(4))
+    run.first = run.latest = run.predict_all()
+    strategy = Watched(Networks())
+    strategy.begin(run)
+    rotmats = roma.rotvec_to_rotmat(wanted["md_aa"].view(4, 24, 3))
+    targets = Targets(rotmats, wanted["md_shape"])  # what the denoiser stage hands over
+    draw = Draw(frames=frames, count=torch.ones(4))
     parameters = dict(model.named_parameters())
     optimizer = torch.optim.Adam(
-        model.parameter_groups("all"), lr=META["lr"], betas=tuple(META["betas"])
+        model.parameter_groups("all"), lr=META["lr"], betas=tuple(config.optimizer.betas)
     )
     seen = []
     for step, expected in enumerate(META["steps"]):
-        official.valid[:] = float(step > 0)
+        strategy.targets = targets if step else None  # the first cycle has none
         optimizer.zero_grad(set_to_none=True)
-        terms = accumulate_gradient(run, official, draw, 3 if step == 2 else None)
+        terms = accumulate_gradient(run, strategy, draw, 3 if step == 2 else None)
         optimizer.step()
-        seen.append(official.seen)
+        seen.append(strategy.predicted)
 
-        check_step(step, official.seen, wanted)
+        check_step(step, strategy.predicted, wanted)
         for name, weight in META["weights_loss"].items():
-            assert float(terms[name]) == pytest.approx(weight * expected[name], rel=1e-5)
+            found = float(terms.get(OURS[name], 0.0))
+            assert found == pytest.approx(weight * expected[name], rel=1e-5)
         assert float(losses.total(terms)) == pytest.approx(expected["loss"], rel=1e-5)
         for name, norm in expected["grad_norm"].items():
             tolerance = gradient_tolerance(name, step)
@@ -189,11 +191,13 @@ def test_three_steps_of_the_regressor(weights, view, wanted):
         for name, total in expected["param_sum"].items():
             found = float(parameters[name].detach().double().sum())
             assert found == pytest.approx(total, abs=1e-4), name
+    near(strategy.stale.rotmats.flatten(1), wanted["s2_rotmat"])  # kept from the last step
     with pytest.raises(AssertionError):  # the tolerances tell one step from the next
         check_step(1, seen[2], wanted)
 
 
-def test_three_steps_of_the_motion_denoiser(wanted):
+def test_three_steps_of_the_motion_denoiser(wanted, monkeypatch):
+    """Through the smoother that the strategy fits, with the official draw of hidden frames."""
     net = MDNet()
     net.load_state_dict({
         key: torch.from_numpy(0.02 * noise(key, *value.shape) + np.float32(key.endswith("alpha")))
@@ -201,14 +205,17 @@ def test_three_steps_of_the_motion_denoiser(wanted):
     })  # fmt: skip
     rotvec = np.random.RandomState(102).standard_normal((98, 24, 3)) * 0.5
     rotmats = roma.rotvec_to_rotmat(torch.from_numpy(rotvec)).float()
-    windows = rotmats[..., :2].reshape(2, 49, 144)
     hidden = wanted["md_mask"] < 0.5
-    optimizer = mdnet_optimizer(net, META["lr"])
+    monkeypatch.setattr(mdnet, "draw_hidden", lambda count, generator: hidden)
+    in_order = next(
+        seed for seed in range(100)
+        if torch.randperm(2, generator=make_generator(seed)).tolist() == [0, 1]
+    )  # fmt: skip
+    times = torch.arange(98) / 30 + (torch.arange(98) >= 49)  # a gap: two windows of 49
+    smoother = MDNetSmoother(net, times, steps=1)
+    windows = rotmats[..., :2].reshape(2, 49, 144)
     for expected in META["md_losses"]:
-        out = net(windows * ~hidden[..., None]).detach()
-        loss = mdnet_loss(net, windows, hidden)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        assert loss.item() == pytest.approx(expected, abs=1e-6)
+        out = smoother.net(windows * ~hidden[..., None]).detach()
+        found = smoother.fit(rotmats, torch.ones(98, 24), make_generator(in_order), META["lr"])
+        assert found == [pytest.approx(expected, abs=1e-6)]
     near(out[:, ::8], wanted["md_out_last"])

@@ -1,8 +1,10 @@
 """The library's list of action names: phrases that mean them and an exemplar root for each.
 
-Only the *global* rotation of one exemplar motion per name is shipped, turned so that its first
-frame faces +z; the alignment loss puts it in place of the predicted one, whose frame is the
-camera's (seed paper, Section "semantics-motion alignment").
+Of recorded motion only the *global* rotation of one exemplar per name is shipped, turned so that
+its first frame faces +z; the alignment loss puts it in place of the predicted one, whose frame is
+the camera's (seed paper, Section "semantics-motion alignment"). Local poses, which only the
+baselines ``unpaired`` and ``discriminator`` read, are of generated motion; names of which no motion
+is generated (dances, fights) have none.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 
 from semtta.errors import SemttaError
+from semtta.motion.resample import resample_positions
 from semtta.motion.text import TextEncoder
 from semtta.shipped import asset
 
@@ -37,6 +40,8 @@ class Dictionary:
         phrases: P texts, every label among them.
         phrase_label: (P,) index of the label that each phrase means.
         roots: (L, 60, 3, 3) float32, y up, first frame facing +z, 30 fps.
+        poses: (M, 30, 23, 3) axis-angle of all joints but the root, 15 fps.
+        pose_of: (L,) row of ``poses``, -1 for a label without.
         text: encoder used to find the nearest phrase.
     """
 
@@ -44,6 +49,8 @@ class Dictionary:
     phrases: tuple[str, ...]
     phrase_label: Tensor
     roots: Tensor
+    poses: Tensor
+    pose_of: Tensor
     text: TextEncoder
 
     @classmethod
@@ -54,16 +61,21 @@ class Dictionary:
             with np.load(path) as file:
                 labels, phrases = file["labels"], file["phrases"]
                 phrase_label, roots = file["phrase_label"], file["roots"]
+                poses, pose_of = file["poses"], file["pose_of"]
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise SemttaError(f"'{path}' is not a motion dictionary; make one with "
                               "tools/build_dictionary.py.") from error  # fmt: skip
-        if roots.shape != (len(labels), 60, 3) or len(phrases) != len(phrase_label):
+        fits = roots.shape == (len(labels), 60, 3) and len(phrases) == len(phrase_label)
+        fits = fits and poses.shape[1:] == (30, 23, 3) and len(pose_of) == len(labels)
+        if not fits or pose_of.max(initial=-1) >= len(poses):
             raise SemttaError(f"the dictionary '{path}' is inconsistent; make it anew.")
         return cls(
             labels=tuple(map(str, labels)),
             phrases=tuple(map(str, phrases)),
             phrase_label=torch.from_numpy(phrase_label.astype(np.int64)),
             roots=roma.rotvec_to_rotmat(torch.from_numpy(roots.astype(np.float32))),
+            poses=torch.from_numpy(poses.astype(np.float32)),
+            pose_of=torch.from_numpy(pose_of.astype(np.int64)),
             text=text or TextEncoder.load(),
         )
 
@@ -97,3 +109,11 @@ class Dictionary:
     def exemplar_root(self, text: str) -> Tensor:
         """Global rotation (60, 3, 3) of the exemplar of the nearest label."""
         return self.roots[self.labels.index(self.nearest(text))]
+
+    def exemplar_pose(self, text: str) -> Tensor | None:
+        """Local rotations (60, 23, 3, 3) at 30 fps of the nearest label's exemplar, or None."""
+        row = int(self.pose_of[self.labels.index(self.nearest(text))])
+        if row < 0:
+            return None
+        poses = roma.rotvec_to_rotmat(self.poses[row])
+        return resample_positions(poses, (torch.arange(60) / 2).clamp_max(len(poses) - 1))

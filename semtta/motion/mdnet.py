@@ -201,10 +201,18 @@ class MDNetSmoother:
         """The same after unseen rotations (T, 24) were interpolated from seen ones over time."""
         return self.target(without_unseen(rotmats[None], seen[None])[0], seen, None)
 
-    def fit(self, rotmats: Tensor, seen: Tensor, generator: torch.Generator) -> None:
-        if self.steps != 0:
-            mdnet_fit(self.net, rotmats, self.times, generator=generator, steps=self.steps,
-                      optimizer=self.optimizer)  # fmt: skip
+    def fit(
+        self, rotmats: Tensor, seen: Tensor, generator: torch.Generator, lr: float | None = None
+    ) -> list[float]:
+        """The loss of each step; ``lr`` from now on, None = as before."""
+        if self.steps == 0:
+            return []
+        if lr is not None:
+            self.optimizer.param_groups[0]["lr"] = lr
+        return mdnet_fit(
+            self.net, rotmats, self.times, generator=generator, steps=self.steps,
+            optimizer=self.optimizer,
+        )  # fmt: skip
 
 
 def _runs(rotmats: Tensor, times: Tensor) -> list[slice]:

@@ -17,7 +17,6 @@ from semtta.config import Config, load_config
 from semtta.engine import (
     Progress,
     adapting,
-    cosine_lr,
     make_generator,
     pick_device,
     resolve_precision,
@@ -35,10 +34,10 @@ from semtta.tta.memory import memory_note
 from semtta.tta.provenance import provenance
 from semtta.tta.result import Motion, Result
 from semtta.tta.run import Run
-from semtta.tta.semtta import Semtta
-from semtta.tta.smoothing import load_smoothing_network
+from semtta.tta.schedule import learning_rate
 from semtta.tta.steps import accumulate_gradient
-from semtta.tta.strategy import Frozen, Strategy
+from semtta.tta.strategies import build_strategy, load_networks, seeded
+from semtta.tta.strategy import Frozen, Networks, Strategy
 from semtta.tta.view import View
 
 
@@ -74,7 +73,7 @@ class Adapter:
         self.model = model.to(self.device)
         body = body or load_body(self.config.body.name, gender=self.config.body.gender)
         self.body = body.to(self.device)
-        self._prior, self._gate_prior, self._denoiser = prior, gate_prior, denoiser
+        self._networks = Networks(prior, gate_prior, denoiser)
 
     def run(
         self,
@@ -133,9 +132,11 @@ class Adapter:
         if len(texts) != len(track):
             raise SemttaError(f"{len(texts)} labels for a track of {len(track)} frames.")
         run = self._begin(track, camera, texts, progress, video)
-        strategy = self._strategy(any(texts))
+        self.load_networks(any(texts))
+        strategy = build_strategy(self.config, any(texts), self._networks)
         parameters = self.model.parameter_groups(self.config.model.trainable)
-        with adapting(self.model, parameters):
+        seed = run.generator.initial_seed()
+        with adapting(self.model, parameters), seeded(seed, self.device):
             self.model.eval()
             run.cache_prefix(self.config.model.trainable)
             run.first = run.latest = run.predict_all()
@@ -166,54 +167,21 @@ class Adapter:
             precision=resolve_precision(config.optimizer.precision, self.device, images),
         )  # fmt: skip
 
-    @property
-    def _frozen(self) -> bool:
-        return self.config.strategy == "frozen" or self.config.optimizer.epochs == 0
-
-    def load_networks(self, labelled: bool) -> bool:
+    def load_networks(self, labelled: bool) -> None:
         """Load the priors and the denoiser that the settings need, once.
 
         Args:
-            labelled: whether there are labels at all.
-        Returns: whether text is used."""
-        from semtta.motion import load_prior
-
-        config = self.config
-        if self._frozen:
-            return False
-        labelled = labelled and (config.alignment.weight > 0 or config.evidence.fill)
-        if labelled and self._prior is None:
-            a = config.alignment
-            self._prior = load_prior(
-                a.prior, a.checkpoint, clip=a.clip, bpe=a.bpe, exemplars=a.exemplars,
-                translation=a.translation,
-            )  # fmt: skip
-        if labelled and self._gate_prior is None:
-            self._gate_prior = self._prior
-            if config.gate.prior == "independent":
-                self._gate_prior = load_prior("embedded-gate", config.gate.checkpoint)
-        if self._denoiser is None:
-            self._denoiser = load_smoothing_network(config.smoothing)
-        for module in (self._prior, self._gate_prior, self._denoiser):
-            if module is not None:
-                module.to(self.device).eval().requires_grad_(False)
-        return labelled
-
-    def _strategy(self, labelled: bool) -> Strategy:
-        labelled = self.load_networks(labelled)
-        if self._frozen:
-            return Frozen()
-        prior, gate = (self._prior, self._gate_prior) if labelled else (None, None)
-        return Semtta(prior, gate, self._denoiser)
+            labelled: whether there are labels at all."""
+        self._networks = load_networks(self.config, labelled, self._networks, self.device)
 
     def _loop(self, run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> None:
         config = self.config.optimizer
         strategy.begin(run)
-        if self._frozen:
+        if isinstance(strategy, Frozen):
             return
         optimizer = torch.optim.Adam(parameters, lr=config.lr, betas=tuple(config.betas))
         for epoch in range(config.epochs):
-            lr = cosine_lr(epoch, config.epochs, config.lr, config.min_lr)
+            lr = learning_rate(config, epoch)
             for group in optimizer.param_groups:
                 group["lr"] = lr
             self.model.train(config.train_mode)

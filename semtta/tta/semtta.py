@@ -14,19 +14,23 @@ touched, a ceiling of the pull, the detector's 3D landmarks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from semtta.engine import make_generator
 from semtta.hmr.base import Prediction
 from semtta.motion.text import TextEncoder
 from semtta.tta import losses
 from semtta.tta.run import Run, seen_rotations
 from semtta.tta.segments import Segments, draw_batches, find_segments
 from semtta.tta.smoothing import Smoother, build_smoother, window_mean
-from semtta.tta.strategy import Draw
+from semtta.tta.strategy import Draw, Networks
+from semtta.tta.terms import reprojection_term, smoothing_terms
 
 
 @dataclass
@@ -48,10 +52,25 @@ class Meaning:
     sigma: float
 
     @classmethod
-    def of(cls, prior, segments: Segments, device: torch.device, sigma: float | None) -> Meaning:
+    def of(
+        cls,
+        prior,
+        segments: Segments,
+        device: torch.device,
+        sigma: float | None,
+        random_text: int | None = None,
+    ) -> Meaning:
+        """
+        Args:
+            sigma: of the gate; None = the prior's own.
+            random_text: seed of directions that stand in place of the text features (a control);
+                exemplar roots and ceilings stay the labels'. None = the text."""
         names = sorted(set(segments.labels))
         row = torch.tensor([names.index(label) for label in segments.labels])
-        text = prior.embed_text(names).to(device)[row]
+        text = prior.embed_text(names)
+        if random_text is not None:
+            text = random_directions(names, text.shape[1], random_text)
+        text = text.to(device)[row]
         roots = torch.stack([prior.exemplar_root(name) for name in names]).to(device)[row]
         ceiling = torch.tensor([float(prior.matched(name)) for name in names])[row].to(device)
         return cls(prior, text, roots, ceiling, prior.sigma if sigma is None else sigma)
@@ -78,17 +97,28 @@ class Meaning:
         return torch.cat(parts) if parts else rotmats.new_zeros(0)
 
 
+def random_directions(names: Sequence[str], size: int, seed: int) -> Tensor:
+    """(L, size) random unit vectors, the same for a name in every video."""
+    rows = []
+    for name in names:
+        generator = make_generator(zlib.crc32(f"{seed} {name}".encode()))
+        rows.append(torch.randn(size, generator=generator))
+    return F.normalize(torch.stack(rows), dim=-1)
+
+
 class Semtta:
     """The strategy; state of one run.
 
     Args:
-        prior: pulls (Eq. 4) and weights the sampling; None turns alignment and gate off.
-        gate_prior: read by the gate; the same object as ``prior`` in the paper.
-        denoiser: for ``smoothing.kind: denoiser``.
+        networks: the prior pulls (Eq. 4) and weights the sampling, the gate reads its own (the
+            same object in the paper), the denoiser makes the smoothing targets.
     """
 
-    def __init__(self, prior=None, gate_prior=None, denoiser=None):
-        self.prior, self.gate_prior, self.denoiser = prior, gate_prior, denoiser
+    reads: tuple[str, ...] = ("prior", "gate_prior", "denoiser")
+
+    def __init__(self, networks: Networks):
+        self.prior, self.gate_prior = networks.prior, networks.gate_prior
+        self.denoiser = networks.denoiser
 
     # ------------------------------------------------------------------ first look
 
@@ -105,8 +135,11 @@ class Semtta:
         self.align = self.gate = None
         if len(self.segments):
             # On CPU the grid's fractional positions stay exact; only features move.
-            self.align = Meaning.of(self.prior, self.segments, run.device, None)
-            self.gate = Meaning.of(self.gate_prior, self.segments, run.device, config.gate.sigma)
+            random = config.seed if config.alignment.text == "random" else None
+            self.align = Meaning.of(self.prior, self.segments, run.device, None, random)
+            self.gate = Meaning.of(
+                self.gate_prior, self.segments, run.device, config.gate.sigma, random
+            )
         self.smoother: Smoother | None = build_smoother(
             config.smoothing, self.denoiser, track.times
         )
@@ -122,6 +155,8 @@ class Semtta:
         if not (run.config.smoothing.text and run.config.smoothing.kind == "denoiser" and names):
             return None
         features = TextEncoder.load().encode(names).to(run.device)
+        if run.config.alignment.text == "random":
+            features = random_directions(names, features.shape[1], run.config.seed).to(features)
         text = features.new_zeros(len(run.labels), features.shape[1])
         for i, label in enumerate(run.labels):
             if label:
@@ -136,28 +171,13 @@ class Semtta:
             self.segments, self.sampling, batch_segments=optimizer.batch_segments,
             coverage=optimizer.coverage, generator=run.generator,
         ):  # fmt: skip
-            stacked = torch.cat([positions for positions, _ in drawn])
-            frames, inverse, count = stacked.unique(return_inverse=True, return_counts=True)
-            rows = inverse.split([len(positions) for positions, _ in drawn])
-            labelled = [i for i, (_, segment) in enumerate(drawn) if segment >= 0]
-            yield Draw(
-                frames=frames.to(run.device),
-                count=count.to(run.device, torch.float32),
-                segments=tuple(drawn[i][1] for i in labelled),
-                rows=tuple(rows[i] for i in labelled),
-            )
+            yield Draw.of(drawn, run.device)
 
     def loss(self, run: Run, draw: Draw, prediction: Prediction) -> dict[str, Tensor]:
         config, view, evidence = run.config, run.view, run.evidence
         frames, count = draw.frames, draw.count
         landmarks = view.landmarks(prediction)
-        terms = {}
-        if config.reprojection.weight:
-            terms["reprojection"] = config.reprojection.weight * losses.reprojection_loss(
-                view.project(prediction, frames, landmarks), evidence.xy[frames],
-                evidence.weight[frames], view.crop_scale(frames), count,
-                config.reprojection.reduction,
-            )  # fmt: skip
+        terms = reprojection_term(run, draw, prediction, landmarks)
         if self._aligning(run, self.epoch) and draw.segments:
             terms["alignment"] = config.alignment.weight * self._alignment(draw, prediction, config)
         if self.target is not None:
@@ -189,14 +209,11 @@ class Semtta:
 
     def _smoothing(self, run: Run, draw: Draw, prediction: Prediction) -> dict[str, Tensor]:
         smoothing = run.config.smoothing
-        frames, count = draw.frames, draw.count
+        frames = draw.frames
         weight = torch.where(self.seen[frames] > 0.5, 1.0, smoothing.unseen_weight)
-        pose = losses.pose_smoothing_loss(prediction.rotmats, self.target[frames], weight, count)
-        shape = losses.shape_smoothing_loss(prediction.betas, self.mean_betas[frames], count)
-        return {
-            "smoothing": smoothing.weight * pose,
-            "shape": smoothing.weight * smoothing.shape_weight * shape,
-        }
+        return smoothing_terms(
+            smoothing, prediction, self.target[frames], self.mean_betas[frames], weight, draw.count
+        )
 
     # ------------------------------------------------------------------ end of an epoch
 

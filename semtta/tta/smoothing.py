@@ -43,8 +43,14 @@ class Smoother(Protocol):
         What the gate reads: an alignment loss that moves unseen rotations cannot reach it."""
         ...
 
-    def fit(self, rotmats: Tensor, seen: Tensor, generator: torch.Generator) -> None:
-        """Adapt to this video's predictions (nothing to do for a filter)."""
+    def fit(
+        self, rotmats: Tensor, seen: Tensor, generator: torch.Generator, lr: float | None = None
+    ) -> list[float]:
+        """Adapt to this video's predictions (nothing to do for a filter).
+
+        Args:
+            lr: of this pass, where a schedule moves it; None = ``smoothing.fit_lr``.
+        Returns: the loss of each step."""
         ...
 
 
@@ -60,8 +66,10 @@ class GaussianSmoother:
     def complete(self, rotmats: Tensor, seen: Tensor) -> Tensor:
         return self.target(_without_unseen(rotmats, seen), seen, None)
 
-    def fit(self, rotmats: Tensor, seen: Tensor, generator: torch.Generator) -> None:
-        return None
+    def fit(
+        self, rotmats: Tensor, seen: Tensor, generator: torch.Generator, lr: float | None = None
+    ) -> list[float]:
+        return []
 
 
 class DenoiserSmoother:
@@ -83,17 +91,18 @@ class DenoiserSmoother:
     def complete(self, rotmats: Tensor, seen: Tensor) -> Tensor:
         return self.target(_without_unseen(rotmats, seen), seen, None)
 
-    def fit(self, rotmats: Tensor, seen: Tensor, generator: torch.Generator) -> None:
+    def fit(
+        self, rotmats: Tensor, seen: Tensor, generator: torch.Generator, lr: float | None = None
+    ) -> list[float]:
         from semtta.motion.denoiser import fit_video
 
         steps = self.config.fit_steps
         if steps is None:
             steps = -(-len(rotmats) // 16)  # about one pass over the windows, 16 at a time
-        if steps:
-            fit_video(
-                self.denoiser, rotmats, self.times, seen,
-                steps=steps, lr=self.config.fit_lr, generator=generator,
-            )  # fmt: skip
+        return fit_video(
+            self.denoiser, rotmats, self.times, seen, steps=steps,
+            lr=self.config.fit_lr if lr is None else lr, generator=generator,
+        ) if steps else []  # fmt: skip
 
 
 def _without_unseen(rotmats: Tensor, seen: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from semtta.hmr.base import Prediction
+from semtta.motion.dictionary import Dictionary
 from semtta.tta.run import Run
 
 
@@ -28,9 +30,44 @@ class Draw:
     segments: tuple[int, ...] = ()
     rows: tuple[Tensor, ...] = ()
 
+    @classmethod
+    def of(cls, drawn: Sequence[tuple[Tensor, int]], device: torch.device) -> Draw:
+        """From pieces of the track: their positions, and the segment they are or -1."""
+        stacked = torch.cat([positions for positions, _ in drawn])
+        frames, inverse, count = stacked.unique(return_inverse=True, return_counts=True)
+        rows = inverse.split([len(positions) for positions, _ in drawn])
+        whole = [i for i, (_, segment) in enumerate(drawn) if segment >= 0]
+        return cls(
+            frames=frames.to(device),
+            count=count.to(device, torch.float32),
+            segments=tuple(drawn[i][1] for i in whole),
+            rows=tuple(rows[i] for i in whole),
+        )
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What strategies read beside the regressor; each says in ``reads`` what it wants.
+
+    Args:
+        prior: motion-text model that pulls; None turns alignment and gate off.
+        gate_prior: the one that the gate reads; the same object in the paper.
+        denoiser: of ``smoothing.kind``.
+        exemplars: the dictionary with one motion per label.
+    """
+
+    prior: nn.Module | None = None
+    gate_prior: nn.Module | None = None
+    denoiser: nn.Module | None = None
+    exemplars: Dictionary | None = None
+
 
 class Strategy(Protocol):
-    """A test-time adaptation method; its state belongs to one run and is built per video."""
+    """A test-time adaptation method; its state belongs to one run and is built per video.
+
+    Built as ``SomeStrategy(networks)``; ``reads`` names the fields of ``Networks`` it uses."""
+
+    reads: tuple[str, ...]
 
     def begin(self, run: Run) -> None:
         """First look at the whole track; ``run.first`` and ``run.latest`` are there."""
@@ -51,6 +88,11 @@ class Strategy(Protocol):
 
 class Frozen:
     """No adaptation: the control in every table."""
+
+    reads: tuple[str, ...] = ()
+
+    def __init__(self, networks: Networks | None = None):
+        pass
 
     def begin(self, run: Run) -> None:
         return None

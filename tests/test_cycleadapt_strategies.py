@@ -1,0 +1,376 @@
+"""CycleAdapt and the two baselines that add a semantic term to it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+import roma
+import torch
+from conftest import GOLDEN
+from golden_weights import rule_weights
+from test_adapter import CAMERA, TinyPrior, same, tiny_model, walker
+from torch import nn
+
+from semtta.config import load_config
+from semtta.engine import cosine_lr, silent
+from semtta.errors import SemttaError
+from semtta.hmr.lifter import Lifter, LifterSettings
+from semtta.motion.dictionary import Dictionary
+from semtta.motion.discriminator import MotionDiscriminator, load_discriminator
+from semtta.tta.adapter import Adapter
+from semtta.tta.cycleadapt import CycleAdapt
+from semtta.tta.discriminator import Discriminator, body_rotvec
+from semtta.tta.schedule import learning_rate, warmup_cosine_lr
+from semtta.tta.semtta import Meaning, random_directions
+from semtta.tta.strategy import Networks
+from semtta.tta.unpaired import Unpaired, exemplar_poses
+
+# Of 13 cycles with 5e-5 and 1e-6, printed by the official scheduler (torch 2.13).
+OFFICIAL_LR = [
+    1.6666666666666667e-05, 3.3333333333333335e-05, 5e-05, 5.152346900216241e-05,
+    5.000000000000001e-05, 4.561334583918143e-05, 3.889260175162181e-05, 3.0648388661899785e-05,
+    2.1875080340262634e-05, 1.363086725054061e-05, 6.910123162980982e-06, 2.523469002162407e-06,
+    1e-06,
+]  # fmt: skip
+OFFICIAL_LR_7 = [1.67e-5, 3.33e-5, 5e-5, 6.63e-5, 5e-5, 1.73e-5, 1e-6]  # total_cycle 6
+QUICK = ("optimizer.epochs=5", "optimizer.lr=2e-3", "smoothing.kind=gaussian",
+         "discriminator.hidden=16")  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(_few_threads):
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def dictionary():
+    return Dictionary.load()
+
+
+class DroppingLifter(Lifter):
+    """A lifter with dropout, as HMR has."""
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.norm = nn.Sequential(self.norm, nn.Dropout(0.5))
+
+
+def dropping_model():
+    torch.manual_seed(3)
+    return DroppingLifter(LifterSettings(embed=16, width=32, blocks=1))
+
+
+def adapter(*overrides, model=None):
+    config = load_config("cycleadapt_lifter", [*QUICK, *overrides])
+    return Adapter(model or tiny_model(), config=config)
+
+
+def started(runner, strategy, track, labels):
+    run = runner._begin(track, CAMERA, labels, silent)
+    run.first = run.latest = run.predict_all()
+    strategy.begin(run)
+    return run
+
+
+# ------------------------------------------------------------------ the schedule
+
+
+def test_learning_rates_are_the_official_ones():
+    found = [warmup_cosine_lr(cycle, 13, 5e-5, 1e-6) for cycle in range(13)]
+    assert found == pytest.approx(OFFICIAL_LR, rel=1e-9)
+    config = load_config("cycleadapt").optimizer
+    assert [learning_rate(config, cycle) for cycle in range(13)] == found
+    assert learning_rate(config, 3, 1e-4) > 1e-4 > learning_rate(config, 5, 1e-4)
+    shorter = [warmup_cosine_lr(cycle, 7, 5e-5, 1e-6) for cycle in range(7)]
+    assert shorter == pytest.approx(OFFICIAL_LR_7, rel=4e-3)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5, 6])
+def test_a_short_schedule_ends_at_the_minimum_and_stays_sane(epochs):
+    rates = [warmup_cosine_lr(epoch, epochs, 1.0, 0.1) for epoch in range(epochs)]
+    assert all(0.1 <= rate <= 2 for rate in rates)
+    assert epochs == 1 or rates[-1] == pytest.approx(0.1)
+
+
+def test_the_paper_keeps_its_own_schedule():
+    config = load_config("paper_lifter").optimizer
+    assert [learning_rate(config, e) for e in range(6)] == [
+        cosine_lr(e, 6, 5e-5, 1e-6) for e in range(6)
+    ]
+
+
+# ------------------------------------------------------------------ CycleAdapt
+
+
+def test_it_lowers_the_2d_error_leaves_the_evidence_alone_and_restores_the_model():
+    model = tiny_model()
+    before = copy.deepcopy(model.state_dict())
+    result = adapter("optimizer.epochs=13", model=model).adapt(walker(), CAMERA, ["walk"] * 70)
+    seen = result.detections.conf > 0
+    base, adapted = (
+        (m.landmarks2d - result.detections.xy).norm(dim=-1)[seen].mean()
+        for m in (result.base, result.adapted)
+    )
+    assert adapted < 0.6 * base
+    assert torch.equal(result.evidence.present, seen)
+    assert torch.equal(result.evidence.xy[seen], result.detections.xy[seen])
+    assert result.similarity is None and result.sigma is None  # no text
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert "loss_smoothing" not in result.history[0] and "loss_smoothing" in result.history[1]
+    assert [epoch["lr"] for epoch in result.history] == pytest.approx(
+        [warmup_cosine_lr(e, 13, 2e-3, 1e-6) for e in range(13)]
+    )
+
+
+def test_text_changes_nothing():
+    with_text, without = (adapter().adapt(walker(), CAMERA, t) for t in (["walk"] * 70, None))
+    assert same(with_text.adapted, without.adapted)
+
+
+def test_a_cycle_visits_every_frame_once():
+    runner = adapter("optimizer.batch_frames=32")
+    strategy = CycleAdapt(Networks())
+    run = started(runner, strategy, walker(), [None] * 70)
+    draws = list(strategy.batches(run, 0))
+    assert [len(draw.frames) for draw in draws] == [32, 32, 6]
+    frames = torch.cat([draw.frames for draw in draws])
+    assert sorted(frames.tolist()) == list(range(70)) and frames.tolist() != list(range(70))
+
+
+@pytest.mark.parametrize("kind", ["denoiser", "gaussian", "none"])
+@pytest.mark.parametrize("count", [1, 40])
+def test_every_smoother_and_short_tracks_run(kind, count):
+    settings = (f"smoothing.kind={kind}", "optimizer.epochs=2", "smoothing.fit_steps=1")
+    result = adapter(*settings).adapt(walker(count, hidden=False), CAMERA)
+    assert torch.isfinite(result.adapted.rotmats).all()
+    assert ("denoiser_loss" in result.history[0]) == (kind == "denoiser")
+    assert ("loss_smoothing" in result.history[1]) == (kind != "none")
+
+
+def test_stale_targets_are_those_of_the_training_pass():
+    runner = adapter("cycleadapt.targets=stale", "optimizer.epochs=2")
+    strategy = CycleAdapt(Networks())
+    run = started(runner, strategy, walker(), [None] * 70)
+    frozen, seen = run.first.rotmats.clone(), run.first.rotmats.clone()
+    for draw in strategy.batches(run, 0):
+        prediction = run.forward(draw.frames)
+        strategy.loss(run, draw, prediction)
+        seen[draw.frames] = prediction.rotmats.detach()
+        with torch.no_grad():  # weights move between the steps
+            run.model.head.weight.mul_(1.1)
+    run.latest = run.predict_all()
+    strategy.end_epoch(run, 0)
+    smooth = strategy.smoother.target(seen, strategy.seen, None)
+    assert torch.equal(strategy.targets.rotmats, smooth)
+    fresh = strategy.smoother.target(run.latest.rotmats, strategy.seen, None)
+    assert (fresh - smooth).abs().max() > 1e-4
+    assert torch.equal(run.first.rotmats, frozen)  # what is kept is a copy
+
+
+def test_completion_is_an_option_that_tells_the_denoiser_what_is_unseen():
+    for option, hidden in (("false", False), ("true", True)):
+        strategy = CycleAdapt(Networks())
+        started(adapter(f"cycleadapt.completion={option}"), strategy, walker(), [None] * 70)
+        assert bool((strategy.seen == 0).any()) == hidden
+
+
+# ------------------------------------------------------------------ determinism
+
+
+@pytest.mark.parametrize("strategy", ["cycleadapt", "discriminator", "unpaired"])
+def test_same_seed_same_result_with_dropout_and_whatever_was_drawn_before(strategy):
+    setting, labels = f"strategy={strategy}", ["walk"] * 70
+    results = []
+    for _ in range(2):
+        results.append(adapter(setting, model=dropping_model()).adapt(walker(), CAMERA, labels))
+        torch.manual_seed(11)  # the caller's own numbers must not matter
+    assert same(results[0].adapted, results[1].adapted)
+    assert results[0].history == results[1].history
+    other = adapter(setting, "seed=1", model=dropping_model()).adapt(walker(), CAMERA, labels)
+    assert not same(results[0].adapted, other.adapted)
+    still = adapter(setting, "optimizer.train_mode=false", model=dropping_model())
+    assert not same(results[0].adapted, still.adapt(walker(), CAMERA, labels).adapted)
+
+
+def test_a_run_leaves_the_callers_random_numbers_alone():
+    model = dropping_model()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    adapter("strategy=discriminator", model=model).adapt(walker(), CAMERA, ["walk"] * 70)
+    assert torch.equal(torch.rand(3), expected)
+
+
+# ------------------------------------------------------------------ unpaired
+
+
+def test_the_unpaired_target_is_the_labels_exemplar_over_and_over(dictionary):
+    times = torch.arange(150) / 30.0
+    labels = ["walk"] * 140 + [None] * 5 + ["salsa dance"] * 5
+    poses, known = exemplar_poses(dictionary, labels, times)
+    assert poses.shape == (150, 23, 3, 3) and known.tolist() == [1.0] * 140 + [0.0] * 10
+    assert roma.is_rotation_matrix(poses, epsilon=1e-4)
+    walk = dictionary.exemplar_pose("walk")
+    torch.testing.assert_close(poses[:60], walk)
+    torch.testing.assert_close(poses[60:120], walk)
+    other, _ = exemplar_poses(dictionary, ["jumping jacks"] * 150, times)
+    assert (other[:60] - walk).abs().mean() > 0.05
+
+
+def test_the_unpaired_term_is_l1_of_labelled_frames_and_leaves_the_root_alone(dictionary):
+    runner = adapter("strategy=unpaired", "unpaired.weight=2", "smoothing.kind=none")
+    strategy = Unpaired(Networks(exemplars=dictionary))
+    labels = ["walk"] * 35 + [None] * 35
+    run = started(runner, strategy, walker(), labels)
+    draw = next(iter(strategy.batches(run, 0)))
+    prediction = run.forward(draw.frames)
+    prediction.rotmats.retain_grad()
+    term = strategy.loss(run, draw, prediction)["unpaired"]
+    labelled = draw.frames < 35
+    error = (prediction.rotmats[:, 1:] - strategy.poses[draw.frames]).abs()
+    expected = 2 * error[labelled].sum() / error.numel()
+    assert float(term.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    term.backward()
+    gradient = prediction.rotmats.grad.abs().sum((2, 3))
+    assert gradient[:, 0].sum() == 0 and gradient[~labelled].sum() == 0
+    assert (gradient[labelled].sum(1) > 0).all()
+
+
+def test_unpaired_pulls_towards_its_exemplar(dictionary):
+    walk, _ = exemplar_poses(dictionary, ["walk"] * 70, walker().times)
+    distance = {}
+    for strategy in ("cycleadapt", "unpaired"):
+        runner = adapter(f"strategy={strategy}", "unpaired.weight=5", "optimizer.epochs=8")
+        result = runner.adapt(walker(), CAMERA, ["walk"] * 70)
+        distance[strategy] = float((result.adapted.rotmats[:, 1:] - walk).abs().mean())
+    assert distance["unpaired"] < 0.9 * distance["cycleadapt"]
+
+
+# ------------------------------------------------------------------ discriminator
+
+
+@pytest.fixture(scope="module")
+def official_discriminator():
+    meta = json.loads((GOLDEN / "vibe_motion_disc" / "meta.json").read_text())
+    return rule_weights(meta["keys"])
+
+
+def test_the_discriminator_answers_as_the_official_one(official_discriminator, golden):
+    net = MotionDiscriminator().eval()
+    assert set(net.state_dict()) == set(official_discriminator) and len(net.state_dict()) == 16
+    net.load_state_dict(official_discriminator)
+    numbers = np.random.RandomState(0).standard_normal((4, 16, 69)).astype(np.float32)
+    with torch.no_grad():
+        out = net(torch.from_numpy(numbers))
+        one = net(torch.from_numpy(numbers[:1]))
+    torch.testing.assert_close(out, golden("vibe_motion_disc/out.npz")["out"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(one, out[:1], atol=1e-6, rtol=0)
+
+
+def test_the_discriminator_is_read_from_a_file(official_discriminator, tmp_path):
+    path = tmp_path / "disc.pt"
+    torch.save({"model": official_discriminator}, path)
+    net = load_discriminator(path)
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, official_discriminator[key])
+    torch.save({"model": {"gru.weight_ih_l0": torch.zeros(3)}}, path)
+    with pytest.raises(SemttaError, match="motion discriminator"):
+        load_discriminator(path)
+
+
+def test_it_learns_to_tell_and_the_regressor_is_told(dictionary):
+    runner = adapter("strategy=discriminator", "discriminator.lr=3e-3")
+    strategy = Discriminator(Networks(exemplars=dictionary))
+    run = started(runner, strategy, walker(), ["walk"] * 70)
+    strategy.judge.eval()  # without its dropout
+    draws = [draw for draw in strategy.batches(run, 0) if draw.segments]
+    assert torch.cat([draw.frames for draw in draws]).unique().numel() == 70
+    draw = draws[0]
+    gaps = []
+    for _ in range(30):
+        prediction = run.forward(draw.frames)
+        prediction.rotmats.retain_grad()
+        terms = strategy.loss(run, draw, prediction)
+        rows = draw.rows[0]
+        real = strategy._real_windows(draw, run.generator)
+        fake = body_rotvec(prediction.rotmats[rows, 1:].detach())[None]
+        gaps.append(float(strategy.judge(real).mean() - strategy.judge(fake).mean()))
+    assert gaps[-1] > 0.5 > gaps[0]
+    terms["adversarial"].backward()
+    gradient = prediction.rotmats.grad.abs().sum((2, 3))
+    assert torch.isfinite(gradient).all()
+    assert gradient[:, 0].sum() == 0 and (gradient[:, 1:].sum(1) > 0).all()
+    assert all(p.grad is None or not p.requires_grad for p in strategy.judge.parameters())
+
+
+def test_frames_without_exemplar_are_adapted_without_the_term():
+    labels = [None] * 20 + ["walk"] * 50
+    result = adapter("strategy=discriminator").adapt(walker(), CAMERA, labels)
+    assert "loss_adversarial" in result.history[0]
+    moved = (result.adapted.rotmats - result.base.rotmats).abs().amax((1, 2, 3))
+    assert (moved > 0).all()
+    for labels in (None, ["salsa dance"] * 70):  # no label, or no exemplar: plain CycleAdapt
+        for strategy in ("discriminator", "unpaired"):
+            result = adapter(f"strategy={strategy}").adapt(walker(), CAMERA, labels)
+            names = {name for epoch in result.history for name in epoch if name[:5] == "loss_"}
+            assert names == {"loss_reprojection", "loss_smoothing", "loss_shape"}
+
+
+# ------------------------------------------------------------------ exemplars and random text
+
+
+def test_generated_exemplars_move_as_their_names_say(dictionary):
+    knees = {}
+    for label in ("walk", "stand still", "sit on a chair"):
+        pose = dictionary.exemplar_pose(label)
+        assert pose.shape == (60, 23, 3, 3)
+        bend = roma.rotmat_to_rotvec(pose[:, 3]).norm(dim=-1)  # left knee, joint 4
+        knees[label] = (float(bend.mean()), float(bend.max() - bend.min()))
+    assert knees["walk"][1] > 0.5 > knees["stand still"][1]
+    assert knees["sit on a chair"][0] > math.radians(50)
+    left, right = (dictionary.exemplar_pose(f"kick with the {s} leg") for s in ("left", "right"))
+    thigh = lambda pose, joint: roma.rotmat_to_rotvec(pose[:, joint - 1]).norm(dim=-1).max()  # noqa: E731
+    assert thigh(left, 1) > thigh(left, 2) and thigh(right, 2) > thigh(right, 1)
+    assert dictionary.exemplar_pose("ballet dance") is None
+
+
+def test_random_text_is_a_direction_of_its_own_for_each_label():
+    from semtta.tta.segments import find_segments
+
+    track = walker()
+    segments = find_segments(track.frames, track.times, ["walk"] * 70, fps=30.0, length=60)
+    device = torch.device("cpu")
+    text, random, again, other = (
+        Meaning.of(TinyPrior(), segments, device, None, seed) for seed in (None, 0, 0, 1)
+    )
+    assert torch.equal(random.text, again.text) and not torch.equal(random.text, other.text)
+    assert float((random.text * text.text).sum(-1).abs().max()) < 0.99
+    torch.testing.assert_close(random.text.norm(dim=-1), torch.ones(len(segments)))
+    assert torch.equal(random.roots, text.roots) and torch.equal(random.ceiling, text.ceiling)
+    directions = random_directions(["walk", "run"], 512, 0)
+    assert abs(float(directions[0] @ directions[1])) < 0.2
+
+
+def test_random_text_reaches_the_run():
+    results = []
+    for text in ("label", "random"):
+        settings = [f"alignment.text={text}", "alignment.from_epoch=0", "alignment.weight=5",
+                    "alignment.reach=all", "optimizer.epochs=2", "smoothing.kind=none"]  # fmt: skip
+        runner = Adapter(
+            tiny_model(), config=load_config("default", settings),
+            prior=TinyPrior(), gate_prior=TinyPrior(),
+        )  # fmt: skip
+        results.append(runner.adapt(walker(), CAMERA, ["walk"] * 70))
+    assert not same(results[0].adapted, results[1].adapted)
+    assert results[0].history[-1]["similarity"] != results[1].history[-1]["similarity"]
+
+
+def test_settings_that_do_not_exist_are_refused():
+    for override in ("strategy=cycle", "optimizer.schedule=linear", "alignment.text=none",
+                     "cycleadapt.targets=old", "optimizer.batch_frames=0"):  # fmt: skip
+        with pytest.raises(SemttaError):
+            load_config("cycleadapt", [override])
