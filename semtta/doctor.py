@@ -21,6 +21,7 @@ CORE = ("torch", "numpy", "scipy", "opencv-python-headless", "onnxruntime", "smp
 OPTIONAL = {
     "openai": ("labels by a vision-language model", "pip install 'semtta[vlm]'"),
     "viser": ("3D viewer", "pip install 'semtta[viewer]'"),
+    "h5py": ("benchmark on MPI-INF-3DHP", "pip install 'semtta[bench]'"),
     "ray": ("benchmarks on several machines", "pip install 'semtta[ray]'"),
     "pytorch3d": ("optional renderer", "from its git repository or conda; no wheel for new Python"),
 }
@@ -67,8 +68,9 @@ def examine(body_models: Path | None = None) -> list[Finding]:
     for file in USER_FILES.values():
         found = find_user_file(file.key)
         detail = f"{found}: {file.use}" if found else (
-            f"{' or '.join(file.names)} in ./checkpoints or $SEMTTA_CHECKPOINTS, or "
-            f"{file.setting}=PATH: {file.use}; file and licence: {file.page}"
+            f"{' or '.join(file.names)} in ./checkpoints or $SEMTTA_CHECKPOINTS"
+            f"{f', or {file.setting}=PATH' if file.setting else ''}: {file.use}; file and "
+            f"licence: {file.page}"
         )  # fmt: skip
         findings.append(Finding(file.key, "ok" if found else "optional", detail))
     for gender in ("neutral", "female", "male"):

@@ -21,7 +21,7 @@ class UserFile:
         key: how this library calls it.
         names: usual file names, patterns allowed, the best first.
         use: what it is for.
-        setting: the setting that names it.
+        setting: the setting that names it, empty if it is only looked for.
         page: where it and its licence are.
     """
 
@@ -53,6 +53,13 @@ USER_FILES = {
         UserFile("mdnet", ("md_basemodel.pt",),
                  "CycleAdapt's denoiser (smoothing.kind=mdnet)", "smoothing.checkpoint",
                  "github.com/hygenie1228/CycleAdapt_RELEASE"),
+        UserFile("h36m_regressor",
+                 ("J_regressor_h36m.npy", "J_regressor_h36m.npz", "J_regressor_h36m_smpl.npy"),
+                 "14 and 17 joints on an SMPL mesh (benchmarks on 3DPW, 3DHP)", "",
+                 "the data archive of github.com/nkolot/SPIN"),
+        UserFile("j19_regressor", ("SMPL_to_J19.pkl", "SMPL_to_J19.npy"),
+                 "joints of 4D-Humans (protocol hmr2_14)", "",
+                 "the data archive of github.com/shubham-goel/4D-Humans"),
     )
 }  # fmt: skip
 
