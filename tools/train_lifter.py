@@ -23,12 +23,13 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from semtta.bench.landmark_noise import HIPS
 from semtta.geometry import Camera, full_translation, procrustes_align, project, root_align
 from semtta.hmr.base import Batch, Prediction
 from semtta.hmr.features import lifter_features
 from semtta.hmr.lifter import Lifter, save_lifter
 from semtta.skeletons import BODY27, LIMB12
-from tools.training.landmark_noise import BROAD, HIPS, NARROW
+from tools.training.landmark_noise import BROAD, NARROW
 from tools.training.motions import Clip, load_clips
 from tools.training.synthetic import (
     BROAD_VIEW,

@@ -1,28 +1,23 @@
-"""Labelled motion clips for the training tools: loading, clean labels, mirroring, splicing.
+"""Motion clips for the training tools: on the ground, mirrored, spliced, cut into windows.
 
-Motion is in SMPL's convention: 24 local joint rotations, y up, the person faces +z and has
-+x to the left, metres, 30 frames a second. The clip file is an ``.npz`` of axis-angle poses
-with one free text per clip (CMU motion capture and CC0 KayKit animations; see NOTICE).
-
-Two limits of that file that every evaluation must say: the clips whose subject is ``cmuX*``
-carry no subject number, so a performer may stand on both sides of the split; and subject
-``cmu61`` (val) is the dance partner of ``cmu60`` (train).
+Reading and labels are ``semtta.bench.motion_files``; the convention is the same.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from semtta.bench.motion_files import list_motions, read_motion
+from semtta.bench.motion_files import MotionClip as Clip
 from semtta.errors import SemttaError
 from semtta.skeletons import SMPL24, SMPL_PARENTS
 
-FPS = 30.0
 # Rest joints of the library's CC0 body (mean shape, metres); the right side is mirrored.
 _REST_MIDDLE = {
     "pelvis": (0, 0, 0), "spine1": (0, 0.0933, 0.0020), "spine2": (0, 0.2298, -0.0057),
@@ -35,101 +30,12 @@ _REST_LEFT = {
     "elbow": (0.4337, 0.3867, 0.0390), "wrist": (0.6649, 0.3867, 0.0390),
     "hand": (0.7651, 0.3844, 0.0310),
 }  # fmt: skip
-# The clip file's translations were scaled for legs of 0.777 m; those of the CC0 body are longer.
-_LEG_SCALE = 1.05
 
 LOWER_BODY = tuple(i for i, n in enumerate(SMPL24.joints)
                    if n.split("_")[-1] in ("hip", "knee", "ankle", "foot"))  # fmt: skip
 UPPER_BODY = tuple(i for i in range(1, 24) if i not in LOWER_BODY)
 ARMS = tuple(i for i, n in enumerate(SMPL24.joints)
              if n.split("_")[-1] in ("collar", "shoulder", "elbow", "wrist", "hand"))  # fmt: skip
-
-# Text -> canonical label, first match wins. The file's own label field comes from loose regular
-# expressions (archery counts as "bow", sword strikes as "punch") and is not used.
-_RULES: tuple[tuple[str, str | None], ...] = (
-    # Choreographed sequences ("Start Walk Stop"): lunges and poses, hardly a step of the action.
-    (r"^start .* stop$", None),
-    (r"salsa", "salsa dance"),
-    (r"indian dance", "indian dance"),
-    (r"^dance -", "ballet dance"),
-    (r"martial arts", "martial arts kata"),
-    (r"basketball signals", "give basketball referee signals"),
-    (r"basketball", "dribble a basketball"),
-    (r"soccer", "kick a soccer ball"),
-    (r"direct traffic", "direct traffic"),
-    (r"wash windows?", "wash a window"),
-    (r"wash self", "wash oneself"),
-    (r"sword", "sword fight"),
-    (r"shoot a gun", "shoot a gun"),
-    (r"shoot with a bow", "shoot with a bow"),
-    (r"playground - climb", "climb"),
-    (r"jump", "jump"),
-    (r"\bhop\b", "hop on one foot"),
-    (r"bend over", "bend down"),
-    (r"block with shield", "block with a shield"),
-    (r"cheer", "cheer with arms raised"),
-    (r"crawl", "crawl"),
-    (r"dodge", "dodge"),
-    (r"drink", "drink"),
-    (r"fall down", "fall down"),
-    (r"stumble", "stumble"),
-    (r"get up from the floor", "get up from the floor"),
-    (r"^lie ", "lie down"),
-    (r"push up", "do push-ups"),
-    (r"sit up exercise", "do sit-ups"),
-    (r"pick up", "pick up an object"),
-    (r"punch", "punch"),
-    (r"kick", "kick"),
-    (r"throw", "throw something with the right hand"),
-    (r"raise .*arms", "raise both arms"),
-    (r"wave with right hand", "wave with the right hand"),
-    (r"sit down on the floor", "sit down on the floor"),
-    (r"sit down", "sit down"),
-    (r"sit on the floor", "sit on the floor"),
-    (r"sit on a chair", "sit on a chair"),
-    (r"stand up", "stand up from sitting"),
-    (r"fighting stance", "stand in a fighting stance"),
-    (r"^stand", "stand still"),
-    (r"zombie", "zombie walk"),
-    (r"sneak", "sneak"),
-    (r"crouched", "walk crouched with knees bent"),
-    (r"walk backwards", "walk backwards"),
-    (r"slow walk|walk slowly", "walk slowly"),
-    (r"brisk walk", "walk fast"),
-    (r"uneven", "walk on uneven terrain"),
-    (r"walk", "walk"),
-    (r"\brun", "run"),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One labelled motion.
-
-    ``rotmats`` (N, 24, 3, 3) float32 local rotations, root first; ``trans`` (N, 3) float32
-    pelvis position in metres, the lowest joint's usual height is y = 0. ``label`` is None where
-    the text names no action that the library's dictionary knows.
-    """
-
-    name: str
-    rotmats: np.ndarray
-    trans: np.ndarray
-    text: str
-    label: str | None
-    subject: str
-    source: str
-
-    def __len__(self) -> int:
-        return len(self.rotmats)
-
-
-def canonical_label(text: str) -> str | None:
-    """Canonical action name for a clip's free text, or None."""
-    text = text.lower()
-    for pattern, label in _RULES:
-        if re.search(pattern, text):
-            return label
-    return None
 
 
 def rest_joints() -> np.ndarray:
@@ -161,47 +67,25 @@ def load_clips(path: str | Path, split: str | None = None) -> list[Clip]:
     """Clips of a motion file without repeated takes.
 
     Args:
-        path: the ``.npz`` with pose, trans, start, length, texts, subject, source, split.
+        path: the documented npz, an AMASS or BVH file, or a folder of those
+            (``semtta.bench.motion_files``).
         split: "train", "val" or None for both.
 
-    Translations are rescaled to the CC0 body's leg length and put back on the ground.
+    Translations are put on the ground: the lowest joint's usual height is y = 0.
     """
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).exists():
         raise SemttaError(f"no motion file at '{path}'; pass the labelled clips with --motions.")
     if split not in (None, "train", "val"):
         raise SemttaError(f"unknown split '{split}'; use train or val.")
-    keys = ("pose", "trans", "start", "length", "clip_id", "texts", "subject", "source", "split",
-            "is_duplicate")  # fmt: skip
-    with np.load(path) as file:
-        data = {key: file[key] for key in keys}
-    clips = []
-    for i in range(len(data["start"])):
-        if data["is_duplicate"][i] or (split and data["split"][i] != split):
-            continue
-        frames = slice(int(data["start"][i]), int(data["start"][i] + data["length"][i]))
-        pose = data["pose"][frames].astype(np.float64)
-        rotmats = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix()
-        rotmats = rotmats.reshape(-1, 24, 3, 3).astype(np.float32)
-        text = str(data["texts"][i]).split("\n")[0]
-        clips.append(Clip(
-            name=str(data["clip_id"][i]),
-            rotmats=rotmats,
-            trans=_on_ground(rotmats, data["trans"][frames].astype(np.float32)),
-            text=text,
-            label=canonical_label(text),
-            subject=re.sub(r"^cmu0+(?=\d)", "cmu", str(data["subject"][i])),
-            source=str(data["source"][i]),
-        ))  # fmt: skip
-    return clips
+    entries = [e for e in list_motions(path) if split is None or e.split == split]
+    clips = (read_motion(entry) for entry in entries)
+    return [replace(clip, trans=_on_ground(clip.rotmats, clip.trans)) for clip in clips]
 
 
 def _on_ground(rotmats: np.ndarray, trans: np.ndarray) -> np.ndarray:
-    """Rescaled translation whose lowest joint is at y = 0 (2nd percentile over the clip)."""
-    trans = trans * _LEG_SCALE
+    """Translation whose lowest joint is at y = 0 (2nd percentile over the clip)."""
     lowest = (forward_kinematics(rotmats)[..., 1] + trans[:, None, 1]).min(axis=1)
-    trans[:, 1] -= np.percentile(lowest, 2)
-    return trans
+    return trans - np.percentile(lowest, 2).astype(trans.dtype) * np.eye(3, dtype=trans.dtype)[1]
 
 
 def mirror(rotmats: np.ndarray) -> np.ndarray:

@@ -18,13 +18,14 @@ import roma
 import torch
 from torch import Tensor
 
+from semtta.bench.landmark_noise import NoiseModel, Random, observe
+from semtta.bench.motion_files import FPS
 from semtta.geometry import Camera, mirror_pose
 from semtta.hmr.features import OFFSETS, window_features
 from semtta.keypoints import Keypoints2D, Track
 from semtta.skeletons import BODY27
 from tools.training import procedural
-from tools.training.landmark_noise import NoiseModel, Random, observe
-from tools.training.motions import ARMS, FPS, LOWER_BODY, Clip, forward_kinematics
+from tools.training.motions import ARMS, LOWER_BODY, Clip, forward_kinematics
 
 FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # body axes (y up) -> camera axes (y down)
 _STEPS = torch.tensor([round(offset * FPS) for offset in OFFSETS])
