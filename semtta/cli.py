@@ -14,6 +14,7 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
+from semtta.bench.command import bench
 from semtta.errors import SemttaError
 
 app = typer.Typer(
@@ -128,6 +129,9 @@ def doctor(
     from semtta.doctor import examine, table
 
     out.print(table(examine(body_models)))
+
+
+app.command()(bench)
 
 
 @config_app.command("ls")

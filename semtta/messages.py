@@ -17,7 +17,9 @@ from rich.progress import (
 
 from semtta import engine
 
-_TITLES = {"people": "people and 2D", "adapt": "adapt", "overlay": "overlay"}
+_TITLES = {
+    "people": "people and 2D", "adapt": "adapt", "overlay": "overlay", "bench": "tracks x methods",
+}  # fmt: skip
 
 
 @contextmanager
@@ -39,7 +41,9 @@ def progress_bars(quiet: bool, console: Console) -> Iterator[engine.Progress]:
             return
         if stage not in tasks or (done <= 1 and bars.tasks[tasks[stage]].finished):
             tasks[stage] = bars.add_task(_TITLES.get(stage, stage), total=total, note="")
-        note = f"loss {values['loss']:.3f}" if "loss" in values else ""
+        note = values.get("summary", "")
+        if "loss" in values:
+            note = f"loss {values['loss']:.3f}"
         if "similarity" in values:
             note += f", similarity {values['similarity']:.2f}"
         bars.update(tasks[stage], completed=done, total=total, note=note)

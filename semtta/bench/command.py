@@ -1,0 +1,144 @@
+"""``semtta bench``: its options, and what it does with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from semtta.errors import SemttaError
+
+LICENSED = ("3dpw", "3dhp", "egobody", "emdb")
+DATA = (*LICENSED, "beam", "mocap")
+METHODS = "frozen,frozen+gauss,2d+smooth,cycleadapt,semtta"
+
+
+def bench(
+    arguments: Annotated[
+        Optional[list[str]],
+        typer.Argument(
+            metavar="[check DATA] [key=value]...",
+            help="`check 3dpw --root PATH` says what is missing; else settings for all "
+            "methods, e.g. optimizer.epochs=2.",
+        ),
+    ] = None,
+    data: Annotated[Optional[str], typer.Option(help=", ".join(DATA) + ".")] = None,
+    root: Annotated[Optional[Path], typer.Option(help="Folder of a data set.")] = None,
+    motions: Annotated[
+        Optional[Path], typer.Option(help="Motion capture for --data mocap: folder or npz.")
+    ] = None,
+    wheel: Annotated[Optional[Path], typer.Option(help="Package file for --data beam.")] = None,
+    split: Annotated[str, typer.Option(help="dev or test (mocap), or the data set's.")] = "test",
+    levels: Annotated[Optional[str], typer.Option(help="Only these, by comma.")] = None,
+    protocol: Annotated[Optional[str], typer.Option(help="Named protocol of a data set.")] = None,
+    methods: Annotated[
+        Optional[str], typer.Option(help=f"By comma; default {METHODS}, or the table's.")
+    ] = None,
+    model: Annotated[
+        Optional[str],
+        typer.Option(help="lifter, lifter-narrow, hmr, hmr2; several by comma."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How many, from 0.")] = 1,
+    labels: Annotated[Optional[Path], typer.Option(help="Labels of a data set's videos.")] = None,
+    poses2d: Annotated[Optional[str], typer.Option(help="2D source of a data set.")] = None,
+    body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
+    table: Annotated[
+        Optional[str], typer.Option(help="A named table (see --list), or a YAML path.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray (RAY_ADDRESS).")] = "local",
+    workers: Annotated[Optional[int], typer.Option(help="Default: the number of cores.")] = None,
+    limit: Annotated[Optional[int], typer.Option(help="Only the first N tracks.")] = None,
+    output: Annotated[
+        Optional[Path], typer.Option("-o", "--output", help="Folder; goes on where it stopped.")
+    ] = None,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Tables of what is there; computes nothing.")
+    ] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Known methods and tables, then stop.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Base, CycleAdapt and semtta on a benchmark with truth; resumes where it was stopped."""
+    console = Console()
+    words = list(arguments or [])
+    if list_:
+        _list_known(console)
+        return
+    if words[:1] == ["check"]:
+        _check(words[1:], data, root, body_models, console)
+        return
+    from semtta.bench.session import Options, run_session
+
+    if seeds < 1 or (limit is not None and limit < 1):
+        raise SemttaError("--seeds and --limit must be at least 1.")
+    if data is None:
+        raise SemttaError(f"say which benchmark: --data {'|'.join(DATA)}.")
+    options = Options(
+        data=_known(data), root=root, motions=motions, wheel=wheel, split=split,
+        levels=_names(levels), protocol=protocol, methods=_names(methods), models=_names(model),
+        seeds=seeds, labels=labels, poses2d=poses2d, body_models=body_models, table=table,
+        engine=engine, workers=workers, limit=limit, report_only=report_only,
+        output=output or Path("semtta-out") / "bench" / (f"{data}-{Path(table).stem}" if table
+                                                         else data),
+        overrides=tuple(words),
+    )  # fmt: skip
+    from semtta.messages import progress_bars
+
+    try:
+        with progress_bars(quiet, console) as progress:
+            outcome = run_session(options, progress)
+    except KeyboardInterrupt:
+        Console(stderr=True).print(
+            f"semtta: stopped; what is done is kept in {options.output}, the same command goes on.",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        raise typer.Exit(130) from None
+    for view in outcome.views:
+        console.print(view.rich())
+    for sentence in outcome.failures:
+        console.print(f"[red]failed:[/red] {sentence}", highlight=False)
+    console.print(
+        f"Results in [bold]{options.output}[/bold]: table.md, summary.json, per_sequence.csv, "
+        "rows.jsonl.", highlight=False,
+    )  # fmt: skip
+
+
+def _known(data: str) -> str:
+    if data not in DATA:
+        raise SemttaError(f"no benchmark '{data}'; known are {', '.join(DATA)}.")
+    return data
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def _check(words: list[str], data: str | None, root, body_models, console: Console) -> None:
+    name = words[0] if words else data
+    if name is None or len(words) > 1:
+        raise SemttaError("say which data set: `semtta bench check 3dpw --root PATH`.")
+    if _known(name) not in LICENSED:
+        raise SemttaError(f"'{name}' has no folder to check; `check` is for {', '.join(LICENSED)}.")
+    if root is None:
+        raise SemttaError(f"say where it is: `semtta bench check {name} --root PATH`.")
+    from semtta.bench.check import check_table
+
+    console.print(check_table(name, root, body_models))
+
+
+def _list_known(console: Console) -> None:
+    from semtta.bench.methods import METHODS as known
+    from semtta.bench.table_files import load_table, shipped_tables
+
+    for name in shipped_tables():
+        spec = load_table(name)
+        methods = ", ".join(method.name for method in spec.methods)
+        console.print(
+            f"[bold]{name:17s}[/bold] {spec.title}: {methods}", highlight=False, soft_wrap=True
+        )
+    console.print(
+        "[bold]methods          [/bold] " + ", ".join(known), highlight=False, soft_wrap=True
+    )

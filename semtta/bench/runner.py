@@ -1,0 +1,219 @@
+"""Runs methods on the tracks of a benchmark: what is to be done, and one piece of it.
+
+A job is one method on one track with one seed. A task is the list of an item's jobs, so that the
+item is read once. Jobs know nothing of each other: any order, any process, the same rows.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+import semtta
+from semtta.bench.benchmark import Benchmark, Item, Sample
+from semtta.bench.methods import FILTER_SIGMA, Method, settings_hash
+from semtta.bench.rows import row_key
+from semtta.body import Body, load_body
+from semtta.config import Config
+from semtta.errors import SemttaError
+from semtta.geometry import gaussian_smooth
+from semtta.hmr import load_model
+from semtta.output.files import clean
+from semtta.tta.adapter import Adapter
+from semtta.tta.result import Motion, Result
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row to be computed: ``settings`` is the hash of ``config`` and what else matters."""
+
+    data: str
+    protocol: str
+    item: Item
+    model: str
+    method: Method
+    seed: int
+    config: Config
+    settings: str
+
+    def head(self) -> dict:
+        """The part of the row that is known before the work."""
+        item = self.item
+        return {
+            "data": self.data, "protocol": self.protocol, "item": item.name,
+            "sequence": item.sequence, "level": item.level, "group": item.group or item.name,
+            "label": item.label, "model": self.model, "method": self.method.name,
+            "seed": self.seed, "settings": self.settings, "version": semtta.__version__,
+        }  # fmt: skip
+
+    def failed(self, reason: str) -> dict:
+        """The row of a job that could not be done."""
+        return self.head() | {"error": " ".join(reason.split())}
+
+
+Task = list[Job]
+
+
+def plan(
+    benchmark: Benchmark,
+    items: Sequence[Item],
+    models: Sequence[str],
+    methods: Sequence[Method],
+    seeds: Sequence[int],
+    overrides: Sequence[str] = (),
+    inputs: Mapping[str, str] | None = None,
+) -> list[Task]:
+    """Every job, one task per item.
+
+    Args:
+        overrides: ``key=value`` for all methods.
+        inputs: what else the benchmark was opened with, see ``settings_hash``.
+    Raises ``SemttaError`` for settings that no run could use."""
+    chosen = []
+    for model in models:
+        for method in methods:
+            config = method.config(model, overrides)
+            chosen.append((model, method, config, settings_hash(method, config, inputs or {})))
+    return [
+        [
+            Job(benchmark.name, benchmark.protocol, item, model, method, seed,
+                replace(config, seed=seed), settings)
+            for model, method, config, settings in chosen
+            for seed in seeds
+        ]
+        for item in items
+    ]  # fmt: skip
+
+
+def missing(tasks: Sequence[Task], done: Collection[tuple]) -> list[Task]:
+    """The tasks without the jobs whose keys are done; tasks with nothing left drop out."""
+    left = [[job for job in task if row_key(job.head()) not in done] for task in tasks]
+    return [task for task in left if task]
+
+
+class TrackRunner:
+    """Does one job after the other in one process, and keeps what it has loaded.
+
+    Pickles without what is loaded, so that every worker process gets its own.
+
+    Args:
+        benchmark: where items come from.
+        body_models: folder of SMPL files.
+    """
+
+    def __init__(self, benchmark: Benchmark, body_models: Path | None = None):
+        self.benchmark, self.body_models = benchmark, body_models
+        self._forget()
+
+    def _forget(self) -> None:
+        self._sample: Sample | None = None
+        self._models: dict[str, torch.nn.Module] = {}
+        self._bodies: dict[str, Body] = {}
+        self._adapters: dict[str, Adapter] = {}
+
+    def __getstate__(self) -> dict:
+        return {"benchmark": self.benchmark, "body_models": self.body_models}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def check(self, tasks: Sequence[Task]) -> None:
+        """Load every network once, so that a missing file ends the run before it begins."""
+        seen = set()
+        for job in (job for task in tasks for job in task):
+            labelled = job.method.label != "none"
+            key = (_networks(job.config), labelled)
+            if key not in seen:
+                seen.add(key)
+                self._adapter(job.config).load_networks(labelled)
+
+    def __call__(self, job: Job) -> dict:
+        """The row of one job. Whatever goes wrong with the track stands in it as ``error``."""
+        try:
+            return self._row(job)
+        except SemttaError as error:
+            return job.failed(str(error))
+        except Exception as error:  # one bad track must not end a run of hours
+            return job.failed(f"{type(error).__name__}: {error}")
+
+    def _row(self, job: Job) -> dict:
+        sample = self._load(job.item)
+        labels = _labels(sample, job.method.label)
+        adapter = self._adapter(job.config)
+        torch.manual_seed(job.seed)  # for networks with dropout, which draw from the global source
+        start = time.perf_counter()
+        result = adapter.adapt(sample.track, sample.camera, labels, video=sample.video)
+        motion = _filtered(result, job.method.filter)
+        seconds = time.perf_counter() - start
+        last = result.history[-1] if result.history else {}
+        row = job.head() | {
+            "track_frames": len(sample.track),
+            "labelled": sum(label is not None for label in labels) / len(labels),
+            "seconds": seconds,
+            "similarity": last.get("similarity"),
+            "gate_similarity": last.get("gate_similarity"),
+            "filled": last.get("filled"),
+            "reprojection_px": last.get("reprojection_px"),
+        }
+        return clean(row | sample.truth.score(motion, self._body(job.config)))
+
+    def _load(self, item: Item) -> Sample:
+        if self._sample is None or self._sample.item != item:
+            self._sample = self.benchmark.load(item)
+        return self._sample
+
+    def _adapter(self, config: Config) -> Adapter:
+        """One adapter per set of networks; settings that load nothing are switched in it."""
+        key = _networks(config)
+        if key not in self._adapters:
+            model = json.dumps(asdict(config.model) | {"trainable": None})
+            if model not in self._models:
+                chosen = config.model
+                self._models[model] = load_model(chosen.name, chosen.checkpoint, chosen.mean_params)
+            # The adapter may move its body to another device; the one that scores stays here.
+            body = copy.deepcopy(self._body(config))
+            self._adapters[key] = Adapter(self._models[model], config=config, body=body)
+        adapter = self._adapters[key]
+        adapter.config = config
+        return adapter
+
+    def _body(self, config: Config) -> Body:
+        key = json.dumps(asdict(config.body))
+        if key not in self._bodies:
+            self._bodies[key] = load_body(
+                config.body.name, gender=config.body.gender, search=self.body_models
+            )
+        return self._bodies[key]
+
+
+def _networks(config: Config) -> str:
+    """What an adapter loads from these settings: equal settings, equal networks."""
+    tuned = {"weight", "target", "reach", "from_epoch", "stride"}
+    alignment = {k: v for k, v in asdict(config.alignment).items() if k not in tuned}
+    gate = {k: v for k, v in asdict(config.gate).items() if k in ("prior", "checkpoint")}
+    parts = [config.strategy, config.device, asdict(config.model), asdict(config.body), alignment,
+             gate, asdict(config.smoothing), asdict(config.discriminator)]  # fmt: skip
+    return json.dumps(parts, sort_keys=True)
+
+
+def _labels(sample: Sample, which: str) -> list[str | None]:
+    if which == "none":
+        return [None] * len(sample.track)
+    if which == "wrong":
+        return [None if label is None else sample.wrong_label for label in sample.labels]
+    return list(sample.labels)
+
+
+def _filtered(result: Result, which: str) -> Motion:
+    motion = result.adapted
+    if which == "none":
+        return motion
+    return replace(motion, rotmats=gaussian_smooth(motion.rotmats, result.track.times,
+                                                   FILTER_SIGMA))  # fmt: skip

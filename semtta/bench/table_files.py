@@ -1,0 +1,130 @@
+"""Named runs: which methods, on which models, shown how (``configs/tables``, or a user's file)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from semtta.bench.methods import METHODS, OURS, Method
+from semtta.errors import SemttaError
+
+GROUPS = ("level", "sequence", "label")
+COLUMNS = ("mpjpe_mm", "pa_mpjpe_mm", "mpjpe_occluded_mm", "pa_mpjpe_occluded_mm", "accel_mm")
+EXTRA_COLUMNS = (
+    "mpvpe_mm", "filled", "similarity", "gate_similarity", "reprojection_px", "labelled",
+    "ms_per_frame", "tracks",
+)  # fmt: skip
+_METHOD_KEYS = ("name", "like", "settings", "overrides", "label", "filter")
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table before anything is computed.
+
+    Args:
+        title, note: printed with it.
+        data: benchmarks it is meant for, the first is what the paper used.
+        models: regressors.
+        methods: rows, in this order.
+        columns: keys of the result rows.
+        group_by: level, sequence or label.
+        references: methods that the others are compared with; the last one present is printed.
+    """
+
+    title: str = "Methods"
+    note: str = ""
+    data: tuple[str, ...] = ()
+    models: tuple[str, ...] = ("lifter",)
+    methods: tuple[Method, ...] = ()
+    columns: tuple[str, ...] = (*COLUMNS, "filled", "ms_per_frame")
+    group_by: str = "level"
+    references: tuple[str, ...] = ("frozen", "cycleadapt")
+    name: str = field(default="", compare=False)
+
+
+def shipped_tables() -> dict[str, Path]:
+    """Names and paths of the shipped tables."""
+    folder = Path(str(resources.files("semtta.configs"))) / "tables"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_table(name: str | Path) -> TableSpec:
+    """A table from a shipped name or a YAML path.
+
+    ``methods`` is a list of known names, or of mappings with ``name`` and any of ``like`` (a known
+    method to start from), ``settings``, ``overrides``, ``label``, ``filter``.
+
+    Raises ``SemttaError`` for whatever is wrong with the file."""
+    shipped = shipped_tables()
+    path = shipped.get(str(name), Path(name))
+    if not path.is_file():
+        known = ", ".join(shipped)
+        raise SemttaError(f"no table '{name}': neither a YAML file nor one of {known}.")
+    try:
+        raw = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise SemttaError(f"table '{path}' is not valid YAML: {reason}.") from None
+    if not isinstance(raw, dict) or not raw.get("methods"):
+        raise SemttaError(f"table '{path}' must be a mapping with a list of methods.")
+    known = set(TableSpec.__dataclass_fields__) - {"name"}
+    unknown = sorted(set(raw) - known)
+    if unknown:
+        raise SemttaError(
+            f"table '{path}': unknown key '{unknown[0]}'; known are {', '.join(sorted(known))}."
+        )
+    for key in ("data", "models", "columns", "references"):
+        if key in raw:
+            raw[key] = tuple(map(str, _list(raw[key], key, path)))
+    methods: dict[str, Method] = {}
+    for entry in _list(raw["methods"], "methods", path):
+        method = _method(entry, methods, path)
+        methods[method.name] = method
+    table = TableSpec(**(raw | {"methods": tuple(methods.values())}), name=path.stem)
+    check_columns(table.columns)
+    if table.group_by not in GROUPS:
+        raise SemttaError(f"table '{path}': group_by must be one of {', '.join(GROUPS)}.")
+    return table
+
+
+def check_columns(columns: tuple[str, ...]) -> None:
+    """Raise ``SemttaError`` for a column that no row has."""
+    known = (*COLUMNS, *EXTRA_COLUMNS)
+    for column in columns:
+        if column not in known:
+            raise SemttaError(f"no column '{column}'; known are {', '.join(known)}.")
+
+
+def _list(value, key: str, path: Path) -> list:
+    if not isinstance(value, list):
+        raise SemttaError(f"table '{path}': {key} must be a list.")
+    return value
+
+
+def _method(entry, above: Mapping[str, Method], path: Path) -> Method:
+    known = METHODS | dict(above)
+    if isinstance(entry, str):
+        if entry not in known:
+            raise SemttaError(f"table '{path}': no method '{entry}'; known: {', '.join(METHODS)}.")
+        return known[entry]
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise SemttaError(f"table '{path}': a method is a name, or a mapping with a name.")
+    wrong = sorted(set(entry) - set(_METHOD_KEYS))
+    if wrong:
+        raise SemttaError(f"table '{path}': method '{entry['name']}': unknown key '{wrong[0]}'.")
+    like = entry.get("like")
+    if like is not None and like not in known:
+        raise SemttaError(f"table '{path}': method '{entry['name']}' is like unknown '{like}'.")
+    base = known[like] if like is not None else Method(entry["name"])
+    overrides = _list(entry.get("overrides", []), "overrides", path)
+    settings = entry.get("settings", base.settings)
+    if isinstance(settings, dict):
+        settings = dict(OURS) | settings
+    return Method(
+        entry["name"], settings, (*base.overrides, *map(str, overrides)),
+        str(entry.get("label", base.label)), str(entry.get("filter", base.filter)),
+    )  # fmt: skip

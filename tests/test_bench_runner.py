@@ -1,0 +1,247 @@
+"""A benchmark run: resumed after a kill, spread over processes, the same rows every time."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from bench_fake import FakeBenchmark, run
+
+from semtta.bench.engines import schedule
+from semtta.bench.methods import METHODS, Method, find_methods, settings_hash
+from semtta.bench.rows import append_row, read_rows, row_key, write_rows
+from semtta.bench.runner import TrackRunner, plan
+from semtta.errors import SemttaError
+
+FAKE = Path(__file__).parent / "bench_fake.py"
+ALL_ROWS = 6 * 3  # tracks, methods
+
+
+def numbers(rows):
+    """Rows without what differs from run to run."""
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run in this process."""
+    folder = tmp_path_factory.mktemp("whole")
+    outcome = run(folder, FakeBenchmark())
+    return folder, outcome
+
+
+def test_rows_say_what_they_are(whole):
+    folder, outcome = whole
+    rows = read_rows(folder / "rows.jsonl")
+    assert len(rows) == ALL_ROWS and not outcome.failures
+    row = rows[0]
+    for key in ("data", "protocol", "item", "sequence", "level", "group", "label", "model",
+                "method", "seed", "frames", "seconds", "similarity", "gate_similarity", "filled",
+                "reprojection_px", "version", "settings", "pa_mpjpe_mm"):  # fmt: skip
+        assert key in row
+    by = {(r["item"], r["method"]): r for r in rows}
+    frozen, smooth = by["walk0-clean", "frozen"], by["walk0-clean", "frozen+gauss"]
+    assert frozen["mpjpe_mm"] != smooth["mpjpe_mm"] != by["walk0-clean", "2d"]["mpjpe_mm"]
+    assert by["walk0-clean", "2d"]["reprojection_px"] > 0
+    assert {p.name for p in folder.iterdir()} == {
+        "rows.jsonl", "summary.json", "table.md", "per_sequence.csv"
+    }  # fmt: skip
+
+
+def test_killed_half_way_and_resumed(whole, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(FAKE.parents[1])}
+    killed = subprocess.run([sys.executable, str(FAKE), str(tmp_path)], env=environment)
+    assert killed.returncode == -signal.SIGKILL
+    done = {row["item"] for row in read_rows(tmp_path / "rows.jsonl")}
+    assert done == {"walk0-clean", "walk0-hidden", "walk1-clean"}
+    with open(tmp_path / "rows.jsonl", "a") as file:
+        file.write('{"data": "fake", "it')  # a line that the kill tore
+    log = tmp_path / "log"
+    outcome = run(tmp_path, FakeBenchmark(log=log))
+    assert set(log.read_text().split()) == {"walk1-hidden", "walk2-clean", "walk2-hidden"}
+    assert numbers(outcome.rows) == numbers(whole[1].rows)
+    again = read_rows(tmp_path / "rows.jsonl")
+    assert numbers(again) == numbers(read_rows(whole[0] / "rows.jsonl"))
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == ALL_ROWS
+
+
+def test_a_killed_worker_loses_no_track(whole, tmp_path):
+    killer = FakeBenchmark(kill_at="walk1-clean", marker=tmp_path / "marker")
+    outcome = run(tmp_path / "out", killer, workers=2)
+    assert (tmp_path / "marker").exists() and not outcome.failures
+    assert numbers(outcome.rows) == numbers(whole[1].rows)
+
+
+def test_a_broken_track_is_one_sentence_and_is_tried_again(whole, tmp_path):
+    outcome = run(tmp_path, FakeBenchmark(broken="walk0-clean"))
+    assert len(outcome.failures) == 1 and "'walk0-clean' is broken." in outcome.failures[0]
+    assert sum("error" in row for row in outcome.rows) == 3
+    tracks = {row["tracks"] for row in json.loads((tmp_path / "summary.json").read_text())["rows"]}
+    assert tracks == {2, 3, 5}
+    mended = run(tmp_path, FakeBenchmark())
+    assert numbers(mended.rows) == numbers(whole[1].rows)
+
+
+def test_other_settings_are_computed_anew_and_equal_ones_are_not(tmp_path):
+    log = tmp_path / "log"
+    bench = FakeBenchmark(log=log)
+    options = {"methods": ("2d",), "limit": 1}
+    first = run(tmp_path, bench, **options)
+    run(tmp_path, bench, **options)
+    assert log.read_text().split() == ["walk0-clean"]
+    other = run(tmp_path, bench, overrides=("optimizer.epochs=2",), **options)
+    assert len(log.read_text().split()) == 2
+    assert other.rows[-1]["settings"] != first.rows[-1]["settings"]
+    settings = {(r["method"], r["settings"]) for r in read_rows(tmp_path / "rows.jsonl")}
+    assert len(settings) == 2  # one per method: no mixture for --report-only
+
+
+def test_report_only_computes_nothing(whole, tmp_path):
+    folder, outcome = whole
+    (tmp_path / "rows.jsonl").write_bytes((folder / "rows.jsonl").read_bytes())
+    bench = FakeBenchmark(log=tmp_path / "log")
+    report = run(tmp_path, bench, report_only=True)
+    assert not (tmp_path / "log").exists()
+    assert report.views[0].rows == outcome.views[0].rows
+    with pytest.raises(SemttaError, match="nothing to report"):
+        run(tmp_path / "empty", bench, report_only=True)
+    assert not (tmp_path / "empty").exists()
+
+
+def test_seeds_and_order_change_nothing_else(tmp_path):
+    bench = FakeBenchmark()
+    methods = find_methods(["frozen", "2d"])
+    tasks = plan(bench, bench.items()[:2], ["lifter"], methods, [0, 1], ["optimizer.epochs=1"])
+    assert len(tasks) == 2 and all(len(task) == 4 for task in tasks)
+    runner = TrackRunner(bench)
+    forward = {row_key(row): row for row in (runner(job) for task in tasks for job in task)}
+    backward = [runner(job) for task in reversed(tasks) for job in reversed(task)]
+    for row in backward:
+        assert numbers([row]) == numbers([forward[row_key(row)]])
+    assert [job.config.seed for job in tasks[0]] == [0, 1, 0, 1]
+    assert len({row["settings"] for row in backward}) == 2  # the seed is not a setting
+
+
+def test_settings_that_cannot_run_are_refused_before_the_work(tmp_path):
+    bench = FakeBenchmark()
+    for options, words in (
+        ({"methods": ("frozzen",)}, "no method 'frozzen'"),
+        ({"models": ("hmr9",)}, "no settings for model 'hmr9'"),
+        ({"overrides": ("optimizer.epoch=1",)}, "optimizer.epochs"),
+        ({"overrides": ("seed=1",)}, "--seeds"),
+        ({"levels": ("dark",)}, "no level 'dark'"),
+        ({"engine": "slurm"}, "no engine"),
+        ({"workers": 0}, "at least 1"),
+    ):
+        with pytest.raises(SemttaError, match=words):
+            run(tmp_path / "out", bench, **options)
+    rows = tmp_path / "out" / "rows.jsonl"
+    assert not rows.exists() or not rows.read_text()
+
+
+def test_torn_and_foreign_lines_are_passed_over(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    row = {"data": "d", "protocol": "p", "item": "b", "model": "m", "method": "x", "seed": 0,
+           "settings": "s", "mpjpe_mm": float("nan")}  # fmt: skip
+    append_row(path, row)
+    append_row(path, row | {"item": "a", "mpjpe_mm": 2.0})
+    with open(path, "a") as file:
+        file.write('[1]\n{"data": "d"}\n{"data": "d", "prot')
+    rows = read_rows(path)
+    assert [r["item"] for r in rows] == ["b", "a"] and rows[0]["mpjpe_mm"] is None
+    write_rows(path, rows)
+    assert [json.loads(line)["item"] for line in path.read_text().splitlines()] == ["a", "b"]
+
+
+def test_the_hash_sees_what_changes_a_result():
+    method = METHODS["semtta"]
+    config = method.config("lifter")
+    start = settings_hash(method, config, {})
+    assert start == settings_hash(method, replace(config, seed=5), {})
+    assert start != settings_hash(METHODS["semtta-nolabel"], config, {})
+    assert start != settings_hash(method, method.config("lifter", ["optimizer.epochs=2"]), {})
+    assert start != settings_hash(method, config, {"poses2d": "vitpose"})
+
+
+def test_methods_are_stronger_than_overrides_for_all():
+    config = METHODS["2d"].config("lifter-narrow", ["alignment.weight=9", "optimizer.epochs=3"])
+    assert config.alignment.weight == 0 and config.optimizer.epochs == 3
+    assert config.model.name == "lifter-narrow"
+    for label in ("right", "wrong"):
+        Method("x", label=label)
+    with pytest.raises(SemttaError, match="label must be"):
+        Method("x", label="left")
+    for method in METHODS.values():
+        for model in ("lifter", "lifter-narrow", "hmr", "hmr2"):
+            assert method.config(model).model.name == model
+
+
+class FakePool:
+    """Workers of no process; they die at the jobs that ``deadly`` says."""
+
+    def __init__(self, deadly):
+        self.deadly, self.started, self.order, self.jobs = deadly, 0, [], {}
+
+    def start(self):
+        self.started += 1
+        return self.started
+
+    def send(self, worker, job):
+        self.jobs[worker] = job
+        self.order.append((worker, job.item.name))
+
+    def ready(self, workers):
+        job = self.jobs.pop(workers[0])
+        return [(workers[0], None if self.deadly(job) else job.head())]
+
+    def stop(self, worker): ...
+
+    def close(self): ...
+
+
+def all_jobs(seeds=3):
+    bench = FakeBenchmark()
+    return plan(bench, bench.items(), ["lifter"], find_methods(["frozen"]), range(seeds))
+
+
+def test_a_job_that_kills_every_worker_becomes_a_row():
+    pool = FakePool(lambda job: job.item.name == "walk2-hidden" and job.seed == 1)
+    rows = list(schedule(all_jobs(), pool, 2))
+    assert len({row_key(row) for row in rows}) == len(rows) == 18
+    failed = [row for row in rows if "error" in row]
+    assert [(row["item"], row["seed"]) for row in failed] == [("walk2-hidden", 1)]
+    assert "3 worker processes died" in failed[0]["error"] and pool.started == 2 + 3
+
+
+def test_workers_that_all_die_end_the_run():
+    with pytest.raises(SemttaError, match="every worker process dies"):
+        list(schedule(all_jobs(), FakePool(lambda job: True), 2))
+
+
+def test_a_worker_keeps_to_its_item_and_the_idle_help():
+    pool = FakePool(lambda job: False)
+    list(schedule(all_jobs()[:2], pool, 3))
+    readers = {}
+    for worker, item in pool.order:
+        readers.setdefault(item, set()).add(worker)
+    assert 3 in readers["walk0-clean"] | readers["walk0-hidden"]  # two items, three workers
+    assert sum(map(len, readers.values())) <= 4
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+def test_ray_with_two_workers_and_a_killed_one(whole, tmp_path):
+    killer = FakeBenchmark(kill_at="walk1-clean", marker=tmp_path / "marker")
+    outcome = run(tmp_path / "out", killer, engine="ray", workers=2)
+    assert (tmp_path / "marker").exists() and not outcome.failures
+    assert numbers(outcome.rows) == numbers(whole[1].rows)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="ray is installed")
+def test_ray_that_is_absent_is_explained(tmp_path):
+    with pytest.raises(SemttaError, match=r"semtta\[ray\]"):
+        run(tmp_path, FakeBenchmark(), engine="ray")
