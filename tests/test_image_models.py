@@ -21,6 +21,7 @@ from semtta.errors import SemttaError
 from semtta.geometry import Camera, default_focal, keypoint_boxes, project
 from semtta.hmr import load_model
 from semtta.hmr.hmr2 import HMR2, HMR2Settings
+from semtta.hmr.images import ImageCrops, one_ahead, read_crops
 from semtta.hmr.preprocess import crop_pixels, normalize, person_squares
 from semtta.keypoints import Keypoints2D, Track
 from semtta.shipped import asset
@@ -151,6 +152,58 @@ def test_regress_is_what_the_frozen_model_predicts(hmr):
         ours, theirs = getattr(by_hand, name), getattr(result.base, name)
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
         assert (ours[1:] - theirs[:-1]).abs().max() > 5e-6  # other frames, other predictions
+
+
+# --- crops on their way to the device -------------------------------------------------------
+
+
+def crops(device: str) -> ImageCrops:
+    squares = torch.tensor([[500.0, 900.0, 700.0 + 10 * i] for i in range(FRAMES)])
+    return read_crops(CLIP, person(), squares, HMR2.crop, torch.device(device))
+
+
+def test_crops_in_chunks_are_the_crops():
+    cut = crops("cpu")
+    chunks = [torch.tensor([3, 1]), torch.tensor([], dtype=torch.long), torch.tensor([1, 0, 11])]
+    for chunk, inputs in zip(chunks, cut.prefetch(chunks), strict=True):
+        assert torch.equal(inputs, cut[chunk]) and len(inputs) == len(chunk)
+    assert (cut[torch.tensor([3])] - cut[torch.tensor([1])]).abs().max() > 0.1
+
+
+def test_the_next_chunk_is_started_before_one_is_handed_out():
+    log = []
+    start = lambda i: log.append(f"start {i}") or i  # noqa: E731
+    finish = lambda i: log.append(f"finish {i}") or 10 * i  # noqa: E731
+    for result in one_ahead(range(3), start, finish):
+        log.append(f"use {result}")
+    assert log == [
+        "start 0", "start 1", "finish 0", "use 0", "start 2", "finish 1", "use 10", "finish 2",
+        "use 20",
+    ]  # fmt: skip
+    assert list(one_ahead([], start, finish)) == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_crops_on_their_own_stream_arrive_whole():
+    here, there = crops("cpu"), crops("cuda")
+    assert there.pixels.is_pinned()
+    chunks = torch.randint(0, FRAMES, (40, 64)).unbind()
+    work = torch.randn(2048, 2048, device="cuda")
+    for chunk, inputs in zip(chunks, there.prefetch([c.cuda() for c in chunks]), strict=True):
+        for _ in range(5):
+            work = (work @ work).tanh()  # keeps the caller's stream busy
+        torch.testing.assert_close(inputs.cpu(), here[chunk], atol=1e-5, rtol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("scope", ["all", "head"])
+def test_hmr2_adapts_on_a_gpu_as_on_the_cpu(hmr2, scope):
+    settings = ("optimizer.lr=2e-4", f"model.trainable={scope}", "optimizer.epochs=1")
+    here = adapt(hmr2, *settings)
+    there = adapt(hmr2, *settings, "device=cuda")
+    hmr2.cpu()
+    torch.testing.assert_close(there.base.rotmats, here.base.rotmats, atol=2e-3, rtol=0)
+    torch.testing.assert_close(there.adapted.landmarks2d, here.adapted.landmarks2d, atol=2, rtol=0)
 
 
 # --- HMR2.0 ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,8 @@ class ImageCrops:
     """What an image network reads for every frame of a track.
 
     Args:
-        pixels: (T, size, size, 3) float16 in [0, 255], RGB, on the CPU: 0.3 MB a frame at 224.
+        pixels: (T, size, size, 3) float16 in [0, 255], RGB, on the CPU: 0.3 MB a frame at 224;
+            pinned where the device is a CUDA one.
         spec: of the network.
         device: where crops are wanted.
     """
@@ -36,10 +38,60 @@ class ImageCrops:
 
     def __getitem__(self, frames: Tensor) -> Tensor:
         """(B,) positions in the track -> (B, 3, size, size) normalised, on the device."""
-        pixels = self.pixels[frames.cpu()]
-        if self.device.type == "cuda":
-            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
-        return normalize(pixels.to(self.device), self.spec)
+        return normalize(self._send(frames.tolist()), self.spec)
+
+    def prefetch(self, chunks: Sequence[Tensor]) -> Iterator[Tensor]:
+        """``self[chunk]`` for one chunk of positions after the other.
+
+        On CUDA the pixels of the next chunk travel while the caller computes on this one; elsewhere
+        every chunk is cut when it is asked for."""
+        if self.device.type != "cuda":
+            yield from (self[chunk] for chunk in chunks)
+            return
+        rows = [chunk.tolist() for chunk in chunks]  # now: reading the device waits for its work
+        start, finish = _beside(self._send, self.device)
+        for pixels in one_ahead(rows, start, finish):
+            yield normalize(pixels, self.spec)
+
+    def _send(self, frames: list[int]) -> Tensor:
+        """Pixels (B, size, size, 3) of some frames on the device."""
+        if self.device.type != "cuda":
+            return self.pixels[frames].to(self.device)
+        # frame by frame, because only the original is pinned and gathering it would be a copy more
+        sent = self.pixels.new_empty((len(frames), *self.pixels.shape[1:]), device=self.device)
+        for row, frame in zip(sent, frames, strict=True):
+            row.copy_(self.pixels[frame], non_blocking=True)
+        return sent
+
+
+def one_ahead(items: Iterable, start: Callable, finish: Callable) -> Iterator:
+    """``finish(start(item))`` in order, where the next item is started before one is handed out."""
+    waiting = None
+    for item in items:
+        started = (start(item),)
+        if waiting is not None:
+            yield finish(*waiting)
+        waiting = started
+    if waiting is not None:
+        yield finish(*waiting)
+
+
+def _beside(send: Callable, device: torch.device) -> tuple[Callable, Callable]:
+    """``send`` on a stream of its own, and what makes its result fit for the caller's stream."""
+    stream = torch.cuda.Stream(device)
+
+    def start(frames: list[int]) -> tuple[Tensor, torch.cuda.Event]:
+        with torch.cuda.stream(stream):
+            return send(frames), stream.record_event()
+
+    def finish(started: tuple[Tensor, torch.cuda.Event]) -> Tensor:
+        sent, arrived = started
+        current = torch.cuda.current_stream(device)
+        current.wait_event(arrived)
+        sent.record_stream(current)  # its memory is free for others when the caller is done
+        return sent
+
+    return start, finish
 
 
 def read_crops(
@@ -52,7 +104,8 @@ def read_crops(
         squares: (T, 3) centre x, centre y, side, image pixels."""
     rows = {int(frame): t for t, frame in enumerate(track.frames)}
     squares = squares.cpu()
-    pixels = torch.zeros(len(track), spec.size, spec.size, 3, dtype=torch.float16)
+    shape = (len(track), spec.size, spec.size, 3)
+    pixels = torch.zeros(shape, dtype=torch.float16, pin_memory=device.type == "cuda")
 
     def cut(item) -> None:
         index, _, image = item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -63,15 +63,27 @@ class Run:
 
     def forward(self, frames: Tensor) -> Prediction:
         """The model's prediction of some positions in the track, with gradient."""
-        inputs = self.inputs[frames]
-        if self.precision == "bf16" and inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)  # faster convolutions
-        with autocast(self.device, self.precision):
-            if self.rest is not None:
-                out = self.rest(inputs)
-            else:
-                out = self.model(Batch(frames, inputs))
-        return Prediction(out.rotmats.float(), out.betas.float(), out.cam.float())
+        return next(self.forward_each([frames]))
+
+    def forward_each(self, chunks: Sequence[Tensor]) -> Iterator[Prediction]:
+        """:meth:`forward` of one chunk of positions after the other, inputs read ahead."""
+        for frames, inputs in zip(chunks, self._read(chunks), strict=True):
+            with autocast(self.device, self.precision):
+                if self.rest is not None:
+                    out = self.rest(inputs)
+                else:
+                    out = self.model(Batch(frames, inputs))
+            yield Prediction(out.rotmats.float(), out.betas.float(), out.cam.float())
+
+    def _read(self, chunks: Sequence[Tensor]) -> Iterator[Tensor]:
+        if isinstance(self.inputs, ImageCrops):
+            parts = self.inputs.prefetch(chunks)
+        else:
+            parts = (self.inputs[frames] for frames in chunks)
+        for inputs in parts:
+            if self.precision == "bf16" and inputs.dim() == 4:  # faster convolutions
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            yield inputs
 
     @torch.no_grad()
     def cache_prefix(self, scope: str) -> None:
@@ -81,7 +93,7 @@ class Run:
             return
         prefix, rest = parts
         with autocast(self.device, self.precision):
-            kept = [prefix(self.inputs[frames]) for frames in self._chunks()]
+            kept = [prefix(inputs) for inputs in self._read(self._chunks())]
         self.inputs, self.rest = torch.cat(kept), rest
 
     def _chunks(self) -> tuple[Tensor, ...]:
@@ -93,7 +105,7 @@ class Run:
         """One pass over the track without gradient, in eval mode."""
         training = self.model.training
         self.model.eval()
-        parts = [self.forward(frames) for frames in self._chunks()]
+        parts = list(self.forward_each(self._chunks()))
         self.model.train(training)
         return Prediction.cat(parts)
 

@@ -32,8 +32,9 @@ def accumulate_gradient(
             losses.total(terms).backward()
         return {name: value.detach() for name, value in terms.items()}
 
+    parts = frames.split(chunk)
     with torch.no_grad():
-        whole = Prediction.cat([run.forward(part) for part in frames.split(chunk)])
+        whole = Prediction.cat(list(run.forward_each(parts)))
     leaves = [x.detach().requires_grad_(True) for x in (whole.rotmats, whole.betas, whole.cam)]
     terms = strategy.loss(run, draw, Prediction(*leaves))
     if not terms:
@@ -42,9 +43,7 @@ def accumulate_gradient(
     gradients = [
         torch.zeros_like(x) if g is None else g for g, x in zip(gradients, leaves, strict=True)
     ]
-    for rows in torch.arange(len(frames), device=frames.device).split(chunk):
-        part = run.forward(frames[rows])
-        torch.autograd.backward(
-            [part.rotmats, part.betas, part.cam], [gradient[rows] for gradient in gradients]
-        )
+    slices = zip(*(gradient.split(chunk) for gradient in gradients), strict=True)
+    for part, gradient in zip(run.forward_each(parts), slices, strict=True):
+        torch.autograd.backward([part.rotmats, part.betas, part.cam], gradient)
     return {name: value.detach() for name, value in terms.items()}
