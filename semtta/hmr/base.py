@@ -86,5 +86,5 @@ class HumanMeshRegressor(Protocol):
         ...
 
     # Optional: ``split(scope)`` returns what adaptation leaves alone and the rest, two functions
-    # whose composition is ``regress``; the first is then run once per video. ``activation_mb`` is
-    # what one frame holds for the backward pass, fp32, megabytes.
+    # whose composition is ``regress``; the first is then run once per video. ``frame_mb`` says for
+    # each scope what a frame holds in fp32, MiB: for the backward pass, and as the first's result.

@@ -45,7 +45,7 @@ class HMR(ResNet50):
         sha256: hash of the file that the weights came from, "" if they came from none.
     """
 
-    activation_mb = 90.0
+    frame_mb = {"all": (90.0, 0.0), "norm": (90.0, 0.0), "last": (6.0, 0.77), "head": (0.1, 0.01)}
 
     def __init__(self, norm: str = "batch", sha256: str = ""):
         if norm not in ("batch", "group"):

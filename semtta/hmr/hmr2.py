@@ -192,7 +192,12 @@ class HMR2(nn.Module):
     """
 
     crop = ImageCropSpec(size=_SIZE, aspect=0.75, rule="blurred")
-    activation_mb = 640.0
+    frame_mb = {
+        "all": (640.0, 0.0),
+        "norm": (416.0, 0.0),
+        "last": (104.0, 0.0),
+        "head": (26.0, 0.94),
+    }
 
     def __init__(self, settings: HMR2Settings = HMR2Settings(), sha256: str = ""):
         super().__init__()

@@ -109,9 +109,12 @@ class MotionCLIPPrior(nn.Module):
         exemplars: global rotations by label; None = one constant upside-down root, which
             MotionCLIP itself writes over the root of what it generates.
         sigma: threshold of the gate.
-        translation: what the 25th row holds. ``zeros``; ``root`` = the person's path, to be given
-            to :meth:`embed_motion`; ``ankle`` = the right ankle's path about a fixed pelvis,
-            which is what the training code computes although it speaks of the root.
+        translation: what the 25th row holds. ``zeros``; ``ankle`` = the right ankle's path about
+            a fixed pelvis, which is what the training code computes although it speaks of the
+            root; ``root`` = the person's path, to be given to :meth:`embed_motion`. The last is
+            for weights trained anew on true paths and is no setting of an adaptation: the released
+            ones never saw a path, the paper's motion has no such row, and one camera's depth,
+            decimetres off from frame to frame, would tell the prior of motion that is not there.
         rest_joints: (24, 3) metres, of the unposed body, for ``ankle``; None = the CC0 body's.
     """
 

@@ -8,39 +8,54 @@ import torch
 from torch import nn
 
 from semtta.config import Config
+from semtta.engine import resolve_precision
+
+_USABLE = 0.8  # of what is free
+_BF16 = 0.6  # of fp32's activations, measured
 
 
 def memory_note(config: Config, model: nn.Module, frame_count: int, fps: float) -> str | None:
     """One sentence if an adaptation would not fit into this machine's memory, else None.
 
+    Counted are weights, gradients and moments of the optimiser, the activations of the frames held
+    at a time, and what is kept of every frame: the result of the layers that adaptation leaves
+    alone, or its crop.
+
     Args:
-        model: regressor; ``activation_mb`` is what one frame holds for the backward pass (fp32).
+        model: regressor; its ``frame_mb`` says what a frame holds.
         frame_count: of the track.
         fps: of the video; a segment lasts two seconds of it."""
-    per_frame = getattr(model, "activation_mb", 0.0)
-    if not per_frame or config.strategy == "frozen":
+    scope = config.model.trainable
+    if scope not in getattr(model, "frame_mb", {}) or config.strategy == "frozen":
         return None
+    device = next(model.parameters()).device
+    per_frame, kept = model.frame_mb[scope]
+    if resolve_precision(config.optimizer.precision, device, images=True) == "bf16":
+        per_frame, kept = _BF16 * per_frame, _BF16 * kept
+    if not kept and device.type == "cpu":
+        kept = 3 * model.crop.size**2 * 2 / 2**20  # half-precision crops; a GPU has them sent
     batch = min(frame_count, round(config.optimizer.batch_segments * 2 * fps))
     held = min(batch, config.optimizer.chunk or batch)
-    trained = sum(p.numel() for p in model.parameter_groups(config.model.trainable))
+    trained = sum(p.numel() for p in model.parameter_groups(scope))
     weights = sum(p.numel() for p in model.parameters())
-    share = 1.0 if config.model.trainable in ("all", "norm") else 0.2
-    fixed = (weights * 4 + trained * 12) / 2**20  # weights; gradient and two moments of Adam
-    need, room = fixed + held * per_frame * share, available_mb()
-    if need <= 0.8 * room:
+    # weights; gradient and two moments of Adam
+    fixed = (weights * 4 + trained * 12) / 2**20 + frame_count * kept
+    need, room = fixed + held * per_frame, available_mb(device)
+    if need <= _USABLE * room:
         return None
-    fitting = int((0.8 * room - fixed) / (per_frame * share))
-    advice = f"optimizer.chunk={fitting}" if fitting >= 1 else "model.trainable=head"
-    return (
-        f"this run would hold about {need / 1024:.0f} GiB of {room / 1024:.0f} GiB that are free; "
-        f"{advice} makes it fit (same result, one more forward pass)."
-    )
+    fitting = int((_USABLE * room - fixed) / per_frame)
+    problem = f"this run would hold about {need / 1024:.0f} GiB of {room / 1024:.0f} GiB free; "
+    if fitting >= 1:
+        return f"{problem}optimizer.chunk={fitting} makes it fit (same result, one more pass)."
+    if scope != "head":
+        return f"{problem}model.trainable=head needs the least."
+    return f"{problem}a shorter video or more memory is needed."
 
 
-def available_mb() -> float:
-    """Memory that is free now, MiB: of the GPU if there is one, else of the machine."""
-    if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[0] / 2**20
+def available_mb(device: torch.device) -> float:
+    """Memory that is free now, MiB: of the GPU if that is the device, else of the machine."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / 2**20
     try:
         with open("/proc/meminfo") as file:
             fields = dict(line.split(":") for line in file)
