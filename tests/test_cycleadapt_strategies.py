@@ -21,6 +21,7 @@ from semtta.errors import SemttaError
 from semtta.hmr.lifter import Lifter, LifterSettings
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.discriminator import MotionDiscriminator, load_discriminator
+from semtta.motion.mdnet import MDNet
 from semtta.tta.adapter import Adapter
 from semtta.tta.cycleadapt import CycleAdapt
 from semtta.tta.discriminator import Discriminator, body_rotvec
@@ -151,6 +152,22 @@ def test_every_smoother_and_short_tracks_run(kind, count):
     assert ("loss_smoothing" in result.history[1]) == (kind != "none")
 
 
+def test_the_official_settings_run_with_mdnet_and_dropout():
+    torch.manual_seed(2)
+    net = MDNet()
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.02)
+    before = copy.deepcopy(net.state_dict())
+    settings = ["optimizer.lr=1e-3", "smoothing.fit_lr=1e-3", "smoothing.fit_steps=10"]
+    config = load_config("cycleadapt", ["optimizer.epochs=3", *settings])
+    runner = Adapter(dropping_model(), config=config, denoiser=net)
+    first, second = (runner.adapt(walker(), CAMERA) for _ in range(2))
+    assert same(first.adapted, second.adapted)  # the second starts from the same denoiser
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    losses = [epoch["denoiser_loss"] for epoch in first.history]
+    assert losses[2] < losses[0] and "loss_smoothing" in first.history[1]
+
+
 def test_stale_targets_are_those_of_the_training_pass():
     runner = adapter("cycleadapt.targets=stale", "optimizer.epochs=2")
     strategy = CycleAdapt(Networks())
@@ -273,7 +290,7 @@ def test_the_discriminator_answers_as_the_official_one(official_discriminator, g
 
 def test_the_discriminator_is_read_from_a_file(official_discriminator, tmp_path):
     path = tmp_path / "disc.pt"
-    torch.save({"model": official_discriminator}, path)
+    torch.save({"disc_motion_state_dict": official_discriminator, "epoch": 3}, path)
     net = load_discriminator(path)
     for key, value in net.state_dict().items():
         assert torch.equal(value, official_discriminator[key])
@@ -305,6 +322,16 @@ def test_it_learns_to_tell_and_the_regressor_is_told(dictionary):
     assert torch.isfinite(gradient).all()
     assert gradient[:, 0].sum() == 0 and (gradient[:, 1:].sum(1) > 0).all()
     assert all(p.grad is None or not p.requires_grad for p in strategy.judge.parameters())
+
+
+@pytest.mark.parametrize("fps", [15.0, 30.0, 60.0])
+def test_a_batch_of_windows_is_about_as_large_as_one_of_frames(dictionary, fps):
+    runner = adapter("strategy=discriminator")
+    strategy = Discriminator(Networks(exemplars=dictionary))
+    run = started(runner, strategy, walker(100, fps=fps), ["walk"] * 100)
+    draws = list(strategy.batches(run, 0))
+    assert 3 <= len(draws) <= 5 and max(int(draw.count.sum()) for draw in draws) <= 36
+    assert torch.cat([draw.frames for draw in draws]).unique().numel() == 100
 
 
 def test_frames_without_exemplar_are_adapted_without_the_term():

@@ -6,8 +6,8 @@ as loss. Real are windows of the dictionary's exemplar motion of the same label,
 means the label; VIBE takes them from motion capture. The discriminator starts from random weights
 or from VIBE's file (``discriminator.checkpoint``).
 
-Frames are drawn in windows instead of one by one, two windows to a batch of 32; those that belong
-to no labelled window are drawn as in CycleAdapt.
+Frames are drawn in windows instead of one by one, as many as fit into a batch (two of a video at
+30 fps into 32 frames); those that belong to no labelled window are drawn as in CycleAdapt.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Discriminator(CycleAdapt):
         step = float(track.times.diff().median()) if len(track) > 1 else 1 / FPS
         self.segments = find_segments(
             track.frames, track.times, labels, fps=FPS, length=LENGTH,
-            stride=max(1, round(LENGTH / FPS / step)),
+            stride=int((LENGTH - 1) / FPS / step + 1e-3) + 1,  # windows touch
         )  # fmt: skip
         if config.checkpoint:
             self.judge = load_discriminator(config.checkpoint)
@@ -70,7 +70,7 @@ class Discriminator(CycleAdapt):
         size = run.config.optimizer.batch_frames
         order = torch.randperm(len(self.segments), generator=run.generator).tolist()
         windows = [(self.segments.windows[i], i) for i in order]
-        per_batch = max(1, size // LENGTH)
+        per_batch = max(1, size // self.segments.frames_per_window)
         draws = [windows[i : i + per_batch] for i in range(0, len(windows), per_batch)]
         if self.segments.loose:
             loose = torch.cat(self.segments.loose)
