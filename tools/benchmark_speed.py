@@ -1,100 +1,277 @@
-"""Time and peak memory of one adaptation step, network by network.
+"""Time and peak memory of one optimiser step, network by network.
 
-    python tools/benchmark_speed.py            # hmr, hmr2 (tiny), lifter
-    python tools/benchmark_speed.py --full     # and HMR2.0's ViT-H
+    python tools/benchmark_speed.py                           # hmr, hmr2 (tiny), lifter; CPU
+    python tools/benchmark_speed.py --full                    # and HMR2.0's ViT-H
+    python tools/benchmark_speed.py --device cuda --full --out speed.md
 
-Every row runs in a process of its own on random weights and inputs (timings do not depend on
-them): plain fp32 full batch, two-pass chunks, bf16, and the scopes. Ratios are within one run.
+On random weights and pictures, which timings do not depend on: plain fp32 with the whole batch,
+two-pass chunks, bf16, the scopes, and segments that overlap. Each ratio compares with the first
+row of its group. On the CPU every row runs in a process of its own, whose peak is its memory.
+From a clone without installation: PYTHONPATH=. in front, with torch, numpy, opencv, roma and
+omegaconf at hand.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+import os
+import platform
 import resource
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from semtta.config import load_config
+from semtta.config import Config
 from semtta.engine import make_generator, resolve_precision, silent
 from semtta.hmr.base import Prediction
-from semtta.tta import losses
+from semtta.hmr.images import ImageCrops
 from semtta.tta.run import Run
+from semtta.tta.segments import draw_batches, find_segments
 from semtta.tta.steps import accumulate_gradient
 from semtta.tta.strategy import Draw
 
-# name, model, batch, settings
-ROWS = (
-    ("hmr fp32, whole batch", "hmr", 32, ["optimizer.precision=fp32"]),
-    ("hmr fp32, two passes of 8", "hmr", 32, ["optimizer.precision=fp32", "optimizer.chunk=8"]),
-    ("hmr bf16, whole batch", "hmr", 32, ["optimizer.precision=bf16"]),
-    ("hmr bf16, two passes of 8", "hmr", 32, ["optimizer.precision=bf16", "optimizer.chunk=8"]),
-    ("hmr fp32, last", "hmr", 32, ["optimizer.precision=fp32", "model.trainable=last"]),
-    ("hmr fp32, head", "hmr", 32, ["optimizer.precision=fp32", "model.trainable=head"]),
-    ("hmr fp32, 4 x 60 frames, chunks of 8", "hmr", 240,
-     ["optimizer.precision=fp32", "optimizer.chunk=8"]),
-    ("hmr2 tiny fp32", "hmr2-tiny", 32, ["optimizer.precision=fp32"]),
-    ("lifter", "lifter", 120, []),
-)  # fmt: skip
-FULL = (
-    ("hmr2 ViT-H fp32, head", "hmr2", 32, ["optimizer.precision=fp32", "model.trainable=head",
-                                           "optimizer.chunk=4"]),
-    ("hmr2 ViT-H bf16, all, chunks of 1", "hmr2", 4, ["optimizer.precision=bf16",
-                                                      "optimizer.chunk=1"]),
-)  # fmt: skip
+PAPER = 240  # frames in the paper's batch: four segments of 60
+CLIP = 100  # frames of the clip whose segments overlap
+HEADINGS = ("", "frames", "ms per frame and step", "once per frame, ms", "peak GiB", "ratio")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement.
+
+    Args:
+        group: rows that are compared with the first of them.
+        name: what it shows.
+        model: hmr, hmr2, hmr2-tiny or lifter.
+        batch: frames of the step.
+        precision: fp32, tf32 (CUDA), bf16 or auto.
+        chunk: frames held at a time, None = all.
+        scope: what learns.
+        segments: None = the batch as it is; else the four segments of a draw from a clip of
+            ``CLIP`` frames, "shared" = a frame in several of them is predicted once, "separate" =
+            each segment is predicted on its own.
+    """
+
+    group: str
+    name: str
+    model: str
+    batch: int
+    precision: str = "fp32"
+    chunk: int | None = None
+    scope: str = "all"
+    segments: str | None = None
+
+
+def cpu_rows(full: bool) -> list[Row]:
+    rows = [
+        Row("hmr", "hmr fp32, whole batch", "hmr", 32),
+        Row("hmr", "hmr fp32, two passes of 8", "hmr", 32, chunk=8),
+        Row("hmr", "hmr bf16, whole batch", "hmr", 32, "bf16"),
+        Row("hmr", "hmr bf16, two passes of 8", "hmr", 32, "bf16", 8),
+        Row("hmr", "hmr fp32, last", "hmr", 32, scope="last"),
+        Row("hmr", "hmr fp32, head", "hmr", 32, scope="head"),
+        Row("hmr", "hmr fp32, 4 x 60 frames, two passes of 8", "hmr", PAPER, chunk=8),
+        *sharing_rows("hmr", "auto", 8),
+        Row("hmr2 tiny", "hmr2 tiny fp32", "hmr2-tiny", 32),
+        Row("lifter", "lifter", "lifter", 120),
+    ]
+    if full:
+        rows += [
+            Row("hmr2", "hmr2 ViT-H fp32, head", "hmr2", 32, chunk=4, scope="head"),
+            Row("hmr2", "hmr2 ViT-H bf16, all, two passes of 1", "hmr2", 4, "bf16", 1),
+        ]
+    return rows
+
+
+def cuda_rows(full: bool) -> list[Row]:
+    """The paper's batch; what does not fit says so."""
+    rows = []
+    for model in ("hmr", "hmr2") if full else ("hmr",):
+        for precision in ("fp32", "tf32", "bf16"):
+            for chunk, how in ((None, "whole batch"), (60, "two passes of 60")):
+                name = f"{model} {precision}, all, {how}"
+                rows.append(Row(model, name, model, PAPER, precision, chunk))
+        for scope in ("last", "head"):
+            for precision in ("fp32", "bf16"):
+                name = f"{model} {precision}, {scope}, whole batch"
+                rows.append(Row(model, name, model, PAPER, precision, None, scope))
+        rows += sharing_rows(model, "bf16", 60 if model == "hmr2" else None)
+    return rows
+
+
+def sharing_rows(model: str, precision: str, chunk: int | None) -> list[Row]:
+    group = f"{model}, overlapping segments"
+    settings = (model, CLIP, precision, chunk, "all")
+    return [
+        Row(group, f"{model} {precision}, {CLIP} frames, 4 segments each on its own", *settings,
+            "separate"),
+        Row(group, f"{model} {precision}, {CLIP} frames, 4 segments share frames", *settings,
+            "shared"),
+    ]  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="ViT-H: 3-6 GiB of memory, minutes")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=2, help="timed steps, the best one counts")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", help="rows whose name contains this")
+    parser.add_argument("--out", type=Path, help="write the table here too, Markdown")
     parser.add_argument("--row", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    rows = [*ROWS, *(FULL if args.full else ())]
+    device = torch.device(args.device)
+    on_gpu = device.type == "cuda"
+    rows = (cuda_rows if on_gpu else cpu_rows)(args.full)
+    torch.set_num_threads(args.threads)
     if args.row is not None:
-        print(json.dumps(measure(rows[args.row], args)))
+        print(json.dumps(measure(rows[args.row], device, args.steps)))
         return
-    table = Table(title=f"one optimiser step, {args.threads} threads, {args.device}")
-    for heading in ("", "batch", "ms per frame", "peak GiB", "of hmr fp32"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    reference = None
-    for i, (name, _, batch, _) in enumerate(rows):
-        if args.only and args.only not in name:
+    lines = [f"One optimiser step on {machine(device, args.threads)}, PyTorch {torch.__version__}.",
+             "", "| " + " | ".join(HEADINGS) + " |", "|---" + "|--:" * (len(HEADINGS) - 1) + "|",
+             ]  # fmt: skip
+    print("\n".join(lines), flush=True)
+    references: dict[str, float] = {}
+    for i, row in enumerate(rows):
+        if args.only and args.only not in row.name:
             continue
-        command = [sys.executable, str(Path(__file__)), "--row", str(i), *sys.argv[1:]]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            table.add_row(name, str(batch), "-", "-", done.stderr.strip().splitlines()[-1][:60])
-            continue
-        result = json.loads(done.stdout.splitlines()[-1])
-        reference = reference or result["ms"]
-        ratio = f"{result['ms'] / reference:.2f}" if name.startswith("hmr ") else ""
-        table.add_row(name, str(batch), f"{result['ms']:.1f}", f"{result['gib']:.2f}", ratio)
-    Console(width=110).print(table)
+        result = measure(row, device, args.steps) if on_gpu else measure_alone(i)
+        if "ms" in result:
+            ratio = result["ms"] / references.setdefault(row.group, result["ms"])
+            once = f"{result['once']:.2f}" if result["once"] else ""
+            cells = (f"{result['ms']:.2f}", once, f"{result['gib']:.2f}", f"{ratio:.2f}")
+        else:
+            cells = (result["problem"], "", "", "")
+        lines.append("| " + " | ".join((row.name, str(row.batch), *cells)) + " |")
+        print(lines[-1], flush=True)
+        if args.out:  # after every row: a run that is cut short leaves what it has
+            partial = args.out.with_name(args.out.name + ".part")
+            partial.write_text("\n".join(lines) + "\n", encoding="utf8")
+            os.replace(partial, args.out)
 
 
-def build(name: str) -> torch.nn.Module:
+def machine(device: torch.device, threads: int) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{threads} threads of {platform.processor() or platform.machine()}"
+
+
+def measure_alone(index: int) -> dict:
+    """One row in a process of its own."""
+    command = [sys.executable, str(Path(__file__)), "--row", str(index), *sys.argv[1:]]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return {"problem": (done.stderr.strip().splitlines() or ["failed"])[-1][:60]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(row: Row, device: torch.device, steps: int) -> dict:
+    """ms per frame and step, ms per frame of what runs once per video, peak memory."""
+    if device.type != "cuda":
+        result = run_steps(row, device, steps)
+        return result | {"gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    torch.backends.cuda.matmul.allow_tf32 = row.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = row.precision == "tf32"
+    torch.cuda.reset_peak_memory_stats(device)
+    try:
+        result = run_steps(row, device, steps)
+    except torch.OutOfMemoryError:
+        result = {"problem": "does not fit"}
+    result["gib"] = torch.cuda.max_memory_allocated(device) / 2**30
+    gc.collect()
+    torch.cuda.empty_cache()
+    return result
+
+
+def run_steps(row: Row, device: torch.device, steps: int) -> dict:
+    config = Config()
+    config.optimizer.chunk, config.model.trainable = row.chunk, row.scope
+    model = build(row.model, device)
+    parameters = model.parameter_groups(row.scope)
+    chosen = {id(p) for p in parameters}
+    for p in model.parameters():
+        p.requires_grad_(id(p) in chosen)
+    images = model.crop.reads == "image"
+    precision = "fp32" if row.precision == "tf32" else row.precision
+    run = Run(
+        model=model, view=None, track=range(row.batch), inputs=inputs_of(model, row.batch, device),
+        evidence=None, labels=[], config=config, generator=make_generator(0), progress=silent,
+        precision=resolve_precision(precision, device, images),
+    )  # fmt: skip
+    draws = draws_of(row, device)
+    optimizer = torch.optim.Adam(parameters, 1e-6)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        for draw in draws:
+            accumulate_gradient(run, Stepper(), draw, row.chunk)
+        optimizer.step()
+
+    start = now(device)
+    run.cache_prefix(row.scope)
+    once = now(device) - start if run.rest is not None else 0.0
+    best = float("inf")
+    for i in range(steps + 1):
+        start = now(device)
+        step()
+        if i:  # the first one warms up
+            best = min(best, now(device) - start)
+    return {"ms": 1000 * best / row.batch, "once": 1000 * once / row.batch}
+
+
+def now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def build(name: str, device: torch.device) -> torch.nn.Module:
     torch.manual_seed(0)
-    if name == "hmr":
-        from semtta.hmr.hmr import HMR
+    if name == "lifter":
+        from semtta.hmr import load_model
 
-        return HMR("batch").eval()
-    if name.startswith("hmr2"):
+        return load_model(name).to(device)
+    with torch.device(device):  # a large network is filled where it will be
+        if name == "hmr":
+            from semtta.hmr.hmr import HMR
+
+            return HMR("batch").eval()
         from semtta.hmr.hmr2 import HMR2, HMR2Settings
 
         return HMR2(HMR2Settings.tiny() if name == "hmr2-tiny" else HMR2Settings()).eval()
-    from semtta.hmr import load_model
 
-    return load_model(name)
+
+def inputs_of(model: torch.nn.Module, count: int, device: torch.device):
+    if model.crop.reads != "image":
+        return torch.randn(count, 9, 194, device=device)
+    pixels = 255 * torch.rand(count, model.crop.size, model.crop.size, 3)
+    pixels = pixels.half()
+    if device.type == "cuda":
+        pixels = pixels.pin_memory()
+    return ImageCrops(pixels, model.crop, device)
+
+
+def draws_of(row: Row, device: torch.device) -> list[Draw]:
+    """The batch, or the segments of one draw from a clip at 30 frames a second."""
+    windows = [torch.arange(row.batch)]
+    if row.segments:
+        frames = torch.arange(row.batch)
+        segments = find_segments(frames, frames / 30, ["walk"] * row.batch, fps=30.0, length=60)
+        weights = torch.ones(len(segments))
+        (batch,) = draw_batches(
+            segments, weights, batch_segments=4, coverage=4 * 60 / row.batch,
+            generator=make_generator(0),
+        )  # fmt: skip
+        windows = [frames for frames, _ in batch]
+    if row.segments == "shared":
+        windows = [torch.cat(windows).unique()]
+    return [Draw(w.to(device), torch.ones(len(w), device=device)) for w in windows]
 
 
 class Stepper:
@@ -103,43 +280,6 @@ class Stepper:
     def loss(self, run: Run, draw: Draw, prediction: Prediction) -> dict:
         parts = (prediction.rotmats, prediction.betas, prediction.cam)
         return {"all": sum(x.abs().mean() for x in parts)}
-
-
-class Frames(list):
-    """As long as a track."""
-
-
-def measure(row: tuple, args) -> dict:
-    _, name, batch, overrides = row
-    torch.set_num_threads(args.threads)
-    device = torch.device(args.device)
-    config = load_config("default", overrides)
-    model = build(name).to(device)
-    images = model.crop.reads == "image"
-    shape = (3, model.crop.size, model.crop.size) if images else (9, 194)
-    run = Run(
-        model=model, view=None, track=Frames([0] * batch),
-        inputs=torch.randn(batch, *shape, device=device), evidence=None, labels=[], config=config,
-        generator=make_generator(0), progress=silent,
-        precision=resolve_precision(config.optimizer.precision, device, images),
-    )  # fmt: skip
-    run.cache_prefix(config.model.trainable)
-    draw = Draw(torch.arange(batch, device=device), torch.ones(batch, device=device))
-    optimizer = torch.optim.Adam(model.parameter_groups(config.model.trainable), 1e-6)
-    best = float("inf")
-    for step in range(args.steps + 1):
-        start = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
-        terms = accumulate_gradient(run, Stepper(), draw, config.optimizer.chunk)
-        optimizer.step()
-        losses.total(terms).item()
-        if step:  # the first one warms up
-            best = min(best, time.perf_counter() - start)
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated() / 2**30
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"ms": 1000 * best / batch, "gib": peak}
 
 
 if __name__ == "__main__":
