@@ -156,9 +156,12 @@ def _read_images(images: ImageSequence) -> Iterator[tuple[int, float, np.ndarray
     info = probe(images)
     black = np.zeros((info.height, info.width, 3), np.uint8)
     for count, name in enumerate(images.names):
-        frame = black if name is None else _read_image(images.folder / name)
-        _check_size(info, frame, f"image '{name}'")
-        yield count, count / info.fps, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        frame = black
+        if name is not None:
+            frame = _read_image(images.folder / name)
+            _check_size(info, frame, f"image '{name}'")
+            frame = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        yield count, count / info.fps, frame
 
 
 def _read_image(path: Path) -> np.ndarray:

@@ -35,21 +35,24 @@ class Found2D:
 
 
 def find_evidence(
-    recording: Recording, poses2d: str | Path | None, names: tuple[str, ...]
+    recording: Recording,
+    images: ImageSequence,
+    poses2d: str | Path | None,
+    names: tuple[str, ...],
 ) -> Found2D:
     """Evidence from where the user says.
 
     Args:
-        recording: with the true boxes.
+        recording: the frames that count, with their true boxes.
+        images: the whole sequence, for the detector, which follows people through all of it.
         poses2d: None = the set's own; "detect" = the built-in detector; else a folder with one
             entry per sequence: an OpenPose folder, COCO results ``.json`` or ``.npz``.
         names: by which the entry may be called, the most special first."""
     if poses2d is None:
         return Found2D(recording.keypoints)
     if str(poses2d) == DETECT:
-        tracks = _detected(recording.images)
+        tracks = _detected(images)
     else:
-        images = recording.images
         info = VideoInfo(images.folder, 0, 0, images.fps, len(images.names))
         tracks = load_poses2d(_entry(Path(poses2d), names), info)
     return match(tracks, recording)

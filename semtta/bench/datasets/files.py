@@ -12,6 +12,18 @@ from semtta.body.unpickle import _BodyUnpickler, _plain
 from semtta.errors import SemttaError
 
 
+def _no_bytes() -> bytes:
+    """``bytes()`` without arguments: how old pickle protocols store an empty array's content."""
+    return b""
+
+
+class _DataUnpickler(_BodyUnpickler):
+    def find_class(self, module: str, name: str):
+        if module in ("builtins", "__builtin__") and name == "bytes":
+            return _no_bytes
+        return super().find_class(module, name)
+
+
 def read_pickle_file(path: Path, what: str):
     """Content of a pickle of arrays, lists and dictionaries; nothing in it is executed.
 
@@ -22,7 +34,7 @@ def read_pickle_file(path: Path, what: str):
         raise SemttaError(f"there is no {what} '{path}'.")
     try:
         with open(path, "rb") as file:
-            return _plain(_BodyUnpickler(file, encoding="latin1").load())
+            return _plain(_DataUnpickler(file, encoding="latin1").load())
     except Exception as error:  # a hostile pickle can raise anything
         raise _damaged(path, what, error) from error
 

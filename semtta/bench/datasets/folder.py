@@ -115,7 +115,7 @@ class FolderBenchmark:
             self.rules, recording.truth, recording.frames, recording.images.fps, self.body_models
         )
         truth.require_files()
-        found = find_evidence(recording, self.poses2d, (item.name, item.sequence))
+        found = find_evidence(recording, whole.images, self.poses2d, (item.name, item.sequence))
         track = Track(
             id=recording.person,
             frames=recording.frames,

@@ -65,7 +65,7 @@ class TrackTruth:
         if body.name == "cc0":
             raise SemttaError(
                 f"protocol {protocol.name} measures SMPL joints; adapt with the neutral SMPL body "
-                "(--set body.name=smpl)."
+                "(setting body.name=smpl)."
             )
         if len(motion.rotmats) != len(self.frames):
             raise SemttaError(

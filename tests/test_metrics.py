@@ -1,0 +1,99 @@
+"""Errors of joints and meshes against the official code and against hand-computed numbers."""
+
+import math
+
+import pytest
+import torch
+
+from semtta.bench.metrics import (
+    acceleration_errors,
+    aligned_joint_errors,
+    correct_keypoints,
+    joint_errors,
+    summarise,
+    vertex_errors,
+)
+
+FOURTEEN = [1, 2, 3, 4, 5, 6, 8, 10, 11, 12, 13, 14, 15, 16]
+
+
+@pytest.fixture
+def joints(golden):
+    z = golden("functions/metrics.npz")
+    return z["pred17"] / 1000, z["gt17"] / 1000, z
+
+
+def test_agrees_with_the_official_code_of_the_field(joints):
+    predicted, truth, z = joints
+    plain = joint_errors(predicted, truth, [0])[:, FOURTEEN].mean(1)
+    torch.testing.assert_close(plain, z["cycleadapt_mpjpe"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(plain, z["spin_mpjpe"], atol=1e-6, rtol=0)
+    assert float(plain.mean()) == pytest.approx(193.27704, abs=1e-4)
+    # frame 3 is mirrored: a reflection must not be allowed to fit
+    aligned = aligned_joint_errors(predicted[:, FOURTEEN], truth[:, FOURTEEN]).mean(1)
+    torch.testing.assert_close(aligned, z["cycleadapt_pa_mpjpe"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(aligned, z["spin_pa_mpjpe"], atol=1e-6, rtol=0)
+    acceleration = acceleration_errors(predicted, truth, [0])[:, FOURTEEN].mean(1)
+    torch.testing.assert_close(acceleration, z["cycleadapt_accel"], atol=1e-6, rtol=0)
+
+
+def test_agrees_with_hmr2s_evaluator(golden):
+    z = golden("hmr2/hmr2_preproc_golden.npz")
+    a, b = z["evA"].double(), z["evB"].double()  # already centred
+    plain = vertex_errors(a, b).mean(1)
+    torch.testing.assert_close(plain.float(), z["mpjpe_mm"], atol=1e-3, rtol=0)
+    aligned = aligned_joint_errors(a, b).mean(1)
+    torch.testing.assert_close(aligned.float(), z["pa_mpjpe_mm"], atol=1e-3, rtol=0)
+
+
+def test_a_mirrored_pose_is_not_forgiven():
+    truth = torch.randn(6, 14, 3)
+    mirrored = truth * torch.tensor([-1.0, 1.0, 1.0])
+    assert aligned_joint_errors(mirrored, truth).mean(1).min() > 100
+    turned = 2 * truth @ torch.tensor([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]) + 3
+    assert aligned_joint_errors(turned, truth).max() < 1e-3
+
+
+def test_vertices_with_and_without_root():
+    mesh = torch.randn(4, 50, 3)
+    moved = mesh + torch.tensor([0.0, 0.1, 0.0])
+    assert vertex_errors(moved, mesh).mean().item() == pytest.approx(100, abs=1e-3)
+    roots = torch.zeros(4, 3), torch.tensor([0.0, -0.1, 0.0]).expand(4, 3)
+    assert vertex_errors(moved, mesh, *roots).max() < 1e-3
+
+
+def test_acceleration_does_not_cross_gaps():
+    truth = torch.zeros(7, 2, 3)
+    predicted = truth.clone()
+    predicted[:, 1, 0] = torch.tensor([0.0, 0, 0, 1, 1, 1, 1])  # a step of one metre
+    whole = acceleration_errors(predicted, truth, [0])
+    assert whole.shape == (5, 2) and whole[:, 1].tolist() == [0, 1000, 1000, 0, 0]
+    frames = torch.tensor([0, 1, 2, 5, 6, 7, 8])  # the step falls into the gap
+    assert acceleration_errors(predicted, truth, [0], frames)[:, 1].tolist() == [0, 0, 0]
+
+
+def test_pck_counts_present_joints_strictly_within_the_threshold():
+    truth = torch.zeros(3, 3, 2)
+    predicted = truth.clone()
+    predicted[:, 0, 0] = torch.tensor([4.9, 5.0, 9.9])
+    size = torch.tensor([100.0, 100.0, 200.0])
+    present = torch.tensor([[True, True, False]] * 3)
+    share = correct_keypoints(predicted, truth, size, present, 0.05)
+    assert share[:2].tolist() == pytest.approx([2 / 3, 1.0]) and math.isnan(share[2])
+
+
+def test_summary_of_a_track():
+    truth = torch.randn(5, 4, 3, dtype=torch.float64)
+    predicted = truth.clone()
+    predicted[2, 3] += torch.tensor([0.0, 0.03, 0.04])  # 50 mm, one of 20 joint-frames
+    hidden = torch.zeros(5, 4, dtype=torch.bool)
+    hidden[2, 3] = hidden[0, 1] = True
+    numbers = summarise(predicted, truth, [0], hidden)
+    assert numbers["frames"] == 5 and numbers["occluded"] == 2
+    assert numbers["mpjpe_mm"] == pytest.approx(50 / 20)
+    assert numbers["mpjpe_occluded_mm"] == pytest.approx(25)
+    assert 0 < numbers["pa_mpjpe_mm"] < 2 * numbers["mpjpe_mm"]
+    assert numbers["accel_mm"] == pytest.approx((50 + 100 + 50) / 12)
+    without = summarise(predicted, truth, [0])
+    assert without["occluded"] == 0 and without["mpjpe_occluded_mm"] is None
+    assert summarise(predicted[:2], truth[:2], [0])["accel_mm"] is None
