@@ -186,6 +186,7 @@ class FakePool:
 
     def __init__(self, deadly):
         self.deadly, self.started, self.order, self.jobs = deadly, 0, [], {}
+        self.why = "because"
 
     def start(self):
         self.started += 1
@@ -234,7 +235,8 @@ def test_a_worker_keeps_to_its_item_and_the_idle_help():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
-def test_ray_with_two_workers_and_a_killed_one(whole, tmp_path):
+def test_ray_with_two_workers_and_a_killed_one(whole, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(FAKE.parent))  # where the cluster finds the fake
     killer = FakeBenchmark(kill_at="walk1-clean", marker=tmp_path / "marker")
     outcome = run(tmp_path / "out", killer, engine="ray", workers=2)
     assert (tmp_path / "marker").exists() and not outcome.failures

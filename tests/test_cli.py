@@ -148,6 +148,36 @@ def test_config_and_doctor_speak(run):
     assert code == 0 and "SMPL neutral" in out and "lifter" in out
 
 
+def test_bench_says_in_one_sentence_what_is_wrong(run, tmp_path):
+    for arguments, words in (
+        ((), "--data"),
+        (("--data", "4dpw"), "no benchmark '4dpw'"),
+        (("--data", "mocap"), "--motions"),
+        (("--data", "3dpw"), "--root"),
+        (("--data", "mocap", "--motions", "absent"), "absent"),
+        (("--data", "beam", "--wheel", "absent.whl"), "absent.whl"),
+        (("--data", "beam", "--methods", "frozzen"), "no method 'frozzen'"),
+        (("--data", "beam", "--table", "table9"), "no table 'table9'"),
+        (("--data", "beam", "--seeds", "0"), "at least 1"),
+        (("--data", "beam", "--report-only"), "nothing to report"),
+        (("check",), "which data set"),
+        (("check", "beam"), "no folder to check"),
+        (("check", "3dpw"), "--root"),
+    ):
+        refused(run("bench", *arguments), words)
+    nothing_written(tmp_path)
+
+
+def test_bench_lists_methods_and_tables(run):
+    code, out, _ = run("bench", "--list")
+    assert code == 0 and "semtta-wronglabel" in out and "table4" in out
+
+
+def test_bench_check_names_what_is_missing(run, tmp_path):
+    code, out, err = run("bench", "check", "3dpw", "--root", tmp_path)
+    assert code == 1 and "sequenceFiles" in out and not err
+
+
 def test_own_poses_on_a_path_with_spaces_and_umlauts(run, tmp_path):
     """One frame, ten frames: whole output, readable, and the same again with the same seed."""
     folder = tmp_path / "Übung mit Leerzeichen"

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from semtta.errors import SemttaError
 
@@ -97,13 +98,22 @@ def bench(
         )  # fmt: skip
         raise typer.Exit(130) from None
     for view in outcome.views:
-        console.print(view.rich())
+        _print_view(view, console)
     for sentence in outcome.failures:
-        console.print(f"[red]failed:[/red] {sentence}", highlight=False)
+        console.print(Text.assemble(("failed: ", "red"), sentence), soft_wrap=True)
     console.print(
         f"Results in [bold]{options.output}[/bold]: table.md, summary.json, per_sequence.csv, "
         "rows.jsonl.", highlight=False,
     )  # fmt: skip
+
+
+def _print_view(view, console: Console) -> None:
+    """A table that does not fit runs over the edge: a number cut off would be no number."""
+    table = view.rich()
+    width = Console(width=10_000).measure(table).maximum
+    Console(width=max(console.width, width)).print(table)
+    for note in view.notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
 def _known(data: str) -> str:
@@ -126,7 +136,10 @@ def _check(words: list[str], data: str | None, root, body_models, console: Conso
         raise SemttaError(f"say where it is: `semtta bench check {name} --root PATH`.")
     from semtta.bench.check import check_table
 
-    console.print(check_table(name, root, body_models))
+    table, whole = check_table(name, root, body_models)
+    console.print(table)
+    if not whole:
+        raise typer.Exit(1)
 
 
 def _list_known(console: Console) -> None:

@@ -48,7 +48,9 @@ def run_tasks(
 
 
 class Pool(Protocol):
-    """Where workers live. A worker is whatever ``start`` returns."""
+    """Where workers live. A worker is whatever ``start`` returns; ``why`` the last one died."""
+
+    why: str
 
     def start(self) -> Any: ...
 
@@ -94,7 +96,8 @@ def schedule(tasks: Sequence[Task], pool: Pool, workers: int) -> Iterator[dict]:
                 barren += 1
                 if barren > ATTEMPTS * count:
                     raise SemttaError(
-                        "every worker process dies at once; run with --workers 1 to see why."
+                        f"every worker process dies at once ({pool.why}); run with --engine local "
+                        "--workers 1 to see more."
                     )
                 name = (job.item, job.model, job.method.name, job.seed)
                 deaths[name] += 1
@@ -142,6 +145,7 @@ class Processes:
 
     def __init__(self, work: Work):
         self.work, self.context = work, get_context("spawn")
+        self.why = ""
 
     def start(self) -> _Process:
         ours, theirs = self.context.Pipe()
@@ -161,9 +165,11 @@ class Processes:
         return [(w, _receive(w.pipe)) for w in workers if w.pipe in speaking]
 
     def stop(self, worker: _Process) -> None:
+        worker.pipe.close()
+        worker.process.join(timeout=0.1)
+        self.why = f"exit code {worker.process.exitcode}"
         worker.process.kill()
         worker.process.join()
-        worker.pipe.close()
 
     def close(self) -> None:
         pass
@@ -209,7 +215,7 @@ class RayActors:
             raise SemttaError(
                 "--engine ray needs the package ray: pip install 'semtta[ray]'."
             ) from None
-        self.ray = ray
+        self.ray, self.why = ray, ""
         self.started = not ray.is_initialized()
         if self.started:
             local = {} if os.environ.get("RAY_ADDRESS") else {
@@ -238,7 +244,8 @@ class RayActors:
         try:
             return self.ray.get(answer)
         except (exceptions.RayActorError, exceptions.WorkerCrashedError,
-                exceptions.OutOfMemoryError):  # fmt: skip
+                exceptions.OutOfMemoryError) as error:  # fmt: skip
+            self.why = " ".join(str(error).split())[-300:]
             return None
 
     def stop(self, worker: _RayWorker) -> None:

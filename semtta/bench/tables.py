@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.markup import escape
 from rich.table import Table
 
 from semtta.bench.statistics import ALL, FEWEST_GROUPS, RESAMPLES
@@ -39,14 +40,15 @@ class View:
     notes: tuple[str, ...]
 
     def rich(self) -> Table:
-        table = Table(
-            title=self.title, caption="\n".join(self.notes), caption_justify="left",
-            title_justify="left",
-        )  # fmt: skip
+        """For the terminal; the notes are for beneath it. Intervals go on a line of their own."""
+        table = Table(title=self.title, title_justify="left")
         for i, heading in enumerate(self.headings):
-            table.add_column(heading, justify="left" if i < 3 else "right", no_wrap=i < 3)
+            table.add_column(
+                heading.replace(" ", "\n"), justify="left" if i < 3 else "right", no_wrap=True
+            )
         for row in self.rows:
-            table.add_row(*row)
+            cells = (cell.replace(" [", "\n[", 1) for cell in row[3:])
+            table.add_row(*map(escape, (*row[:3], *cells)))
         return table
 
     def markdown(self) -> str:
