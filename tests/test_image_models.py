@@ -197,7 +197,8 @@ def test_crops_on_their_own_stream_arrive_whole():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("scope", ["all", "head"])
-def test_hmr2_adapts_on_a_gpu_as_on_the_cpu(hmr2, scope):
+def test_hmr2_adapts_on_a_gpu_as_on_the_cpu(hmr2, scope, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     settings = ("optimizer.lr=2e-4", f"model.trainable={scope}", "optimizer.epochs=1")
     here = adapt(hmr2, *settings)
     there = adapt(hmr2, *settings, "device=cuda")

@@ -101,7 +101,7 @@ def cuda_rows(full: bool) -> list[Row]:
             for precision in ("fp32", "bf16"):
                 name = f"{model} {precision}, {scope}, whole batch"
                 rows.append(Row(model, name, model, PAPER, precision, None, scope))
-        rows += sharing_rows(model, "bf16", 60 if model == "hmr2" else None)
+        rows += sharing_rows(model, "bf16", None)
     return rows
 
 
