@@ -9,6 +9,7 @@ share their random numbers: the same scene, seen worse.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -202,12 +203,13 @@ def _windows(motions: str, split: str, frames: int) -> tuple[Window, ...]:
     ]
     labels = [spoken_label(entry.text) for entry in chosen]
     counts = [min(2, max(1, int(entry.frames / (_ENOUGH * frames)))) for entry in chosen]
-    for label in set(labels):
-        of_label = sum(n for n, other in zip(counts, labels, strict=True) if other == label)
-        if of_label > _COMMON * sum(counts):
-            counts = [1 if other == label else n for n, other in zip(counts, labels, strict=True)]
+    totals = Counter()
+    for label, count in zip(labels, counts, strict=True):
+        totals[label] += count
+    common = {label for label, total in totals.items() if total > _COMMON * sum(counts)}
     windows = []
     for entry, label, count in zip(chosen, labels, counts, strict=True):
+        count = 1 if label in common else count
         part = entry.frames // count
         length = min(frames, part)
         for k in range(count):

@@ -114,7 +114,7 @@ def list_motions(path: str | Path) -> list[MotionEntry]:
 def read_motion(entry: MotionEntry) -> MotionClip:
     """Read one motion, turned to SMPL's convention and 30 frames a second."""
     if entry.path.suffix.lower() == ".bvh":
-        rotmats, trans, fps = read_bvh(entry.path)
+        rotmats, trans, fps = _guard(entry.path, read_bvh)
         rotmats, trans = _resample(rotmats, trans, fps)
     elif _is_documented(entry.path):
         rotmats, trans = _read_npz(entry)

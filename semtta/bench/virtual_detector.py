@@ -66,18 +66,18 @@ class Level:
 
 _EASY = NoiseModel(
     pixel=0.006, jitter=0.2, limb_offset=0.04, misplaced=0.1, definition=0.05, depth=0.22,
-    flip=0.01, tilt=0.10, depth_scale=(0.8, 1.1), scale=(0.9, 1.05), space=0.010, hidden=0.0, blink=0.02,
-    no_space=0.0, stranger=0.0, box=(1.1, 1.35), box_shift=0.05,
+    flip=0.01, tilt=0.10, depth_scale=(0.8, 1.1), scale=(0.9, 1.05), space=0.010,
+    hidden=0.0, blink=0.02, no_space=0.0, stranger=0.0, box=(1.1, 1.35), box_shift=0.05,
 )  # fmt: skip
 _MEDIUM = NoiseModel(
     pixel=0.008, jitter=0.25, limb_offset=0.07, misplaced=0.25, definition=0.06, depth=0.28,
-    flip=0.03, tilt=0.13, depth_scale=(0.75, 1.15), scale=(0.87, 1.1), space=0.015, hidden=0.0, blink=0.06,
-    no_space=0.0, stranger=0.0, box=(1.1, 1.4), box_shift=0.06,
+    flip=0.03, tilt=0.13, depth_scale=(0.75, 1.15), scale=(0.87, 1.1), space=0.015,
+    hidden=0.0, blink=0.06, no_space=0.0, stranger=0.0, box=(1.1, 1.4), box_shift=0.06,
 )  # fmt: skip
 _HARD = NoiseModel(
     pixel=0.012, jitter=0.35, limb_offset=0.10, misplaced=0.5, definition=0.07, depth=0.35,
-    flip=0.06, tilt=0.18, depth_scale=(0.7, 1.2), scale=(0.85, 1.15), space=0.022, hidden=0.0, blink=0.15,
-    no_space=0.0, stranger=0.0, box=(1.05, 1.5), box_shift=0.08,
+    flip=0.06, tilt=0.18, depth_scale=(0.7, 1.2), scale=(0.85, 1.15), space=0.022,
+    hidden=0.0, blink=0.15, no_space=0.0, stranger=0.0, box=(1.05, 1.5), box_shift=0.08,
 )  # fmt: skip
 LEVELS = (
     Level("easy", _EASY),
@@ -124,13 +124,14 @@ def detect(
     truth = points[..., :2] / points[..., 2:].clamp_min(0.3) * camera.focal + center
     extent = (truth.amax(1) - truth.amin(1)).amax(-1).median()
     covered, bottom = _covered(truth, extent, random, level)
-    covered = covered | (truth < -0.5).any(-1) | (truth[..., 0] > size[0] - 0.5)
-    covered = covered | (truth[..., 1] > min(bottom, size[1]) - 0.5)
+    outside = (truth < -0.5).any(-1) | (truth[..., 0] > size[0] - 0.5)
+    outside = outside | (truth[..., 1] > min(bottom, size[1]) - 0.5)
+    covered = covered | outside
     seen = observe(points[None], random, level.noise)
     xy, space = seen.xy[0] * camera.focal + center, seen.space[0]
     belief = _belief(seen.conf[0], (xy - truth).norm(dim=-1) / extent, random)
     belief = belief * ~(covered | _lost_arm(random, level))
-    xy, space, belief = _guess(xy, space, belief, covered, extent, random, level)
+    xy, space, belief = _guess(xy, space, belief, covered & ~outside, extent, random, level)
     xy, space, belief = _swap(xy, space, belief, random, level)
     track = _gate(xy, space, belief, times, (size[0], min(bottom, size[1])), random)
     return Detection(track, covered | (track.keypoints.conf == 0), covered)

@@ -1,4 +1,4 @@
-"""How bad the detectors are that the lifters were trained with (``semtta.bench.landmark_noise``)."""
+"""How bad the detectors were that the lifters were trained with."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from semtta.bench.motion_files import list_motions, read_motion
 from semtta.bench.motion_files import MotionClip as Clip
+from semtta.bench.motion_files import list_motions, read_motion
 from semtta.errors import SemttaError
 from semtta.skeletons import SMPL24, SMPL_PARENTS
 
