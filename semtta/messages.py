@@ -17,9 +17,7 @@ from rich.progress import (
 
 from semtta import engine
 
-_TITLES = {
-    "people": "people and 2D", "adapt": "adapt", "overlay": "overlay", "bench": "tracks x methods",
-}  # fmt: skip
+_TITLES = {"people": "people and 2D"}
 
 
 @contextmanager

@@ -16,9 +16,11 @@ from semtta.bench.engines import schedule
 from semtta.bench.methods import METHODS, Method, find_methods, settings_hash
 from semtta.bench.rows import append_row, read_rows, row_key, write_rows
 from semtta.bench.runner import TrackRunner, plan
+from semtta.config import shipped_configs
 from semtta.errors import SemttaError
 
 FAKE = Path(__file__).parent / "bench_fake.py"
+MODELS = ("lifter", "lifter-narrow", "hmr", "hmr2")
 ALL_ROWS = 6 * 3  # tracks, methods
 
 
@@ -176,9 +178,8 @@ def test_methods_are_stronger_than_overrides_for_all():
         Method("x", label=label)
     with pytest.raises(SemttaError, match="label must be"):
         Method("x", label="left")
-    for method in METHODS.values():
-        for model in ("lifter", "lifter-narrow", "hmr", "hmr2"):
-            assert method.config(model).model.name == model
+    files = {METHODS[name].settings[model] for name in METHODS for model in MODELS}
+    assert files <= set(shipped_configs())
 
 
 class FakePool:

@@ -3,6 +3,8 @@
 import csv
 import io
 import math
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ from semtta.bench.statistics import (
 from semtta.bench.table_files import TableSpec, load_table, shipped_tables
 from semtta.bench.tables import sequence_csv, view_table
 from semtta.errors import SemttaError
+
+ROOT = Path(__file__).parents[1]
 
 
 def row(item, method, pa, frames=10, seed=0, level="clean", **more):
@@ -161,6 +165,42 @@ def test_per_sequence_csv():
     assert [line["sequence"] for line in lines] == ["x", "y", "all"]
     assert float(lines[0]["pa_mpjpe_mm"]) == 15 and lines[0]["tracks"] == "2"
     assert lines[0]["mpvpe_mm"] == ""
+
+
+def test_pages_are_made_from_summaries(tmp_path):
+    from bench_fake import FakeBenchmark, run
+
+    from tools import make_results
+
+    results, readme = tmp_path / "results", tmp_path / "README.md"
+    results.mkdir()
+    shutil.copy(ROOT / "docs" / "results" / "published.json", results)
+    (results / "old.json").write_text("[]")
+    readme.write_text(f"above\n{make_results.BEGIN}\nold\n{make_results.END}\nbelow\n")
+    arguments = ["--results", str(results), "--readme", str(readme),
+                 "--output", str(tmp_path / "results.md")]  # fmt: skip
+    assert make_results.main(arguments) == 0
+    assert "old" in readme.read_text()  # no run yet: the table stays
+    run(tmp_path / "run", FakeBenchmark(), methods=("frozen", "semtta"))
+    shutil.copy(tmp_path / "run" / "summary.json", results / "fake.json")
+    assert make_results.main([*arguments, "--check"]) == 1
+    assert make_results.main(arguments) == 0
+    assert make_results.main([*arguments, "--check"]) == 0
+    page, text = (tmp_path / "results.md").read_text(), readme.read_text()
+    assert text.startswith("above\n") and text.endswith("below\n") and "old" not in text
+    assert "| fake | lifter | clean |" in text and "| fake | lifter | hidden |" in text
+    for words in ("(published)", "84.4", "87.7", "fake12", "Nothing here is real.", "--seeds 1",
+                  "optimizer.epochs=1"):  # fmt: skip
+        assert words in page
+    readme.write_text("no markers")
+    with pytest.raises(SystemExit, match="needs one line"):
+        make_results.main(arguments)
+
+
+def test_the_committed_pages_are_up_to_date():
+    from tools import make_results
+
+    assert make_results.main(["--check"]) == 0
 
 
 def test_shipped_tables_are_whole():

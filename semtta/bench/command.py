@@ -31,7 +31,9 @@ def bench(
         Optional[Path], typer.Option(help="Motion capture for --data mocap: folder or npz.")
     ] = None,
     wheel: Annotated[Optional[Path], typer.Option(help="Package file for --data beam.")] = None,
-    split: Annotated[str, typer.Option(help="dev or test (mocap), or the data set's.")] = "test",
+    split: Annotated[
+        Optional[str], typer.Option(help="dev or test (mocap, default test), or the data set's.")
+    ] = None,
     levels: Annotated[Optional[str], typer.Option(help="Only these, by comma.")] = None,
     protocol: Annotated[Optional[str], typer.Option(help="Named protocol of a data set.")] = None,
     methods: Annotated[
@@ -69,7 +71,7 @@ def bench(
         _list_known(console)
         return
     if words[:1] == ["check"]:
-        _check(words[1:], data, root, body_models, console)
+        _check(words[1:], data, root, body_models, protocol, console)
         return
     from semtta.bench.session import Options, run_session
 
@@ -126,7 +128,9 @@ def _names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
-def _check(words: list[str], data: str | None, root, body_models, console: Console) -> None:
+def _check(
+    words: list[str], data: str | None, root, body_models, protocol, console: Console
+) -> None:
     name = words[0] if words else data
     if name is None or len(words) > 1:
         raise SemttaError("say which data set: `semtta bench check 3dpw --root PATH`.")
@@ -136,7 +140,7 @@ def _check(words: list[str], data: str | None, root, body_models, console: Conso
         raise SemttaError(f"say where it is: `semtta bench check {name} --root PATH`.")
     from semtta.bench.check import check_table
 
-    table, whole = check_table(name, root, body_models)
+    table, whole = check_table(name, root, body_models, protocol)
     console.print(table)
     if not whole:
         raise typer.Exit(1)

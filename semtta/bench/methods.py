@@ -89,12 +89,12 @@ _STEP_EMA = ("evidence.fill=false",)
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        # Controls without adaptation.
-        Method("frozen", overrides=("strategy=frozen",)),
-        Method("frozen+gauss", overrides=("strategy=frozen",), filter="gaussian"),
+        # Controls without adaptation. What reads no text is given no label.
+        Method("frozen", overrides=("strategy=frozen",), label="none"),
+        Method("frozen+gauss", overrides=("strategy=frozen",), label="none", filter="gaussian"),
         # The method with the shipped settings, and the steps towards it.
-        Method("2d", overrides=_STEP_2D),
-        Method("2d+smooth", overrides=_STEP_SMOOTH),
+        Method("2d", overrides=_STEP_2D, label="none"),
+        Method("2d+smooth", overrides=_STEP_SMOOTH, label="none"),
         Method("2d+smooth+align", overrides=_STEP_ALIGN),
         Method("2d+smooth+align+ema", overrides=_STEP_EMA),
         Method("semtta"),
@@ -103,12 +103,12 @@ METHODS: dict[str, Method] = {
         Method("semtta-wronglabel", label="wrong"),
         Method("semtta-random", overrides=("alignment.text=random",)),
         # The literal paper, and the steps of its Table 4.
-        Method("paper-2d+smooth", PAPER, _STEP_SMOOTH),
+        Method("paper-2d+smooth", PAPER, _STEP_SMOOTH, label="none"),
         Method("paper-2d+smooth+align", PAPER, _STEP_ALIGN),
         Method("paper-2d+smooth+align+ema", PAPER, _STEP_EMA),
         Method("paper", PAPER),
         # What the paper compares with.
-        Method("cycleadapt", CYCLEADAPT),
+        Method("cycleadapt", CYCLEADAPT, label="none"),
         Method("discriminator", CYCLEADAPT, ("strategy=discriminator",)),
         Method("unpaired", CYCLEADAPT, ("strategy=unpaired",)),
     )

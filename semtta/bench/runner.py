@@ -31,11 +31,17 @@ from semtta.tta.result import Motion, Result
 
 @dataclass(frozen=True)
 class Job:
-    """One row to be computed: ``settings`` is the hash of ``config`` and what else matters."""
+    """One row to be computed.
+
+    Args:
+        order: place of the item in the benchmark, for tables in its order.
+        settings: hash of ``config`` and what else matters.
+    """
 
     data: str
     protocol: str
     item: Item
+    order: int
     model: str
     method: Method
     seed: int
@@ -47,6 +53,7 @@ class Job:
         item = self.item
         return {
             "data": self.data, "protocol": self.protocol, "item": item.name,
+            "order": self.order,
             "sequence": item.sequence, "level": item.level, "group": item.group or item.name,
             "label": item.label, "model": self.model, "method": self.method.name,
             "seed": self.seed, "settings": self.settings, "version": semtta.__version__,
@@ -82,12 +89,12 @@ def plan(
             chosen.append((model, method, config, settings_hash(method, config, inputs or {})))
     return [
         [
-            Job(benchmark.name, benchmark.protocol, item, model, method, seed,
+            Job(benchmark.name, benchmark.protocol, item, order, model, method, seed,
                 replace(config, seed=seed), settings)
             for model, method, config, settings in chosen
             for seed in seeds
         ]
-        for item in items
+        for order, item in enumerate(items)
     ]  # fmt: skip
 
 

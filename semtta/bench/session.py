@@ -41,7 +41,7 @@ class Options:
     root: Path | None = None
     motions: Path | None = None
     wheel: Path | None = None
-    split: str = "test"
+    split: str | None = None
     levels: tuple[str, ...] = ()
     protocol: str | None = None
     methods: tuple[str, ...] = ()
@@ -132,13 +132,13 @@ def open_benchmark(options: Options) -> Benchmark:
     if options.data == "beam":
         from semtta.bench.beam import open_beam
 
-        return open_beam(options.wheel)
+        return _with_protocol(open_beam(options.wheel), options)
     if options.data == "mocap":
         from semtta.bench.mocap import open_mocap
 
         if options.motions is None:
             raise SemttaError("--data mocap needs --motions: a folder of AMASS npz or BVH files.")
-        return open_mocap(options.motions, split=options.split)
+        return _with_protocol(open_mocap(options.motions, options.split or "test"), options)
     from semtta.bench.datasets import open_dataset
 
     if options.root is None:
@@ -147,6 +147,14 @@ def open_benchmark(options: Options) -> Benchmark:
         options.data, options.root, protocol=options.protocol, poses2d=options.poses2d,
         labels=options.labels, body_models=options.body_models, split=options.split,
     )  # fmt: skip
+
+
+def _with_protocol(benchmark: Benchmark, options: Options) -> Benchmark:
+    """An open benchmark has one protocol; raise ``SemttaError`` if another is wanted."""
+    name = benchmark.protocol.split(":", 1)[0]
+    if options.protocol not in (None, name):
+        raise SemttaError(f"{benchmark.name} has one protocol, {name}, not '{options.protocol}'.")
+    return benchmark
 
 
 def select_items(benchmark: Benchmark, options: Options) -> list[Item]:
@@ -213,10 +221,11 @@ def write_report(options: Options, spec: TableSpec, rows: list[dict], limits: st
     notes = [limits, *left_out, *failures] if limits else [*left_out, *failures]
     view = view_table(summary, spec, notes)
     header = {
-        "title": spec.title, "table": spec.name, "note": spec.note, "data": options.data,
+        "title": spec.title, "table": spec.name, "note": spec.note, "data": rows[0]["data"] if rows else options.data,
         "protocol": rows[0]["protocol"] if rows else "", "limits": limits,
         "group_by": spec.group_by, "columns": spec.columns, "references": spec.references,
         "version": semtta.__version__, "seeds": sorted({row["seed"] for row in rows}),
+        "command": command_line(options), "models": spec.models,
         "overrides": options.overrides, "inputs": inputs(options), "failures": failures,
         "methods": [_described(method) for method in spec.methods],
         "rows": summary,
@@ -227,6 +236,20 @@ def write_report(options: Options, spec: TableSpec, rows: list[dict], limits: st
     by_sequence = summarise_rows(rows, (), by="sequence", resamples=1)
     write_text(options.output / "per_sequence.csv", sequence_csv(by_sequence))
     return Outcome((view,), tuple(failures), tuple(rows))
+
+
+def command_line(options: Options) -> str:
+    """The command that makes these numbers, with placeholders for paths on this machine."""
+    words = ["semtta bench", f"--data {options.data}"]
+    words += [f"--{name} PATH" for name in ("root", "motions", "wheel", "labels")
+              if getattr(options, name) is not None]  # fmt: skip
+    for name, value in (("table", options.table), ("methods", ",".join(options.methods)),
+                        ("model", ",".join(options.models)), ("levels", ",".join(options.levels)),
+                        ("protocol", options.protocol), ("poses2d", options.poses2d),
+                        ("split", options.split), ("limit", options.limit)):  # fmt: skip
+        if value:
+            words.append(f"--{name} {value}")
+    return " ".join([*words, f"--seeds {options.seeds}", *options.overrides])
 
 
 def _described(method) -> dict:

@@ -115,7 +115,8 @@ def summarise_rows(
             r for r in rows if (r["data"], r["protocol"], r["model"]) == (data, protocol, model)
         ]
         kept = common_tracks(mine)
-        values = sorted({str(row.get(by) or "") for row in kept})
+        ordered = sorted(kept, key=lambda row: (row.get("order", 0), row["item"]))
+        values = list(dict.fromkeys(str(row.get(by) or "") for row in ordered))
         for value in [*values, ALL] if len(values) > 1 else values:
             part = kept if value == ALL else [r for r in kept if str(r.get(by) or "") == value]
             level = value if by == "level" else ALL

@@ -79,8 +79,8 @@ def view_table(summary: Sequence[dict], spec: TableSpec, notes: Sequence[str] = 
     protocol = ", ".join(
         dict.fromkeys(f"{row['data']}, protocol {row['protocol']}" for row in final)
     )
-    return View(f"{spec.title} ({protocol})", headings, tuple(rows),
-                (*reading_notes(final), *([spec.note] if spec.note else []), *notes))  # fmt: skip
+    notes = (*reading_notes(final, columns), *filter(None, (spec.note, *notes)))
+    return View(f"{spec.title} ({protocol})", headings, tuple(rows), notes)
 
 
 def printed_reference(rows: Sequence[dict], spec: TableSpec) -> str | None:
@@ -90,7 +90,7 @@ def printed_reference(rows: Sequence[dict], spec: TableSpec) -> str | None:
     return present[-1] if present and len(methods) > 1 else None
 
 
-def reading_notes(rows: Sequence[dict]) -> list[str]:
+def reading_notes(rows: Sequence[dict], columns: Sequence[str] = ()) -> list[str]:
     """What one has to know to read the numbers."""
     if not rows:
         return ["Nothing was measured."]
@@ -111,6 +111,8 @@ def reading_notes(rows: Sequence[dict]) -> list[str]:
         notes.append(
             f"No interval where there are fewer than {FEWEST_GROUPS} independent groups of tracks."
         )
+    if "ms_per_frame" in columns:
+        notes.append("ms/frame: wall time of the adaptation, one thread, beside other workers.")
     return notes
 
 
