@@ -307,9 +307,11 @@ def test_labels_from_a_folder_or_one_file(tmp_path, bodies):
     assert (first.label, second.label) == ("walk", "wave")
     assert bench.load(first).labels == [None, None, "walk", "walk", "walk", None, None, None]
     assert bench.load(second).labels == ["wave"] * 8
-    (tmp_path / "texts.json").write_text(json.dumps({"walk_00": "walk"}))
+    assert bench.load(second).wrong_label == "sit on a chair"
+    (tmp_path / "texts.json").write_text(json.dumps({"walk_00": "sit down"}))
     bench = open_3dpw(tmp_path, bodies, labels=tmp_path / "texts.json")
-    assert bench.load(bench.items()[1]).labels == ["walk"] * 8
+    sample = bench.load(bench.items()[1])
+    assert sample.labels == ["sit down"] * 8 and sample.wrong_label == "walk"
     for content, words in (("[1]", "must be an object"), ('{"walk_00": 3}', "must be a text")):
         (tmp_path / "texts.json").write_text(content)
         with pytest.raises(SemttaError, match=words):
@@ -508,12 +510,24 @@ def test_bad_emdb(tmp_path, bodies):
         ({"gender": "robot"}, "'gender' is 'robot'"),
         ({"kp2d": np.zeros((6, 17, 2))}, "'kp2d' has shape"),
         ({"good_frames_mask": np.zeros(6, bool)}, "has no frame with good_frames"),
-        ({"smpl": {}}, "has no 'poses_root'"),
+        ({"smpl": {}}, "has no 'betas'"),
         ({"camera": None}, "has no 'width'"),
     ):
         sets.write_emdb(tmp_path, **changes)
         with pytest.raises(SemttaError, match=words):
             bench.load(bench.items()[0])
+
+
+def test_nan_in_frames_that_do_not_count_is_no_obstacle(tmp_path, bodies):
+    good = np.array([True, False, True, True, True, True])
+    kp2d = sets.figure(6, 24)[..., :2]
+    kp2d[1] = np.nan
+    sets.write_emdb(tmp_path, good_frames_mask=good, kp2d=kp2d)
+    bench = open_dataset("emdb", tmp_path, body_models=bodies)
+    assert bench.load(bench.items()[0]).track.frames.tolist() == [0, 2, 3, 4, 5]
+    sets.write_emdb(tmp_path, kp2d=kp2d)  # now it counts
+    with pytest.raises(SemttaError, match="'kp2d' holds NaN"):
+        bench.load(bench.items()[0])
 
 
 def test_frames_of_a_sample_are_read_only_where_they_count(tmp_path, bodies):

@@ -64,7 +64,7 @@ def read(root: Path, item: Item, protocol: Protocol) -> Recording:
             arrays["poses_root"], arrays["poses_body"], arrays["betas"],
             arrays["extrinsics"][:, :3, :3], gender,
         ),
-        masks={"good_frames": torch.from_numpy(arrays["good_frames_mask"] > 0)},
+        masks={"good_frames": torch.from_numpy(arrays["good"])},
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def findings(root: Path, split: str) -> list[Finding]:
             if not bool(entry(content, split, file)):
                 continue
             chosen.append(file)
-            expected = len(_arrays(file, content)["kp2d"])
+            expected = len(_arrays(file, content)["good"])
             have = len(list((file.parent / "images").glob("*.jpg")))
             if have < expected:
                 images.append(f"{file.parent.name} ({have} of {expected})")
@@ -102,24 +102,29 @@ def _files(root: Path) -> list[Path]:
 def _arrays(file: Path, content: dict) -> dict[str, np.ndarray]:
     camera, smpl, boxes = (entry(content, key, file) for key in ("camera", "smpl", "bboxes"))
 
-    def read(part: dict, key: str, shape: tuple) -> np.ndarray:
+    mask = np.ravel(entry(content, "good_frames_mask", file))
+    good = numbers(mask, (None,), f"'{file}': 'good_frames_mask'") > 0
+    count = len(good)
+    if not count:
+        raise SemttaError(f"'{file}': 'good_frames_mask' has no frames.")
+
+    def read(part: dict, key: str, *shape: int) -> np.ndarray:
         return numbers(entry(part, key, file), shape, f"'{file}': '{key}'")
 
-    kp2d = read(content, "kp2d", (None, 24, 2))
-    count = len(kp2d)
-    if not count:
-        raise SemttaError(f"'{file}': 'kp2d' has no frames.")
-    size = [read(camera, key, ()) for key in ("width", "height")]
+    def per_frame(part: dict, key: str, *shape: int) -> np.ndarray:
+        where = f"'{file}': '{key}'"
+        return numbers(entry(part, key, file), (count, *shape), where, counted=good)
+
     return {
-        "kp2d": kp2d,
-        "size": np.array(size),
-        "good_frames_mask": read(content, "good_frames_mask", (count,)),
-        "intrinsics": read(camera, "intrinsics", (3, 3)),
-        "extrinsics": read(camera, "extrinsics", (count, 4, 4)),
-        "poses_root": read(smpl, "poses_root", (count, 3)),
-        "poses_body": read(smpl, "poses_body", (count, 69)),
-        "betas": read(smpl, "betas", (10,)),
-        "bboxes": read(boxes, "bboxes", (count, 4)),
+        "good": good,
+        "size": np.array([read(camera, key) for key in ("width", "height")]),
+        "intrinsics": read(camera, "intrinsics", 3, 3),
+        "betas": read(smpl, "betas", 10),
+        "kp2d": per_frame(content, "kp2d", 24, 2),
+        "extrinsics": per_frame(camera, "extrinsics", 4, 4),
+        "poses_root": per_frame(smpl, "poses_root", 3),
+        "poses_body": per_frame(smpl, "poses_body", 69),
+        "bboxes": per_frame(boxes, "bboxes", 4),
     }
 
 

@@ -71,10 +71,14 @@ def read_json(path: Path, what: str):
         raise _damaged(path, what, error) from error
 
 
-def numbers(value, shape: tuple, where: str) -> np.ndarray:
-    """A finite float64 array of a given shape; None in the shape = any size.
+def numbers(value, shape: tuple, where: str, counted: np.ndarray | None = None) -> np.ndarray:
+    """A finite float64 array of a given shape.
 
-    Raises ``SemttaError`` beginning with ``where``."""
+    Args:
+        value: anything.
+        shape: expected, None = any size.
+        where: beginning of the message of a ``SemttaError``.
+        counted: (N,) bool, rows that matter; in the others NaN becomes 0."""
     try:
         array = np.asarray(value, np.float64)
     except (TypeError, ValueError):
@@ -85,6 +89,8 @@ def numbers(value, shape: tuple, where: str) -> np.ndarray:
     if not fits:
         words = ", ".join("any" if size is None else str(size) for size in shape)
         raise SemttaError(f"{where} has shape {array.shape}, expected ({words}).")
+    if counted is not None:
+        array = np.where(counted.reshape(-1, *[1] * (array.ndim - 1)), array, np.nan_to_num(array))
     if not np.isfinite(array).all():
         raise SemttaError(f"{where} holds NaN or infinite numbers.")
     return array

@@ -63,7 +63,8 @@ class FolderBenchmark:
         splits: of the set.
         poses2d: 2D evidence, see :func:`find_evidence`.
         labels: folder of ``<track or sequence>.json`` (or ``<sequence>/labels.json``), or one
-            JSON object {track or sequence: text}; None = no labels.
+            JSON object {track or sequence: text}; None = no labels. Frames count as in the
+            names of the set's images.
         body_models: folder searched first for SMPL bodies and regressors.
         model_box_scale: ``crop.box_scale`` of the network that will run. A network enlarges
             ``Track.boxes`` by this factor itself, so the boxes here are the person's extent
@@ -127,7 +128,9 @@ class FolderBenchmark:
         )
         labels = self._labels(item)
         texts = [None] * len(track) if labels is None else labels.for_track(track)
-        return Sample(item, track, recording.camera, texts, truth, video=recording.images)
+        sits = any("sit" in text for text in texts if text is not None)
+        wrong = {"wrong_label": "walk"} if sits else {}
+        return Sample(item, track, recording.camera, texts, truth, video=recording.images, **wrong)
 
     def _require_files(self) -> None:
         if not self.root.is_dir():

@@ -117,7 +117,10 @@ def _arrays(file: Path, annotation: str) -> dict[str, np.ndarray]:
         raise SemttaError(f"'{file}': 'valid_frame' is empty.")
     shapes = {"annot2": (count, 1, 17, 2), "annot3": (count, 1, 17, 3)}
     shapes[annotation] = (count, 1, 17, 3)
-    arrays = {k: numbers(raw[k], shape, f"'{file}': '{k}'") for k, shape in shapes.items()}
+    arrays = {
+        key: numbers(raw[key], shape, f"'{file}': '{key}'", counted=valid != 0)
+        for key, shape in shapes.items()
+    }
     return {**arrays, "valid_frame": valid}
 
 
