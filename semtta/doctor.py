@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from semtta.body import find_body_file, searched_paths
@@ -89,7 +90,7 @@ def table(findings: list[Finding]) -> Table:
     for heading in ("what", "state", "where, or how to get it"):
         table.add_column(heading, overflow="fold")
     for f in findings:
-        table.add_row(f.what, f"[{colours[f.state]}]{f.state}[/]", f.detail)
+        table.add_row(f.what, f"[{colours[f.state]}]{f.state}[/]", escape(f.detail))
     return table
 
 

@@ -1,6 +1,7 @@
 """Data sets in their official layouts: reading, 2D evidence, boxes, labels, checks, bad files."""
 
 import importlib.util
+import io
 import json
 import pickle
 from dataclasses import replace
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import small_sets as sets
 import torch
+from rich.console import Console
 
 from semtta.bench.check import check, check_table
 from semtta.bench.datasets import evidence as evidence_module
@@ -473,6 +475,10 @@ def test_3dhp_without_h5py_says_what_to_install(tmp_path, bodies, monkeypatch):
     with pytest.raises(SemttaError, match=r"pip install 'semtta\[bench\]'"):
         bench.load(bench.items()[0])
     assert ("package h5py", "missing") in states("3dhp", tmp_path, bodies)
+    table, complete = check_table("3dhp", tmp_path, bodies)
+    printed = io.StringIO()
+    Console(file=printed, width=200).print(table)
+    assert not complete and "semtta[bench]" in printed.getvalue()
 
 
 def test_bad_egobody(tmp_path, bodies):
