@@ -1,0 +1,79 @@
+"""Tracks in a file: plain arrays, written whole or not at all, so that no detector runs twice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+import zipfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import semtta
+from semtta.errors import SemttaError
+from semtta.keypoints import Keypoints2D, Track
+from semtta.people import pipeline
+from semtta.shipped import asset, file_sha256
+from semtta.skeletons import skeleton
+
+_ARRAYS = ("frames", "times", "boxes", "xy", "conf")
+_OPTIONAL = ("landmarks3d", "conf3d")
+_NETS = ("pose/movenet_multipose.onnx", "pose/blazepose_full.onnx")
+
+
+def write_tracks(path: Path, tracks: Sequence[Track]) -> None:
+    """Write tracks; the file appears under its name only when it is complete."""
+    arrays: dict[str, np.ndarray] = {"count": np.array(len(tracks))}
+    for i, track in enumerate(tracks):
+        values = {
+            "frames": track.frames, "times": track.times, "boxes": track.boxes,
+            "xy": track.keypoints.xy, "conf": track.keypoints.conf,
+            "landmarks3d": track.landmarks3d, "conf3d": track.conf3d,
+        }  # fmt: skip
+        arrays |= {f"{i}_{k}": v.cpu().numpy() for k, v in values.items() if v is not None}
+        arrays |= {f"{i}_id": np.array(track.id)}
+        arrays |= {f"{i}_skeleton": np.array(track.keypoints.skeleton.name)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.npz")
+    try:
+        np.savez(temporary, **arrays)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_tracks(path: Path) -> list[Track]:
+    """Tracks as they were written; raises ``SemttaError`` if the file is not such a file."""
+    try:
+        with np.load(path) as file:
+            return [_track(file, i) for i in range(int(file["count"]))]
+    except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise SemttaError(f"'{path}' holds no tracks; delete it to make them anew.") from error
+
+
+def _track(file, i: int) -> Track:
+    arrays = {k: torch.from_numpy(file[f"{i}_{k}"]) for k in _ARRAYS}
+    arrays |= {k: torch.from_numpy(file[f"{i}_{k}"]) for k in _OPTIONAL if f"{i}_{k}" in file.files}
+    keypoints = Keypoints2D(arrays["xy"], arrays["conf"], skeleton(str(file[f"{i}_skeleton"])))
+    return Track(
+        id=int(file[f"{i}_id"]),
+        frames=arrays["frames"],
+        times=arrays["times"],
+        boxes=arrays["boxes"],
+        keypoints=keypoints,
+        landmarks3d=arrays.get("landmarks3d"),
+        conf3d=arrays.get("conf3d"),
+    )
+
+
+@cache
+def detector_key(detect_size: int) -> str:
+    """Changes whenever the built-in detector's answer may: its code, networks, settings."""
+    code = sorted(Path(pipeline.__file__).parent.glob("*.py"))
+    parts = [semtta.__version__, str(detect_size)]
+    parts += [file_sha256(path) for path in (*code, *map(asset, _NETS))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
