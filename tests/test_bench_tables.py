@@ -114,6 +114,7 @@ def test_differences_are_paired():
     change = find(summary, method="x")["versus"]["frozen"]["pa_mpjpe_mm"]
     assert change["percent"] == pytest.approx(-10)
     assert np.allclose(change["ci95"], -10)
+    assert (change["better"], change["of"]) == (30, 30)
     low, high = find(summary, method="x")["ci95"]["pa_mpjpe_mm"]
     assert high - low > 20
 
@@ -150,7 +151,7 @@ def test_the_view_prints_protocol_limits_intervals_and_changes():
     assert "protocol p12" in text and "Nothing here is real." in text and "mean of 2" in text
     assert "PA-MPJPE vs cycleadapt" in text and "filled" not in text  # nobody measured it
     line = next(li for li in text.splitlines() if "| semtta |" in li)
-    assert "83.5 [" in line and "-10.7 % [" in line and line.rstrip("| ").endswith("]")
+    assert "83.5 [" in line and "-10.7 % (8/8) [" in line and line.rstrip("| ").endswith("]")
     assert len(view.rows) == 3
     assert view.rich().row_count == 3
     assert "Nothing was measured" in view_table([], spec).markdown()

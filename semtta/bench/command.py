@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -100,22 +101,23 @@ def bench(
         )  # fmt: skip
         raise typer.Exit(130) from None
     for view in outcome.views:
-        _print_view(view, console)
-    for sentence in outcome.failures:
-        console.print(Text.assemble(("failed: ", "red"), sentence), soft_wrap=True)
+        _print_view(view, console, outcome.failures)
     console.print(
         f"Results in [bold]{options.output}[/bold]: table.md, summary.json, per_sequence.csv, "
         "rows.jsonl.", highlight=False,
     )  # fmt: skip
+    if outcome.failures:
+        raise typer.Exit(1)
 
 
-def _print_view(view, console: Console) -> None:
+def _print_view(view, console: Console, failures: Sequence[str]) -> None:
     """A table that does not fit runs over the edge: a number cut off would be no number."""
     table = view.rich()
     width = Console(width=10_000).measure(table).maximum
     Console(width=max(console.width, width)).print(table)
     for note in view.notes:
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+        start = Text("failed: ", "red") if note in failures else Text()
+        console.print(start + Text(note), soft_wrap=True)
 
 
 def _known(data: str) -> str:

@@ -186,12 +186,11 @@ def _serve(work: Work, pipe: connection.Connection) -> None:
     """What a worker process does: one job, one row, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that plans
     torch.set_num_threads(1)
-    while True:
-        try:
-            job = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(work(job))
+    try:
+        while True:
+            pipe.send(work(pipe.recv()))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the process that plans is gone
 
 
 # ---------------------------------------------------------------------- Ray

@@ -60,7 +60,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves: tables, one sentence per failed track, the rows."""
+    """What a run leaves: tables, one sentence per kind of failure, the rows."""
 
     views: tuple[View, ...]
     failures: tuple[str, ...]
@@ -221,7 +221,8 @@ def write_report(options: Options, spec: TableSpec, rows: list[dict], limits: st
     notes = [limits, *left_out, *failures] if limits else [*left_out, *failures]
     view = view_table(summary, spec, notes)
     header = {
-        "title": spec.title, "table": spec.name, "note": spec.note, "data": rows[0]["data"] if rows else options.data,
+        "title": spec.title, "table": spec.name, "note": spec.note,
+        "data": rows[0]["data"] if rows else options.data,
         "protocol": rows[0]["protocol"] if rows else "", "limits": limits,
         "group_by": spec.group_by, "columns": spec.columns, "references": spec.references,
         "version": semtta.__version__, "seeds": sorted({row["seed"] for row in rows}),
@@ -260,15 +261,18 @@ def _described(method) -> dict:
 
 
 def _failures(rows: list[dict]) -> list[str]:
-    """One sentence per track that failed, whatever the number of methods and seeds."""
-    reasons: dict[tuple, list[str]] = {}
+    """One sentence per reason: which tracks, by which methods."""
+    reasons: dict[str, tuple[dict, dict]] = {}
     for row in rows:
         if "error" in row:
-            reasons.setdefault((row["item"], row["error"]), []).append(row["method"])
-    return [
-        f"{item} ({', '.join(dict.fromkeys(methods))}): {reason}"
-        for (item, reason), methods in sorted(reasons.items())
-    ]
+            items, methods = reasons.setdefault(row["error"], ({}, {}))
+            items[row["item"]], methods[row["method"]] = None, None
+    sentences = []
+    for reason, (items, methods) in reasons.items():
+        names = sorted(items)
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        sentences.append(f"{', '.join(names[:3])}{more} ({', '.join(methods)}): {reason}")
+    return sorted(sentences)
 
 
 def _left_out(rows: list[dict]) -> list[str]:

@@ -106,7 +106,8 @@ def summarise_rows(
         by: ``level``, ``sequence`` or ``label``; a row over all of them (``"all"``) comes last.
     Returns: ``data, protocol, model, level, method, seed`` (a number, or "mean of n"), ``tracks``,
         ``frames``, the means, ``ci95`` ({metric: [low, high]}, by a bootstrap over groups of
-        dependent tracks), ``versus`` ({reference: {metric: {percent, ci95}}}, paired).
+        dependent tracks), ``versus`` ({reference: {metric: {percent, ci95,
+        better, of}}}, paired; better on so many tracks).
         ``single_seed`` marks the rows that a row over all seeds follows. With ``by`` another
         column than the level, that column holds the value and ``level`` is "all"."""
     summary = []
@@ -167,10 +168,14 @@ def _summarise_part(head: dict, rows: list[dict], references, resamples: int) ->
             summary.append(row | {"ci95": _intervals(sums(part), counts)})
         row = _row(head, name, f"mean of {len(seeds)}" if len(seeds) > 1 else seeds[0], mine)
         versus = {
-            reference: {m: _difference(totals[name][m], totals[reference][m], counts)
-                        for m in metrics}
-            for reference in references if reference in totals and reference != name
-        }  # fmt: skip
+            reference: {
+                m: _difference(totals[name][m], totals[reference][m], counts)
+                | tracks_better(mine, by_method[reference], m)
+                for m in metrics
+            }
+            for reference in references
+            if reference in totals and reference != name
+        }
         summary.append(row | {"ci95": _intervals(totals[name], counts), "versus": versus})
     return summary
 
@@ -192,6 +197,21 @@ def _difference(method: Sums, reference: Sums, counts: np.ndarray | None) -> dic
             ratio = method.resampled(counts) / reference.resampled(counts)
         ci95 = interval(100 * (ratio - 1))
     return {"percent": 100 * (ours / theirs - 1), "ci95": ci95}
+
+
+def tracks_better(rows: Sequence[dict], reference: Sequence[dict], metric: str) -> dict:
+    """On how many tracks a method is below a reference, of how many; means over the seeds."""
+
+    def by_item(part: Sequence[dict]) -> dict[str, float]:
+        values: dict[str, list[float]] = {}
+        for row in part:
+            if row.get(metric) is not None:
+                values.setdefault(row["item"], []).append(row[metric])
+        return {item: sum(v) / len(v) for item, v in values.items()}
+
+    ours, theirs = by_item(rows), by_item(reference)
+    both = [item for item in ours if item in theirs]
+    return {"better": sum(ours[i] < theirs[i] for i in both), "of": len(both)}
 
 
 def _row(head: dict, method: str, seed, rows: list[dict]) -> dict:

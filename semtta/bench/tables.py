@@ -102,6 +102,8 @@ def reading_notes(rows: Sequence[dict], columns: Sequence[str] = ()) -> list[str
         "all hidden joint-frames; every method on the same frames. "
         f"Tracks: {_span(tracks)}; seeds: {', '.join(seeds)}."
     ]
+    if any(row["versus"] for row in rows):
+        notes.append("vs: change in percent (tracks on which it is lower / tracks).")
     if any(row["ci95"] for row in rows):
         notes.append(
             f"Brackets: 95 % interval, {RESAMPLES} bootstrap resamples of groups of dependent "
@@ -132,13 +134,13 @@ def cell(row: dict, column: str) -> str:
 
 
 def versus_cell(row: dict, reference: str | None, metric: str) -> str:
-    """The change against a reference in percent with its interval."""
+    """The change against a reference in percent, on how many tracks it is better, interval."""
     change = row.get("versus", {}).get(reference, {}).get(metric)
     if not change or change["percent"] is None:
         return "-"
     bounds = change["ci95"]
     tail = f" [{bounds[0]:+.1f}, {bounds[1]:+.1f}]" if bounds else ""
-    return f"{change['percent']:+.1f} %{tail}"
+    return f"{change['percent']:+.1f} % ({change['better']}/{change['of']}){tail}"
 
 
 def sequence_csv(summary: Sequence[dict]) -> str:
