@@ -2,135 +2,86 @@
 
     python tools/evaluate_gate.py --motions motion_lite_30fps.npz
 
-Held-out motion seen by virtual cameras through the training's detector model; both legs hidden
-for 30-50 % of the time. Each track is adapted with its own label, with a wrong one and without.
-Prints how many of the missing joints were filled, and the errors on all and on hidden joints.
+Tracks of the mocap benchmark's dev split, each adapted with its own label, with a wrong one and
+without. Prints how many of the missing joints were filled, and the errors on all and on hidden
+joints, for walking and for everything else.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from semtta.bench.metrics import summarise
-from semtta.body import load_body
+from semtta.bench.benchmark import Sample
+from semtta.bench.mocap import open_mocap
 from semtta.config import load_config
-from semtta.keypoints import Keypoints2D, Track
-from semtta.skeletons import BODY27, LIMB12
 from semtta.tta.adapter import Adapter
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the tools are not installed
-
-from tools.training.landmark_noise import BROAD  # noqa: E402
-from tools.training.motions import load_clips  # noqa: E402
-from tools.training.synthetic import (  # noqa: E402
-    BROAD_VIEW,
-    MotionPool,
-    Synthesizer,
-    SyntheticTrack,
-)
-
-LEGS = [f"{s}_{p}" for s in ("left", "right") for p in ("knee", "ankle", "heel", "big_toe")]
-LIMBS = [BODY27.index(joint) for joint in LIMB12.joints]
-HIPS = LIMB12.indices(["left_hip", "right_hip"])
+METHODS = ("frozen", "none", "right", "wrong")
+ERRORS = ("mpjpe_mm", "pa_mpjpe_mm", "mpjpe_occluded_mm", "pa_mpjpe_occluded_mm", "accel_mm")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--motions", type=Path, required=True)
-    parser.add_argument("--frames", type=int, default=80)
-    parser.add_argument("--walks", type=int, default=12)
-    parser.add_argument("--others", type=int, default=6)
+    parser.add_argument("--split", default="dev")
+    parser.add_argument("--level", default="medium")
+    parser.add_argument("--tracks", type=int, default=12, help="most of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--config", default="default")
     parser.add_argument("--model", default="lifter")
-    parser.add_argument("--methods", default="frozen,none,right,wrong")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
 
-    clips = [c for c in load_clips(args.motions, "val") if len(c) >= args.frames and c.label]
-    walks = [c for c in clips if c.label == "walk"][: args.walks]
-    others = one_per_label([c for c in clips if c.label != "walk"])[: args.others]
-    table = Table(title="held-out motion, legs hidden 30-50 % of the time")
+    benchmark = open_mocap(args.motions, args.split, levels=(args.level,), cameras=1)
+    table = Table(title=f"{benchmark.protocol}, {args.split}, {args.level}")
     for heading in ("motion", "label given", "tracks", "filled", "gate similarity", "MPJPE",
                     "PA", "hidden MPJPE", "hidden PA", "accel"):  # fmt: skip
         table.add_column(heading)
+    items = [item for item in benchmark.items() if item.label]
+    walks = [item for item in items if item.label.startswith("walk")]
+    others = [item for item in items if item not in walks]
     for name, group in (("walk", walks), ("other", others)):
-        tracks = [hide_legs(t, args.seed + i) for i, t in enumerate(make_tracks(group, args))]
+        samples = [benchmark.load(item) for item in group[: args.tracks]]
         for method in args.methods.split(","):
-            rows = [evaluate(t, clip, method, args) for t, clip in zip(tracks, group, strict=True)]
-            table.add_row(name, method, str(len(rows)), *(mean(rows, i) for i in range(7)))
+            rows = [evaluate(sample, method, args) for sample in samples]
+            keys = ("filled", "gate", *ERRORS)
+            table.add_row(name, method, str(len(rows)), *(mean(rows, key) for key in keys))
     Console(width=140).print(table)
 
 
-def one_per_label(clips: list) -> list:
-    seen: dict[str, object] = {}
-    for clip in clips:
-        seen.setdefault(clip.label, clip)
-    return list(seen.values())
-
-
-def make_tracks(clips: list, args) -> list[SyntheticTrack]:
-    noise = replace(BROAD, **{f: 0.0 for f in BROAD.__dataclass_fields__ if f.startswith("p_")})
-    generator = torch.Generator().manual_seed(args.seed)
-    pool = MotionPool.build(clips, seed=args.seed)
-    return Synthesizer(pool, load_body(), BROAD_VIEW, noise, generator).tracks(clips, args.frames)
-
-
-def hide_legs(synthetic: SyntheticTrack, seed: int) -> SyntheticTrack:
-    """Both legs missing in 2D and 3D for one stretch of 30-50 % of the frames."""
-    generator = torch.Generator().manual_seed(seed)
-    track, count = synthetic.track, len(synthetic.track)
-    length = int(count * (0.3 + 0.2 * torch.rand(1, generator=generator).item()))
-    first = int(torch.randint(0, count - length + 1, (1,), generator=generator))
-    conf, conf3d = track.keypoints.conf.clone(), track.conf3d.clone()
-    for part in (conf, conf3d):
-        part[first : first + length, BODY27.indices(LEGS)] = 0
-    points = Keypoints2D(track.keypoints.xy, conf, BODY27)
-    hidden = Track(track.id, track.frames, track.times, track.boxes, points,
-                   track.landmarks3d, conf3d)  # fmt: skip
-    return replace(synthetic, track=hidden)
-
-
-def evaluate(synthetic: SyntheticTrack, clip, method: str, args) -> tuple:
-    overrides = list(args.overrides) + [f"model.name={args.model}", f"seed={args.seed}"]
-    label = clip.label
+def evaluate(sample: Sample, method: str, args: argparse.Namespace) -> dict:
+    """One track adapted in one way: errors, share of missing joints filled, gate's similarity."""
+    overrides = [*args.overrides, f"model.name={args.model}", f"seed={args.seed}"]
     if method == "frozen":
         overrides.append("strategy=frozen")
-    if method == "wrong":
-        label = "sit on a chair" if clip.label.startswith("walk") else "walk"
-    labels = None if method in ("none", "frozen") else [label] * len(synthetic.track)
+    label = {"right": sample.item.label, "wrong": sample.wrong_label}.get(method)
+    labels = [label] * len(sample.track) if label else None
     adapter = Adapter(config=load_config(args.config, overrides))
-    result = adapter.adapt(synthetic.track, synthetic.camera, labels)
-    joints = adapter.body.landmarks(result.adapted.rotmats, result.adapted.betas, LIMB12)
-    hidden = synthetic.track.keypoints.conf[:, LIMBS] == 0
-    truth = synthetic.points[:, LIMBS]
-    numbers = summarise(joints, truth, HIPS, hidden)
-    centre = lambda x: x - x[:, HIPS].mean(1, keepdim=True)  # noqa: E731
-    hidden_mpjpe = 1000 * float((centre(joints) - centre(truth)).norm(dim=-1)[hidden].mean())
+    result = adapter.adapt(sample.track, sample.camera, labels)
+    row = sample.truth.score(result.adapted, adapter.body)
     gate = result.gate_similarity
-    gate = None if gate is None else float(gate.nanmean())
-    filled = result.evidence.filled_share() if labels else None
+    row["gate"] = None if gate is None else float(gate.nanmean())
+    row["filled"] = result.evidence.filled_share() if labels else None
     if args.verbose:
-        print(f"{synthetic.name:28s} {clip.label:28s} {method:6s} filled {filled} gate {gate} "
-              f"hidden {hidden_mpjpe:.0f}")  # fmt: skip
-    return (filled, gate, numbers["mpjpe_mm"], numbers["pa_mpjpe_mm"], hidden_mpjpe,
-            numbers["pa_mpjpe_occluded_mm"], numbers["accel_mm"])  # fmt: skip
+        print(f"{sample.item.name:30s} {method:6s} {label or '-':28s} filled {row['filled']} "
+              f"gate {row['gate']} hidden {row['mpjpe_occluded_mm']}")  # fmt: skip
+    return row
 
 
-def mean(rows: list[tuple], column: int) -> str:
-    values = [row[column] for row in rows if row[column] is not None]
+def mean(rows: list[dict], key: str) -> str:
+    values = [row[key] for row in rows if row[key] is not None]
     if not values:
         return "-"
-    average = sum(values) / len(values)
-    return f"{average:.2f}" if column < 2 else f"{average:.1f}"
+    return f"{sum(values) / len(values):.{2 if key in ('filled', 'gate') else 1}f}"
 
 
 if __name__ == "__main__":
