@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from semtta.bench.benchmark import Item, Sample
-from semtta.bench.session import Options, run_session
+from semtta.bench.options import Options
+from semtta.bench.session import run_session
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.keypoints import Keypoints2D, Track

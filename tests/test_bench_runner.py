@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,9 @@ def test_report_only_computes_nothing(whole, tmp_path):
     report = run(tmp_path, bench, report_only=True)
     assert not (tmp_path / "log").exists()
     assert report.views[0].rows == outcome.views[0].rows
+    shutil.copy(folder / "summary.json", tmp_path)
+    run(tmp_path, bench, report_only=True, methods=(), overrides=())
+    assert (tmp_path / "summary.json").read_text() == (folder / "summary.json").read_text()
     with pytest.raises(SemttaError, match="nothing to report"):
         run(tmp_path / "empty", bench, report_only=True)
     assert not (tmp_path / "empty").exists()

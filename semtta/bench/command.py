@@ -74,7 +74,8 @@ def bench(
     if words[:1] == ["check"]:
         _check(words[1:], data, root, body_models, protocol, console)
         return
-    from semtta.bench.session import Options, run_session
+    from semtta.bench.options import Options
+    from semtta.bench.session import run_session
 
     if seeds < 1 or (limit is not None and limit < 1):
         raise SemttaError("--seeds and --limit must be at least 1.")

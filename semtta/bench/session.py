@@ -2,69 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import semtta
 from semtta.bench.benchmark import Benchmark, Item
 from semtta.bench.engines import run_tasks
-from semtta.bench.methods import METHODS, find_methods
-from semtta.bench.rows import (
-    append_row,
-    read_rows,
-    row_key,
-    without_superseded,
-    write_rows,
-    write_text,
-)
+from semtta.bench.methods import METHODS, Method, find_methods
+from semtta.bench.options import Options, inputs, overrides
+from semtta.bench.report import Outcome, stored_header, write_report
+from semtta.bench.rows import append_row, read_rows, row_key, without_superseded, write_rows
 from semtta.bench.runner import Task, TrackRunner, missing, plan
-from semtta.bench.statistics import summarise_rows, weighted_mean
+from semtta.bench.statistics import weighted_mean
 from semtta.bench.table_files import TableSpec, load_table
-from semtta.bench.tables import View, sequence_csv, view_table
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
-from semtta.output.files import clean
 
 DEFAULT_METHODS = ("frozen", "frozen+gauss", "2d+smooth", "cycleadapt", "semtta")
 CONTROL = "frozen+gauss"
-# Betas and joints of the shipped body are not SMPL's: these sets need the real file.
-NEEDS_SMPL = ("3dpw", "3dhp", "egobody", "emdb")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command was told; see ``semtta bench --help``."""
-
-    data: str
-    output: Path
-    root: Path | None = None
-    motions: Path | None = None
-    wheel: Path | None = None
-    split: str | None = None
-    levels: tuple[str, ...] = ()
-    protocol: str | None = None
-    methods: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()
-    seeds: int = 1
-    labels: Path | None = None
-    poses2d: str | None = None
-    body_models: Path | None = None
-    table: str | None = None
-    engine: str = "local"
-    workers: int | None = None
-    limit: int | None = None
-    report_only: bool = False
-    overrides: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run leaves: tables, one sentence per kind of failure, the rows."""
-
-    views: tuple[View, ...]
-    failures: tuple[str, ...]
-    rows: tuple[dict, ...]
 
 
 def run_session(
@@ -79,11 +33,7 @@ def run_session(
     spec = table_spec(options)
     path = options.output / "rows.jsonl"
     if options.report_only:
-        rows = read_rows(path)
-        if not rows:
-            raise SemttaError(f"nothing to report: no rows in '{options.output}'.")
-        limits = _stored_limits(options.output)
-        return write_report(options, spec, rows, limits)
+        return report_again(options, spec, read_rows(path))
     benchmark = benchmark or open_benchmark(options)
     items = select_items(benchmark, options)
     tasks = plan(
@@ -103,6 +53,19 @@ def run_session(
         rows += compute(todo, runner, options, path, rows, progress)
         write_rows(path, read_rows(path))
     return write_report(options, spec, rows, benchmark.limits)
+
+
+def report_again(options: Options, spec: TableSpec, rows: list[dict]) -> Outcome:
+    """Tables of the rows that are there; how they came about stays as it was written down."""
+    if not rows:
+        raise SemttaError(f"nothing to report: no rows in '{options.output}'.")
+    if not options.methods and not options.table:
+        names = dict.fromkeys(row["method"] for row in sorted(rows, key=lambda row: row["order"]))
+        known = [name for name in METHODS if name in names]
+        own = [Method(name) for name in names if name not in METHODS]
+        spec = replace(spec, methods=(*(METHODS[name] for name in known), *own))
+    header = stored_header(options.output)
+    return write_report(options, spec, rows, header.get("limits", ""), header)
 
 
 def table_spec(options: Options) -> TableSpec:
@@ -171,23 +134,6 @@ def select_items(benchmark: Benchmark, options: Options) -> list[Item]:
     return items[: options.limit]
 
 
-def overrides(options: Options) -> list[str]:
-    """``key=value`` for all methods, with the body that the data set needs."""
-    for item in options.overrides:
-        key = item.split("=", 1)[0]
-        for taken, option in (("model.name", "--model"), ("seed", "--seeds")):
-            if key == taken:
-                raise SemttaError(f"'{item}': say it with {option}.")
-    body = ["body.name=smpl"] if options.data in NEEDS_SMPL else []
-    return [*body, *options.overrides]
-
-
-def inputs(options: Options) -> dict[str, str]:
-    """What else a result depends on: a change of these is computed anew."""
-    chosen = {"split": options.split, "poses2d": options.poses2d, "labels": options.labels}
-    return {name: str(value) for name, value in chosen.items() if value is not None}
-
-
 def compute(
     tasks: list[Task],
     runner: TrackRunner,
@@ -206,92 +152,6 @@ def compute(
         numbers = {"summary": _so_far([*before, *rows])}
         progress("bench", len(before) + len(rows), total, numbers)
     return rows
-
-
-def write_report(options: Options, spec: TableSpec, rows: list[dict], limits: str) -> Outcome:
-    """Write table.md, summary.json and per_sequence.csv, all sorted."""
-    order = {method.name: i for i, method in enumerate(spec.methods)}
-    rows = sorted(
-        (row for row in rows if row["method"] in order),
-        key=lambda r: (str(r["model"]), order[r["method"]], r["item"], r["seed"]),
-    )
-    failures = _failures(rows)
-    left_out = _left_out(rows)
-    summary = summarise_rows(rows, spec.references, by=spec.group_by)
-    notes = [limits, *left_out, *failures] if limits else [*left_out, *failures]
-    view = view_table(summary, spec, notes)
-    header = {
-        "title": spec.title, "table": spec.name, "note": spec.note,
-        "data": rows[0]["data"] if rows else options.data,
-        "protocol": rows[0]["protocol"] if rows else "", "limits": limits,
-        "group_by": spec.group_by, "columns": spec.columns, "references": spec.references,
-        "version": semtta.__version__, "seeds": sorted({row["seed"] for row in rows}),
-        "command": command_line(options), "models": spec.models,
-        "overrides": options.overrides, "inputs": inputs(options), "failures": failures,
-        "methods": [_described(method) for method in spec.methods],
-        "rows": summary,
-    }  # fmt: skip
-    text = json.dumps(clean(header), indent=1, ensure_ascii=False) + "\n"
-    write_text(options.output / "summary.json", text)
-    write_text(options.output / "table.md", view.markdown())
-    by_sequence = summarise_rows(rows, (), by="sequence", resamples=1)
-    write_text(options.output / "per_sequence.csv", sequence_csv(by_sequence))
-    return Outcome((view,), tuple(failures), tuple(rows))
-
-
-def command_line(options: Options) -> str:
-    """The command that makes these numbers, with placeholders for paths on this machine."""
-    words = ["semtta bench", f"--data {options.data}"]
-    words += [f"--{name} PATH" for name in ("root", "motions", "wheel", "labels")
-              if getattr(options, name) is not None]  # fmt: skip
-    for name, value in (("table", options.table), ("methods", ",".join(options.methods)),
-                        ("model", ",".join(options.models)), ("levels", ",".join(options.levels)),
-                        ("protocol", options.protocol), ("poses2d", options.poses2d),
-                        ("split", options.split), ("limit", options.limit)):  # fmt: skip
-        if value:
-            words.append(f"--{name} {value}")
-    return " ".join([*words, f"--seeds {options.seeds}", *options.overrides])
-
-
-def _described(method) -> dict:
-    return {
-        "name": method.name, "settings": method.settings, "overrides": list(method.overrides),
-        "label": method.label, "filter": method.filter,
-    }  # fmt: skip
-
-
-def _failures(rows: list[dict]) -> list[str]:
-    """One sentence per reason: which tracks, by which methods."""
-    reasons: dict[str, tuple[dict, dict]] = {}
-    for row in rows:
-        if "error" in row:
-            items, methods = reasons.setdefault(row["error"], ({}, {}))
-            items[row["item"]], methods[row["method"]] = None, None
-    sentences = []
-    for reason, (items, methods) in reasons.items():
-        names = sorted(items)
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        sentences.append(f"{', '.join(names[:3])}{more} ({', '.join(methods)}): {reason}")
-    return sorted(sentences)
-
-
-def _left_out(rows: list[dict]) -> list[str]:
-    from semtta.bench.statistics import common_tracks
-
-    sentences = []
-    for model in dict.fromkeys(row["model"] for row in rows):
-        mine = [row for row in rows if row["model"] == model]
-        lost = {row["item"] for row in mine} - {row["item"] for row in common_tracks(mine)}
-        if lost:
-            sentences.append(f"{model}: {len(lost)} tracks left out that not every method has.")
-    return sentences
-
-
-def _stored_limits(folder: Path) -> str:
-    try:
-        return json.loads((folder / "summary.json").read_text(encoding="utf-8"))["limits"]
-    except (OSError, ValueError, KeyError):
-        return ""
 
 
 def _so_far(rows: list[dict]) -> str:

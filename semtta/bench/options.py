@@ -1,0 +1,68 @@
+"""What the user asked of a benchmark run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from semtta.errors import SemttaError
+
+# Betas and joints of the shipped body are not SMPL's: these sets need the real file.
+NEEDS_SMPL = ("3dpw", "3dhp", "egobody", "emdb")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was told; see ``semtta bench --help``."""
+
+    data: str
+    output: Path
+    root: Path | None = None
+    motions: Path | None = None
+    wheel: Path | None = None
+    split: str | None = None
+    levels: tuple[str, ...] = ()
+    protocol: str | None = None
+    methods: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    seeds: int = 1
+    labels: Path | None = None
+    poses2d: str | None = None
+    body_models: Path | None = None
+    table: str | None = None
+    engine: str = "local"
+    workers: int | None = None
+    limit: int | None = None
+    report_only: bool = False
+    overrides: tuple[str, ...] = ()
+
+
+def overrides(options: Options) -> list[str]:
+    """``key=value`` for all methods, with the body that the data set needs."""
+    for item in options.overrides:
+        key = item.split("=", 1)[0]
+        for taken, option in (("model.name", "--model"), ("seed", "--seeds")):
+            if key == taken:
+                raise SemttaError(f"'{item}': say it with {option}.")
+    body = ["body.name=smpl"] if options.data in NEEDS_SMPL else []
+    return [*body, *options.overrides]
+
+
+def inputs(options: Options) -> dict[str, str]:
+    """What else a result depends on: a change of these is computed anew."""
+    chosen = {"split": options.split, "poses2d": options.poses2d, "labels": options.labels}
+    return {name: str(value) for name, value in chosen.items() if value is not None}
+
+
+def command_line(options: Options) -> str:
+    """The command that makes these numbers, with placeholders for paths on this machine."""
+    words = ["semtta bench", f"--data {options.data}"]
+    words += [f"--{name} PATH" for name in ("root", "motions", "wheel", "labels")
+              if getattr(options, name) is not None]  # fmt: skip
+    for name, value in (("table", options.table), ("methods", ",".join(options.methods)),
+                        ("model", ",".join(options.models)), ("levels", ",".join(options.levels)),
+                        ("protocol", options.protocol), ("poses2d", options.poses2d),
+                        ("split", options.split), ("limit", options.limit)):  # fmt: skip
+        if value:
+            words.append(f"--{name} {value}")
+    return " ".join([*words, f"--seeds {options.seeds}", *options.overrides])
