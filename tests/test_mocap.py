@@ -267,7 +267,7 @@ def test_without_an_occluder_nothing_is_covered(body):
 
 
 def test_truncation_takes_everything_below_the_edge(body):
-    level = replace(LEVELS[1], truncated=1.0, cut=(0.4, 0.6))
+    level = replace(LEVELS[1], truncated=1.0, cut=(0.4, 0.6), guess=0.0)
     for seen in looks(body, level, 6):
         conf = seen.track.keypoints.conf
         ankles = BODY27.indices(["left_ankle", "right_ankle", "left_heel", "right_heel"])
@@ -275,6 +275,22 @@ def test_truncation_takes_everything_below_the_edge(body):
         bottom = seen.track.boxes[:, 3].max()
         assert (seen.track.keypoints.xy[..., 1][conf > 0] <= bottom + 25).all()
         assert bottom < 1080 - 100
+
+
+def test_some_hidden_legs_are_invented_inside_the_picture(body):
+    for truncated in (0.0, 1.0):
+        level = replace(LEVELS[1], truncated=truncated, guess=0.5)
+        hidden = invented = 0
+        for seen in looks(body, level):
+            legs = LIMBS[8:]
+            hidden += int(seen.covered[:, legs].sum())
+            said = seen.covered & (seen.track.keypoints.conf > 0)
+            invented += int(said[:, legs].sum())
+            assert (seen.hidden | ~seen.covered).all()  # invented joints count as hidden
+            if truncated:
+                bottom = seen.track.boxes[:, 3].max()
+                assert (seen.track.keypoints.xy[..., 1][said] < bottom + 25).all()
+        assert 0.1 < invented / hidden < 0.5
 
 
 def test_the_gate_leaves_no_flicker_and_feet_follow_the_ankle(body):

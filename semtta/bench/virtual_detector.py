@@ -49,7 +49,7 @@ class Level:
         cut: range of that edge, measured as ``top``.
         arm: probability that an arm is lost for 0.3-1 s.
         swap: probability that left and right are exchanged for 0.2-0.5 s.
-        guess: probability that a hidden leg is guessed for a while, with low confidence.
+        guess: probability that a leg, where it is hidden, is guessed for 0.5-1.5 s.
     """
 
     name: str
@@ -81,9 +81,9 @@ _HARD = NoiseModel(
 )  # fmt: skip
 LEVELS = (
     Level("easy", _EASY),
-    Level("medium", _MEDIUM, covered=(0.3, 0.5), truncated=0.2, arm=0.3, swap=0.1, guess=0.15),
+    Level("medium", _MEDIUM, covered=(0.3, 0.5), truncated=0.2, arm=0.3, swap=0.1, guess=0.5),
     Level("hard", _HARD, covered=(0.5, 0.7), width=(0.6, 1.0), top=(-0.2, 0.2), truncated=0.35,
-          cut=(-0.1, 0.6), arm=0.6, swap=0.3, guess=0.25),
+          cut=(-0.1, 0.6), arm=0.6, swap=0.3, guess=0.6),
 )  # fmt: skip
 
 
@@ -124,16 +124,16 @@ def detect(
     truth = points[..., :2] / points[..., 2:].clamp_min(0.3) * camera.focal + center
     extent = (truth.amax(1) - truth.amin(1)).amax(-1).median()
     covered, bottom = _covered(truth, extent, random, level)
-    outside = (truth < -0.5).any(-1) | (truth[..., 0] > size[0] - 0.5)
-    outside = outside | (truth[..., 1] > min(bottom, size[1]) - 0.5)
-    covered = covered | outside
+    edge = min(bottom, size[1])
+    covered = covered | (truth < -0.5).any(-1) | (truth[..., 0] > size[0] - 0.5)
+    covered = covered | (truth[..., 1] > edge - 0.5)
     seen = observe(points[None], random, level.noise)
     xy, space = seen.xy[0] * camera.focal + center, seen.space[0]
     belief = _belief(seen.conf[0], (xy - truth).norm(dim=-1) / extent, random)
     belief = belief * ~(covered | _lost_arm(random, level))
-    xy, space, belief = _guess(xy, space, belief, covered & ~outside, extent, random, level)
+    xy, space, belief = _guess(xy, space, belief, covered, edge, extent, random, level)
     xy, space, belief = _swap(xy, space, belief, random, level)
-    track = _gate(xy, space, belief, times, (size[0], min(bottom, size[1])), random)
+    track = _gate(xy, space, belief, times, (size[0], edge), random)
     return Detection(track, covered | (track.keypoints.conf == 0), covered)
 
 
@@ -193,19 +193,24 @@ def _stretch(random: Random, probability: float, seconds: tuple[float, float]) -
 
 
 def _guess(
-    xy: Tensor, space: Tensor, belief: Tensor, covered: Tensor, extent: Tensor,
+    xy: Tensor, space: Tensor, belief: Tensor, covered: Tensor, bottom: float, extent: Tensor,
     random: Random, level: Level,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Hidden legs that the detector invents now and then, wrongly and with little confidence."""
-    wrong2d = random.wander(0.3, 1, len(BODY27), 2)[0] * 0.08 * extent
+    """Hidden legs that the detector invents now and then, wrongly and sure of itself.
+
+    What lies not far below the picture is invented just above its edge."""
+    wrong2d = random.wander(0.3, 1, len(BODY27), 2)[0] * 0.06 * extent
     wrong3d = random.wander(0.3, 1, len(BODY27), 3)[0] * 0.12
-    doubt = random.uniform(0.3, 0.6, 1)
+    sure = random.uniform(0.4, 0.95, 1)
     guessed = torch.zeros_like(covered)
     for leg in _LEGS:
-        guessed[:, leg] = _stretch(random, level.guess, (0.3, 1.0))[:, None]
-    guessed &= covered
-    belief = torch.where(guessed, doubt, belief)
-    xy = torch.where(guessed[..., None], xy + wrong2d, xy)
+        guessed[:, leg] = _stretch(random, level.guess, (0.5, 1.5))[:, None]
+    guessed &= covered & (xy[..., 1] < bottom + 0.25 * extent)
+    invented = xy + wrong2d
+    edge = bottom - 1 - wrong2d[..., 1].abs()
+    invented[..., 1] = torch.minimum(invented[..., 1], edge)
+    belief = torch.where(guessed, sure, belief)
+    xy = torch.where(guessed[..., None], invented, xy)
     return xy, torch.where(guessed[..., None], space + wrong3d, space), belief
 
 
