@@ -23,6 +23,7 @@ class ModelConfig:
     name: str = "lifter"  # lifter | lifter-narrow | hmr | hmr2
     checkpoint: str | None = None
     mean_params: str | None = None  # smpl_mean_params.npz, for hmr checkpoints without them
+    crop: str | None = None  # spin | boa | cycleadapt | dynaboa: crops an hmr checkpoint saw
     trainable: str = "all"  # all | last | head | norm
 
 

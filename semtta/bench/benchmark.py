@@ -11,6 +11,7 @@ from semtta.body import Body
 from semtta.geometry import Camera
 from semtta.keypoints import Track
 from semtta.tta.result import Motion
+from semtta.video import ImageSequence
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Sample:
         labels: one text or None per frame.
         wrong_label: the name of another action, for the control with a wrong label.
         truth: measures motions of this track.
-        video: file or folder of images, for models that read images.
+        video: file, folder or list of images, for models that read images.
     """
 
     item: Item
@@ -65,7 +66,7 @@ class Sample:
     labels: Sequence[str | None]
     truth: Truth
     wrong_label: str = "sit on a chair"
-    video: Path | None = None
+    video: Path | ImageSequence | None = None
 
 
 class Benchmark(Protocol):

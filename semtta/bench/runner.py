@@ -120,6 +120,7 @@ class TrackRunner:
 
     def _forget(self) -> None:
         self._sample: Sample | None = None
+        self._loaded: tuple[Item, float] | None = None
         self._models: dict[str, torch.nn.Module] = {}
         self._bodies: dict[str, Body] = {}
         self._adapters: dict[str, Adapter] = {}
@@ -151,9 +152,9 @@ class TrackRunner:
             return job.failed(f"{type(error).__name__}: {error}")
 
     def _row(self, job: Job) -> dict:
-        sample = self._load(job.item)
-        labels = _labels(sample, job.method.label)
         adapter = self._adapter(job.config)
+        sample = self._load(job.item, adapter.model.crop.box_scale)
+        labels = _labels(sample, job.method.label)
         torch.manual_seed(job.seed)  # for networks with dropout, which draw from the global source
         start = time.perf_counter()
         result = adapter.adapt(sample.track, sample.camera, labels, video=sample.video)
@@ -171,9 +172,12 @@ class TrackRunner:
         }
         return clean(row | sample.truth.score(motion, self._body(job.config)))
 
-    def _load(self, item: Item) -> Sample:
-        if self._sample is None or self._sample.item != item:
-            self._sample = self.benchmark.load(item)
+    def _load(self, item: Item, box_scale: float) -> Sample:
+        """The item. Protocols that fix the crop are told how the model enlarges boxes."""
+        if self._sample is None or self._loaded != (item, box_scale):
+            fitted = getattr(self.benchmark, "for_model", None)
+            benchmark = self.benchmark if fitted is None else fitted(box_scale)
+            self._sample, self._loaded = benchmark.load(item), (item, box_scale)
         return self._sample
 
     def _adapter(self, config: Config) -> Adapter:
@@ -183,7 +187,9 @@ class TrackRunner:
             model = json.dumps(asdict(config.model) | {"trainable": None})
             if model not in self._models:
                 chosen = config.model
-                self._models[model] = load_model(chosen.name, chosen.checkpoint, chosen.mean_params)
+                self._models[model] = load_model(
+                    chosen.name, chosen.checkpoint, chosen.mean_params, chosen.crop
+                )
             # The adapter may move its body to another device; the one that scores stays here.
             body = copy.deepcopy(self._body(config))
             self._adapters[key] = Adapter(self._models[model], config=config, body=body)

@@ -28,9 +28,9 @@ class _Chumpy:
         if depth > 8:
             raise pickle.UnpicklingError("chumpy objects are nested too deeply")
         if "x" in self.state:
-            return _plain(self.state["x"], depth + 1)
+            return plain(self.state["x"], depth + 1)
         if {"a", "idxs"} <= set(self.state):  # chumpy's Select: some entries of another array
-            chosen = np.ravel(_plain(self.state["a"], depth + 1))[np.asarray(self.state["idxs"])]
+            chosen = np.ravel(plain(self.state["a"], depth + 1))[np.asarray(self.state["idxs"])]
             return chosen.reshape(self.state.get("preferred_shape", (-1,)))
         raise pickle.UnpicklingError(f"a chumpy object with unknown state {sorted(self.state)}")
 
@@ -88,7 +88,7 @@ _NUMPY_HELPERS = {
 _SPARSE = {"csc_matrix": _SparseColumns, "csr_matrix": _Sparse, "coo_matrix": _Sparse}
 
 
-class _BodyUnpickler(pickle.Unpickler):
+class BodyUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str):
         package = module.split(".")[0]
         if package == "chumpy":
@@ -102,7 +102,7 @@ class _BodyUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no body file needs")
 
 
-def _plain(value, depth: int = 0):
+def plain(value, depth: int = 0):
     if isinstance(value, _Chumpy):
         return value.array(depth)
     return value.array() if isinstance(value, _Sparse) else value
@@ -117,10 +117,10 @@ def read_pickle(path: Path) -> dict:
     """
     try:
         with open(path, "rb") as file:
-            content = _BodyUnpickler(file, encoding="latin1").load()
+            content = BodyUnpickler(file, encoding="latin1").load()
         if not isinstance(content, dict):
             raise pickle.UnpicklingError(f"it holds a {type(content).__name__}, not a dictionary")
-        return {str(key): _plain(value) for key, value in content.items()}
+        return {str(key): plain(value) for key, value in content.items()}
     except Exception as error:  # a hostile pickle can raise anything
         raise SemttaError(
             f"'{path}' is not a readable SMPL pickle ({error}); download it again."

@@ -67,7 +67,7 @@ class Adapter:
         self.device = pick_device(self.config.device)
         if model is None:
             chosen = self.config.model
-            model = load_model(chosen.name, chosen.checkpoint, chosen.mean_params)
+            model = load_model(chosen.name, chosen.checkpoint, chosen.mean_params, chosen.crop)
         elif isinstance(model, str):
             model = load_model(model)
         self.model = model.to(self.device)

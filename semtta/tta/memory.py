@@ -34,8 +34,13 @@ def memory_note(config: Config, model: nn.Module, frame_count: int, fps: float) 
         per_frame, kept = _BF16 * per_frame, _BF16 * kept
     if not kept and device.type == "cpu":
         kept = 3 * model.crop.size**2 * 2 / 2**20  # half-precision crops; a GPU has them sent
-    batch = min(frame_count, round(config.optimizer.batch_segments * 2 * fps))
-    held = min(batch, config.optimizer.chunk or batch)
+    optimizer = config.optimizer
+    if config.strategy == "semtta":
+        batch = round(optimizer.batch_segments * 2 * fps)
+    else:
+        batch = optimizer.batch_frames
+    batch = min(frame_count, batch)
+    held = min(batch, optimizer.chunk or batch)
     trained = sum(p.numel() for p in model.parameter_groups(scope))
     weights = sum(p.numel() for p in model.parameters())
     # weights; gradient and two moments of Adam
@@ -45,6 +50,8 @@ def memory_note(config: Config, model: nn.Module, frame_count: int, fps: float) 
         return None
     fitting = int((_USABLE * room - fixed) / per_frame)
     problem = f"this run would hold about {need / 1024:.0f} GiB of {room / 1024:.0f} GiB free; "
+    if fitting >= 1 and optimizer.train_mode:
+        return f"{problem}optimizer.batch_frames={fitting} makes it fit."
     if fitting >= 1:
         return f"{problem}optimizer.chunk={fitting} makes it fit (same result, one more pass)."
     if scope != "head":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semtta.body.unpickle import _BodyUnpickler, _plain
+from semtta.body.unpickle import BodyUnpickler, plain
 from semtta.errors import SemttaError
 
 
@@ -17,7 +17,7 @@ def _no_bytes() -> bytes:
     return b""
 
 
-class _DataUnpickler(_BodyUnpickler):
+class _DataUnpickler(BodyUnpickler):
     def find_class(self, module: str, name: str):
         if module in ("builtins", "__builtin__") and name == "bytes":
             return _no_bytes
@@ -34,7 +34,7 @@ def read_pickle_file(path: Path, what: str):
         raise SemttaError(f"there is no {what} '{path}'.")
     try:
         with open(path, "rb") as file:
-            return _plain(_DataUnpickler(file, encoding="latin1").load())
+            return plain(_DataUnpickler(file, encoding="latin1").load())
     except Exception as error:  # a hostile pickle can raise anything
         raise _damaged(path, what, error) from error
 
