@@ -35,7 +35,7 @@ from semtta.tta.run import Run, seen_rotations
 from semtta.tta.schedule import learning_rate
 from semtta.tta.smoothing import build_smoother, window_mean
 from semtta.tta.strategy import Draw, Networks
-from semtta.tta.terms import reprojection_term, smoothing_terms
+from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_terms
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ class CycleAdapt:
         if self.stale is not None:
             self.stale.rotmats[frames] = prediction.rotmats.detach()
             self.stale.betas[frames] = prediction.betas.detach()
-        terms = reprojection_term(run, draw, prediction, run.view.landmarks(prediction))
+        landmarks = run.view.landmarks(prediction)
+        terms = reprojection_term(run, draw, prediction, landmarks)
+        terms |= landmarks3d_term(run, draw, landmarks)
         if self.targets is not None:
             weight = torch.ones(len(frames), 24, device=run.device)  # hidden joints count alike
             terms |= smoothing_terms(
@@ -110,6 +112,8 @@ class CycleAdapt:
         fitted = self.smoother.fit(motion.rotmats, self.seen, run.generator, lr)
         if epoch + 1 >= run.config.smoothing.from_epoch:
             self.targets = self._denoise(motion)
+        if run.config.smoothing.finish and self.targets is not None:
+            run.answer = Prediction(self.targets.rotmats, self.targets.betas, run.latest.cam)
         return {"denoiser_loss": sum(fitted) / len(fitted)} if fitted else {}
 
     def _denoise(self, motion: Prediction) -> Targets | None:

@@ -30,7 +30,7 @@ from semtta.tta.run import Run, seen_rotations
 from semtta.tta.segments import Segments, draw_batches, find_segments
 from semtta.tta.smoothing import Smoother, build_smoother, window_mean
 from semtta.tta.strategy import Draw, Networks
-from semtta.tta.terms import reprojection_term, smoothing_terms
+from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_terms
 
 
 @dataclass
@@ -145,7 +145,6 @@ class Semtta:
         )
         self.seen = seen_rotations(run.evidence.detected, run.view.skeleton)
         self.text = self._frame_text(run)
-        self.hips = run.view.skeleton.indices(["left_hip", "right_hip"])
         self._look(run, epoch=-1)
         self.target = self._smoothing_target(run, epoch=-1)
 
@@ -174,21 +173,14 @@ class Semtta:
             yield Draw.of(drawn, run.device)
 
     def loss(self, run: Run, draw: Draw, prediction: Prediction) -> dict[str, Tensor]:
-        config, view, evidence = run.config, run.view, run.evidence
-        frames, count = draw.frames, draw.count
-        landmarks = view.landmarks(prediction)
+        config = run.config
+        landmarks = run.view.landmarks(prediction)
         terms = reprojection_term(run, draw, prediction, landmarks)
         if self._aligning(run, self.epoch) and draw.segments:
             terms["alignment"] = config.alignment.weight * self._alignment(draw, prediction, config)
         if self.target is not None:
             terms |= self._smoothing(run, draw, prediction)
-        if config.evidence3d.weight and run.track.landmarks3d is not None:
-            weight = run.track.conf3d[frames] * evidence.detected[frames]
-            target = view.from_crop_axes(run.track.landmarks3d[frames], frames)
-            terms["landmarks3d"] = config.evidence3d.weight * losses.landmark3d_loss(
-                landmarks, target, weight, self.hips, count
-            )
-        return terms
+        return terms | landmarks3d_term(run, draw, landmarks)
 
     def _alignment(self, draw: Draw, prediction: Prediction, config) -> Tensor:
         which = torch.tensor(draw.segments, device=prediction.rotmats.device)
@@ -223,6 +215,8 @@ class Semtta:
         if self.smoother is not None:
             self.smoother.fit(run.latest.rotmats, self.seen, run.generator)
         self.target = self._smoothing_target(run, epoch)
+        if run.config.smoothing.finish and self.target is not None:
+            run.answer = Prediction(self.target, self.mean_betas, run.latest.cam)
         projected = run.project_all(run.latest)
         filling = projected
         if config.fill_source == "completed" and self.target is not None:

@@ -28,6 +28,21 @@ def reprojection_term(
     return {"reprojection": config.weight * loss}
 
 
+def landmarks3d_term(run: Run, draw: Draw, landmarks: Tensor) -> dict[str, Tensor]:
+    """The detector's own 3D landmarks on joints it saw; not in the paper, off there.
+
+    Args:
+        landmarks: (B, J, 3) of the prediction, without translation."""
+    config, view, frames = run.config.evidence3d, run.view, draw.frames
+    if not config.weight or run.track.landmarks3d is None:
+        return {}
+    weight = run.track.conf3d[frames] * run.evidence.detected[frames]
+    target = view.from_crop_axes(run.track.landmarks3d[frames], frames)
+    hips = view.skeleton.indices(["left_hip", "right_hip"])
+    loss = losses.landmark3d_loss(landmarks, target, weight, hips, draw.count)
+    return {"landmarks3d": config.weight * loss}
+
+
 def smoothing_terms(
     config: SmoothingConfig,
     prediction: Prediction,
