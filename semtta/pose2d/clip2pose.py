@@ -1,0 +1,305 @@
+"""CLIP2Pose: Frozen CLIP as Semantic Guide for Domain Adaptive Pose Estimation (AAAI 2026).
+
+Equation numbers are the paper's. Where it can be read in two ways, the comment says which one
+was taken and why; nobody has published code. In the paper's order:
+
+1. Structure-Domain Prompting (SDP): a prompt of learnt tokens, made from the skeleton's graph,
+   from the image's content and from the statistics of its domain (Eq. 2-6).
+2. Semantic-Modulated Visual Features (SMVF): the embedding of the prompt gates the channels of
+   the image's features.
+3. Directional Alignment Loss (DAL, Eq. 7), supervision (Eq. 8), adversary (Eq. 9-10), and their
+   sum (Eq. 1, 11).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semtta.errors import SemttaError
+from semtta.pose2d.backbones import channel_statistics
+from semtta.pose2d.estimator import Estimator
+from semtta.pose2d.losses import squared_error
+from semtta.pose2d.text import TOKEN_STD, PromptTower
+
+_DOMAIN_HIDDEN = 256
+_BOTTLENECK = 16  # G_I narrows by this factor, as CoCoOp's meta network
+
+
+@dataclass(frozen=True)
+class PromptSpec:
+    """Sizes of the semantic branch, at the paper's values.
+
+    Args:
+        image_tokens: M, shared tokens that the image shifts (Fig. 5: 10).
+        graph_layers: n, layers of the graph convolution (Fig. 5: 3).
+        gate_bias: b of gamma = sigmoid(W2 ReLU(W1 e) + b) at the start. With the 0 of a plain
+            layer the gate would halve a pretrained map.
+    """
+
+    image_tokens: int = 10
+    graph_layers: int = 3
+    gate_bias: float = 2.0
+
+    def __post_init__(self):
+        if self.image_tokens < 0 or self.graph_layers < 1:
+            raise SemttaError("a prompt needs image_tokens >= 0 and graph_layers >= 1.")
+
+
+# ------------------------------------------------------- 1. Structure-Domain Prompting
+
+
+class StructureTokens(nn.Module):
+    """[S]_1..[S]_K by graph convolution over the skeleton (Eq. 3-5).
+
+    S^(l+1) = ReLU(A S^(l) W_l), without ReLU after the last layer; S^(0) is learnt. W_l starts as
+    the identity: the usual small random matrices would shrink the tokens to a twentieth of the
+    scale that a text tower reads, and make all joints alike.
+
+    Args:
+        adjacency: (K, K) normalised, with self-loops.
+        start: (K, D) first value of S^(0).
+        layers: n.
+    """
+
+    def __init__(self, adjacency: Tensor, start: Tensor, layers: int):
+        super().__init__()
+        self.register_buffer("adjacency", adjacency)
+        self.tokens = nn.Parameter(start.clone())
+        self.weights = nn.ParameterList(torch.eye(start.shape[1]) for _ in range(layers))
+
+    def forward(self) -> Tensor:
+        """(K, D)."""
+        s = self.tokens
+        for i, weight in enumerate(self.weights):
+            s = self.adjacency @ s @ weight
+            if i + 1 < len(self.weights):
+                s = F.relu(s)
+        return s
+
+
+class ImageTokens(nn.Module):
+    """[V]_1..[V]_M: v_m + pi, pi = G_I(projected mean feature), the same for all m (Eq. 6)."""
+
+    def __init__(self, channels: int, width: int, count: int):
+        super().__init__()
+        self.tokens = nn.Parameter(TOKEN_STD * torch.randn(count, width))
+        self.project = nn.Linear(channels, width)
+        self.norm = nn.LayerNorm(width)  # features are a hundred times larger than tokens
+        self.narrow = nn.Linear(width, max(1, width // _BOTTLENECK))
+        self.widen = nn.Linear(max(1, width // _BOTTLENECK), width)
+        nn.init.zeros_(self.widen.weight)  # starts without a shift
+        nn.init.zeros_(self.widen.bias)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(B, C) mean of the last map -> (B, M, D)."""
+        shift = self.widen(F.relu(self.narrow(self.norm(self.project(pooled)))))
+        return self.tokens + TOKEN_STD * shift[:, None]
+
+
+class DomainToken(nn.Module):
+    """[D]: G_D([mu_1; sigma_1; ...; mu_L; sigma_L]), the same network for both domains."""
+
+    def __init__(self, channels: Sequence[int], width: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(2 * sum(channels))
+        self.hidden = nn.Linear(2 * sum(channels), _DOMAIN_HIDDEN)
+        self.out = nn.Linear(_DOMAIN_HIDDEN, width)
+
+    def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
+        """Maps f_1..f_L -> (B, 1, D)."""
+        hidden = F.relu(self.hidden(self.norm(channel_statistics(maps))))
+        return TOKEN_STD * self.out(hidden)[:, None]
+
+
+# ---------------------------------------------------------------------- the whole model
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the model says about B images.
+
+    Args:
+        maps: (B, K, H, W) heat maps.
+        pooled: (B, C) z~, the mean of the gated map.
+        direction: (B, C) W_e e, where the text says that z~ should point.
+        embedding: (B, E) e.
+    """
+
+    maps: Tensor
+    pooled: Tensor
+    direction: Tensor
+    embedding: Tensor
+
+    def split(self, count: int) -> tuple[Described, Described]:
+        """The first ``count`` images, and the others."""
+        parts = [(x[:count], x[count:]) for x in vars(self).values()]
+        return Described(*(a for a, _ in parts)), Described(*(b for _, b in parts))
+
+
+class Clip2Pose(nn.Module):
+    """A keypoint estimator with the semantic branch; needs both when it is used.
+
+    Args:
+        estimator: F_v and the heat-map head, trained. ("All parameters in F_v and F_t are
+            frozen" cannot hold for F_v: an untrained head on a frozen ImageNet network reaches
+            nothing near the paper's figures, and there is nothing else to align.)
+        tower: F_t, frozen.
+        spec: sizes.
+        names: (K, D) embeddings of the joints' names to start S^(0) from; None = N(0, 0.02).
+    """
+
+    def __init__(self, estimator: Estimator, tower: PromptTower, spec: PromptSpec,
+                 names: Tensor | None = None):  # fmt: skip
+        super().__init__()
+        channels, width = estimator.backbone.channels, tower.width
+        skeleton = estimator.spec.joints
+        start = TOKEN_STD * torch.randn(len(skeleton), width) if names is None else names
+        self.estimator, self.tower, self.prompt_spec = estimator, tower, spec
+        self.structure = StructureTokens(skeleton.adjacency(), start, spec.graph_layers)
+        self.image = ImageTokens(channels[-1], width, spec.image_tokens)
+        self.domain = DomainToken(channels, width)
+        self.gate = nn.Sequential(
+            nn.Linear(tower.dim, channels[-1] // 4), nn.ReLU(), nn.Linear(channels[-1] // 4,
+                                                                          channels[-1])
+        )  # fmt: skip
+        nn.init.zeros_(self.gate[2].weight)
+        nn.init.constant_(self.gate[2].bias, spec.gate_bias)
+        # The paper writes R^(C x D) and compares in C.
+        self.direction = nn.Linear(tower.dim, channels[-1], bias=False)
+
+    @property
+    def spec(self):
+        """Of the estimator."""
+        return self.estimator.spec
+
+    def prompt(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """P(x) = [S]_1..[S]_K [V]_1..[V]_M [D] (Eq. 2): K + M + 1 tokens, no words, no padding.
+
+        Returns:
+            (K, D), the same for all images, and (B, M + 1, D)."""
+        pooled = maps[-1].float().mean((2, 3))
+        return self.structure(), torch.cat((self.image(pooled), self.domain(maps)), 1)
+
+    def describe(self, images: Tensor) -> Described:
+        """(B, 3, S, S) normalised images -> everything that the losses need."""
+        maps = self.estimator.features(images)
+        e = self.tower(*self.prompt(maps))
+        # 2. SMVF. gamma is broadcast over the map: then GAP(gamma z) = gamma GAP(z), the paper's
+        # pooled formula, and the heat-map head gets the map that it needs.
+        gamma = torch.sigmoid(self.gate(e))
+        z = gamma[..., None, None] * maps[-1]
+        return Described(
+            maps=self.estimator.maps(z),
+            pooled=z.float().mean((2, 3)),
+            direction=self.direction(e),
+            embedding=e,
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised -> heat maps (B, K, H, W)."""
+        return self.describe(images).maps
+
+
+# ------------------------------------------------------------------------- 3. losses
+
+
+def alignment_loss(pooled: Tensor, direction: Tensor) -> Tensor:
+    """L_align = 1 - cos(z~, W_e e) (Eq. 7), mean over images; of the *gated* feature, as in the
+    equation (the text around it says z)."""
+    return (1 - F.cosine_similarity(pooled.float(), direction.float(), dim=-1)).mean()
+
+
+def collapse_gauge(embedding: Tensor) -> float:
+    """Mean cosine between e of different images. Near 1 = the text says the same of every image,
+    and Eq. 7, which has no negatives, is met by one constant direction."""
+    unit = F.normalize(embedding.detach().float(), dim=-1)
+    count = len(unit)
+    if count < 2:
+        return 1.0
+    return float((unit.sum(0).square().sum() - count) / (count * (count - 1)))
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return -ctx.strength * gradient, None
+
+
+def reverse_gradient(x: Tensor, strength: float) -> Tensor:
+    """x itself; its gradient is multiplied by -strength (Ganin & Lempitsky 2015)."""
+    return _Reversal.apply(x, strength)
+
+
+def warm_up(step: float, steps: float, alpha: float = 1.0) -> float:
+    """2 / (1 + exp(-alpha step / steps)) - 1, from 0 towards 1 (DANN: alpha 10 over a training)."""
+    return 2 / (1 + math.exp(-alpha * step / steps)) - 1
+
+
+class Discriminator(nn.Sequential):
+    """D_f: pooled features (B, C) -> logit (B, 1) of "source" (C - hidden - hidden - 1)."""
+
+    def __init__(self, channels: int, hidden: int = 1024):
+        super().__init__(
+            nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
+            nn.Linear(hidden, 1),
+        )  # fmt: skip
+
+
+def adversarial_loss(
+    discriminator: nn.Module, source: Tensor, target: Tensor, strength: float
+) -> tuple[Tensor, float]:
+    """L_adv (Eq. 9, 10), with one gradient reversal for both domains.
+
+    The equations are a two-step GAN, the text says "using a Gradient Reversal Layer": with it the
+    same cross-entropy (source 1, target 0) trains D_f, and reversed the features.
+
+    Args:
+        source, target: (B, C) pooled features.
+        strength: of the reversal.
+
+    Returns:
+        the loss and the share of images that the discriminator tells right.
+    """
+    features = torch.cat((source, target)).float()
+    logits = discriminator(reverse_gradient(features, strength))[:, 0]
+    is_source = torch.cat((source.new_ones(len(source)), source.new_zeros(len(target)))).float()
+    right = float(((logits > 0) == (is_source > 0)).float().mean())
+    return F.binary_cross_entropy_with_logits(logits, is_source), right
+
+
+def objective(
+    source: Described,
+    target: Described,
+    truth: Tensor,
+    weight: Tensor,
+    adversary: Tensor,
+    adversarial_weight: float = 1.0,
+    alignment_weight: float = 0.3,
+    reduction: str = "sum",
+) -> dict[str, Tensor]:
+    """The terms of L = L_sup + L_adv + lambda L_align (Eq. 1, 11), weighted.
+
+    Args:
+        truth, weight: (B, K, H, W) heat maps and (B, K) weights of the source images.
+        adversary: of :func:`adversarial_loss`.
+        alignment_weight: lambda, 0.3.
+        reduction: of Eq. 8; see :func:`squared_error`.
+    """
+    pooled = torch.cat((source.pooled, target.pooled))
+    direction = torch.cat((source.direction, target.direction))
+    return {
+        "sup": squared_error(source.maps, truth, weight, reduction),
+        "adv": adversarial_weight * adversary,
+        "align": alignment_weight * alignment_loss(pooled, direction),
+    }
