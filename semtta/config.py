@@ -150,6 +150,24 @@ class UnpairedConfig:
 
 
 @dataclass
+class LabelsConfig:
+    """Where texts come from (``semtta label``, ``--labels auto`` and ``vlm``)."""
+
+    min_confidence: float = 0.5  # labels below it get no alignment and no gate
+    dictionary: str | None = None  # the user's own action names
+    model: str | None = None  # of the vision-language server
+    base_url: str | None = None  # of any server that speaks OpenAI's API; None = OpenAI's own
+    api_key_env: str = "OPENAI_API_KEY"  # environment variable with the key; local ones need none
+    frames: int = 6  # pictures on a strip
+    max_requests: int = 200  # the budget, retries included
+    timeout: float = 60.0  # seconds for an answer
+    retries: int = 4  # of a request that failed
+    verify: bool = True  # a second question about every answer
+    price: list[float] | None = None  # per million tokens read and written, for the cost printed
+    cache: str | None = None  # folder of answers; None = semtta in the user's cache folder
+
+
+@dataclass
 class Config:
     strategy: str = "semtta"  # semtta | cycleadapt | discriminator | unpaired | frozen
     seed: int = 0
@@ -168,6 +186,7 @@ class Config:
     cycleadapt: CycleAdaptConfig = field(default_factory=CycleAdaptConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     unpaired: UnpairedConfig = field(default_factory=UnpairedConfig)
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
 
 
 _CHOICES = {
@@ -199,7 +218,8 @@ _AT_LEAST = {
     "alignment.stride": 1, "reprojection.weight": 0.0, "smoothing.weight": 0.0,
     "smoothing.sigma": 1e-3, "smoothing.fit_steps": 0, "evidence3d.weight": 0.0,
     "evidence.alpha": 0.0, "smoothing.unseen_weight": 0.0, "smoothing.shape_weight": 0.0,
-    "evidence.min_confidence": 0.0,
+    "evidence.min_confidence": 0.0, "labels.min_confidence": 0.0, "labels.frames": 4,
+    "labels.max_requests": 0, "labels.timeout": 0.1, "labels.retries": 0,
 }  # fmt: skip
 
 
@@ -258,6 +278,11 @@ def validate(config: Config) -> None:
         raise SemttaError(f"optimizer.chunk must be at least 1, not {config.optimizer.chunk}.")
     if config.optimizer.chunk is not None and config.optimizer.train_mode:
         raise SemttaError("optimizer.chunk needs optimizer.train_mode=false to be exact.")
+    if config.labels.min_confidence > 1 or config.labels.frames > 8:
+        raise SemttaError("labels.min_confidence must be at most 1 and labels.frames at most 8.")
+    price = config.labels.price
+    if price is not None and (len(price) != 2 or min(price) < 0):
+        raise SemttaError("labels.price must be two numbers: per million tokens read, written.")
     if config.evidence.alpha > 1:
         raise SemttaError(f"evidence.alpha must be at most 1, not {config.evidence.alpha}.")
     if config.camera.center is not None and len(config.camera.center) != 2:
@@ -268,9 +293,16 @@ def validate(config: Config) -> None:
         raise SemttaError(f"camera.focal must be positive pixels, not {config.camera.focal}.")
 
 
-def config_to_yaml(config: Config) -> str:
-    """The settings as YAML, every key written out."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+def config_to_yaml(config: Config, *, labels: bool = True) -> str:
+    """The settings as YAML, every key written out.
+
+    Args:
+        labels: with the group of that name, which says where texts come from and does not touch a
+            run whose texts are given."""
+    settings = OmegaConf.structured(config)
+    if not labels:
+        settings = OmegaConf.masked_copy(settings, [key for key in settings if key != "labels"])
+    return OmegaConf.to_yaml(settings)
 
 
 def _keys() -> list[str]:

@@ -12,7 +12,7 @@ from semtta.config import Config, config_to_yaml, load_config
 from semtta.errors import SemttaError
 from semtta.shipped import ROOT, file_sha256
 
-LABELS = ("right", "wrong", "none")
+LABELS = ("right", "wrong", "auto", "none")
 FILTERS = ("none", "gaussian")
 FILTER_SIGMA = 1 / 30  # seconds: a frame at 30 frames a second
 
@@ -39,7 +39,8 @@ class Method:
         name: as printed.
         settings: shipped name or path of a settings file, or one of these per model.
         overrides: ``key=value`` on top of the file.
-        label: which label is given: the right one, that of another action, or none.
+        label: which label is given: the right one, that of another action, those that retrieval
+            finds in the base model's prediction, or none.
         filter: what the motion goes through afterwards; ``gaussian`` is over time, in rotation
             space, with the standard deviation ``FILTER_SIGMA``.
     """
@@ -101,6 +102,7 @@ METHODS: dict[str, Method] = {
         # Controls of the text.
         Method("semtta-nolabel", label="none"),
         Method("semtta-wronglabel", label="wrong"),
+        Method("semtta-auto", label="auto"),
         Method("semtta-random", overrides=("alignment.text=random",)),
         # The literal paper, and the steps of its Table 4.
         Method("paper-2d+smooth", PAPER, _STEP_SMOOTH, label="none"),
@@ -129,9 +131,10 @@ def settings_hash(method: Method, config: Config, inputs: Mapping[str, str]) -> 
 
     Args:
         inputs: what else the benchmark was opened with (2D source, labels)."""
+    auto = method.label == "auto"
     parts = {
         "version": semtta.__version__,
-        "config": config_to_yaml(replace(config, seed=0)),
+        "config": config_to_yaml(replace(config, seed=0), labels=auto),
         "label": method.label,
         "filter": method.filter,
         "inputs": dict(inputs),
@@ -139,7 +142,7 @@ def settings_hash(method: Method, config: Config, inputs: Mapping[str, str]) -> 
             str(path.relative_to(ROOT)): file_sha256(path)
             for folder in ("body", "hmr", "motion")
             for path in sorted((ROOT / folder).rglob("*"))
-            if path.is_file()
+            if path.is_file() and (auto or path.name != "retrieval.npz")
         },
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
