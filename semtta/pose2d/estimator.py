@@ -1,4 +1,4 @@
-"""The keypoint estimator: a backbone and three deconvolutions (SimpleBaseline, Xiao et al. 2018)."""
+"""The keypoint estimator: a backbone and deconvolutions (SimpleBaseline, Xiao et al. 2018)."""
 
 from __future__ import annotations
 
