@@ -1,5 +1,5 @@
-"""What the person is doing: one text per frame, from a file, a string or a list."""
+"""What the person is doing: one text per frame, from a file, a string, a list or a labeller."""
 
-from semtta.labels.labels import Labels, LabelSpan, as_labels, load_labels
+from semtta.labels.labels import Labels, LabelSpan, as_labels, load_labels, save_labels
 
-__all__ = ["LabelSpan", "Labels", "as_labels", "load_labels"]
+__all__ = ["LabelSpan", "Labels", "as_labels", "load_labels", "save_labels"]

@@ -2,12 +2,13 @@
 
 The smallest file is ``{"labels": [{"text": "walking"}]}``. In full::
 
-    {"version": 1, "unit": "frames", "labels": [
+    {"version": 1, "unit": "frames", "fps": 30, "labels": [
         {"start": 0, "end": 48, "text": "walking", "track": 1, "source": "hand", "confidence": 1}]}
 
 ``start`` (first) and ``end`` (one past the last) count frames or seconds as ``unit`` says and
 default to the whole video; an entry without ``track`` holds for every track. A frame that no
-entry covers has no label.
+entry covers has no label. ``fps``, where given, must be the video's. ``others`` of an entry (texts
+that a labeller also thought of) is for the human reader.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,13 +27,19 @@ import torch
 from semtta.errors import SemttaError
 from semtta.keypoints import Track
 
-_FILE_KEYS = ("version", "unit", "labels")
-_ENTRY_KEYS = ("start", "end", "text", "track", "source", "confidence")
+_FILE_KEYS = ("version", "unit", "fps", "labels")
+_ENTRY_KEYS = ("start", "end", "text", "track", "source", "confidence", "others")
 
 
 @dataclass(frozen=True)
 class LabelSpan:
-    """One text over the frames start <= frame < end (or seconds); None = open."""
+    """One text over the frames start <= frame < end (or seconds); None = open.
+
+    Args:
+        source: who says so: ``hand``, ``prior``, or the name of a vision-language model.
+        confidence: in [0, 1].
+        others: what the labeller also thought of, likeliest first.
+    """
 
     text: str
     start: float | None = None
@@ -38,22 +47,36 @@ class LabelSpan:
     track: int | None = None
     source: str = "hand"
     confidence: float = 1.0
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Spans of text over a video; ``unit`` is ``frames`` or ``seconds``."""
+    """Spans of text over a video.
+
+    Args:
+        unit: ``frames`` or ``seconds``.
+        name: of the file, for messages.
+        fps: of the video that the frames were counted in, if the file says so.
+    """
 
     spans: tuple[LabelSpan, ...] = ()
     unit: str = "frames"
     name: str = "labels"
+    fps: float | None = None
 
     def check(self, frame_count: int, duration: float) -> None:
-        """Raise ``SemttaError`` for a span that lies past the end of the video.
+        """Raise ``SemttaError`` for a span that lies past the end of the video, or another rate.
 
         Args:
             frame_count: frames of the video.
             duration: seconds up to the end of the last frame."""
+        rate = frame_count / max(duration, 1e-9)
+        if self.fps and frame_count > 10 and abs(rate / self.fps - 1) > 0.05:
+            raise SemttaError(
+                f"{self.name} was made for {self.fps:g} frames a second, but the video has "
+                f"{rate:.4g}; give ranges in seconds, or remove 'fps' if they fit."
+            )
         length = frame_count if self.unit == "frames" else duration
         slack = 0 if self.unit == "frames" else 0.05
         for i, span in enumerate(self.spans, 1):
@@ -63,6 +86,10 @@ class Labels:
                     f"{self.name}: entry {i} ('{span.text}') reaches {past:g} {self.unit}, past "
                     f"the end of the video ({length:g} {self.unit})."
                 )
+
+    def confident(self, minimum: float) -> Labels:
+        """Only the spans with at least this confidence."""
+        return replace(self, spans=tuple(s for s in self.spans if s.confidence >= minimum))
 
     def for_track(self, track: Track) -> list[str | None]:
         """One text or None for each frame of the track."""
@@ -111,9 +138,43 @@ def load_labels(path: str | Path) -> Labels:
     unit = data.get("unit", "frames")
     if unit not in ("frames", "seconds"):
         raise SemttaError(f"label file '{path}': unit must be frames or seconds, not {unit!r}.")
+    fps = _number(data.get("fps"), "fps", f"label file '{path}'")
+    if fps is not None and fps <= 0:
+        raise SemttaError(f"label file '{path}': fps must be positive, not {fps:g}.")
     spans = tuple(_span(entry, i, path) for i, entry in enumerate(data["labels"], 1))
     _no_overlap(spans, path)
-    return Labels(spans, unit, name=path.name)
+    return Labels(spans, unit, name=path.name, fps=fps)
+
+
+def save_labels(path: str | Path, labels: Labels) -> None:
+    """Write a label file, whole or not at all; one line for each entry, to be edited by hand.
+
+    A span without text, as in a template, is written with an empty one."""
+    path = Path(path)
+    rows = [json.dumps(_entry(span, labels.unit), ensure_ascii=False) for span in labels.spans]
+    fps = f' "fps": {round(labels.fps, 4):g},' if labels.fps else ""
+    text = f'{{"version": 1, "unit": "{labels.unit}",{fps} "labels": [\n  '
+    text += ",\n  ".join(rows) + "\n]}\n"
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise SemttaError(f"'{path}' cannot be written: {error.strerror}.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _entry(span: LabelSpan, unit: str) -> dict:
+    number = int if unit == "frames" else lambda seconds: round(seconds, 3)
+    entry: dict = {}
+    if span.track is not None:
+        entry["track"] = span.track
+    for key, value in (("start", span.start), ("end", span.end)):
+        if value is not None:
+            entry[key] = number(value)
+    entry |= {"text": span.text, "source": span.source, "confidence": round(span.confidence, 3)}
+    return entry | ({"others": list(span.others)} if span.others else {})
 
 
 def _span(entry: object, i: int, path: Path) -> LabelSpan:
@@ -133,7 +194,12 @@ def _span(entry: object, i: int, path: Path) -> LabelSpan:
     confidence = _number(entry.get("confidence", 1.0), "confidence", where)
     if confidence is None or not 0 <= confidence <= 1:
         raise SemttaError(f"{where} ('{text}'): confidence must lie between 0 and 1.")
-    return LabelSpan(text, start, end, track, str(entry.get("source", "hand")), confidence)
+    source, others = entry.get("source", "hand"), entry.get("others", [])
+    if not isinstance(source, str):
+        raise SemttaError(f"{where} ('{text}'): source must be a text.")
+    if not isinstance(others, list) or not all(isinstance(other, str) for other in others):
+        raise SemttaError(f"{where} ('{text}'): others must be a list of texts.")
+    return LabelSpan(text, start, end, track, source, confidence, tuple(others))
 
 
 def _no_overlap(spans: tuple[LabelSpan, ...], path: Path) -> None:
@@ -158,7 +224,8 @@ def _known_keys(data: dict, known: tuple[str, ...], where: str) -> None:
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise SemttaError(f"{where}: the text is missing or empty.")
+        raise SemttaError(f"{where}: the text is missing or empty; say what the person does, or "
+                          "delete the entry.")  # fmt: skip
     return value.strip()
 
 

@@ -1,0 +1,59 @@
+"""Answers kept on disk by what was asked, so that the same question is never paid for twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from pathlib import Path
+
+from semtta.errors import SemttaError
+
+
+def default_folder() -> Path:
+    """``semtta/answers`` in the user's cache folder ($XDG_CACHE_HOME or ~/.cache)."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "semtta" / "answers"
+
+
+class AnswerCache:
+    """One small JSON file per answer, named by the hash of the question.
+
+    A file that is damaged counts as absent. Any number of processes may share a folder.
+
+    Args:
+        folder: made when the first answer comes.
+    """
+
+    def __init__(self, folder: str | Path | None = None):
+        self.folder = Path(folder) if folder else default_folder()
+
+    @staticmethod
+    def key(question: dict) -> str:
+        """Hash of everything that was asked: server, model, texts, images, schema."""
+        text = json.dumps(question, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def get(self, key: str) -> str | None:
+        """The answer's text, or None."""
+        try:
+            answer = json.loads(self._path(key).read_text(encoding="utf-8"))["answer"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return answer if isinstance(answer, str) else None
+
+    def put(self, key: str, answer: str) -> None:
+        """Keep an answer; the file is whole or absent."""
+        path = self._path(key)
+        temporary = path.with_name(f".{key[:16]}.{uuid.uuid4().hex[:8]}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps({"answer": answer}) + "\n", encoding="utf-8")
+            os.replace(temporary, path)
+        except OSError as error:
+            raise SemttaError(f"the cache of answers '{self.folder}' cannot be written: "
+                              f"{error.strerror}; set labels.cache.") from None  # fmt: skip
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.json"

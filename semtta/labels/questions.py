@@ -1,0 +1,140 @@
+"""What is asked of a vision-language model, and what is made of whatever it says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+OTHER = "other"
+_NEAR = 0.6  # cosine of texts above which an unknown answer means a known name
+_UNSAID = 0.7  # confidence of an answer that gives none
+_SYSTEM = (
+    "You label human motion for 3D pose estimation. An image shows one person several times, side "
+    "by side in temporal order, from left to right; the yellow box marks the person, the text in "
+    "each picture's corner is its number and its time. Judge the movement over all pictures, not a "
+    "single one. Ignore everybody outside the yellow box. Parts of the person may be hidden."
+)
+_WEIGHTS = {"yes": 1.0, "unsure": 0.6, "no": 0.25}
+
+# Text -> (nearest known name, cosine).
+Nearest = Callable[[str], "tuple[str, float]"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says the person does.
+
+    Args:
+        text: a name of the dictionary, else the model's own words, else ``other``.
+        confidence: in [0, 1]; 0 where the answer is no name of the dictionary.
+    """
+
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request: texts and the JSON schema that the answer must fit."""
+
+    system: str
+    text: str
+    name: str
+    schema: dict
+
+
+def label_question(names: Sequence[str]) -> Question:
+    """What does the person do? One of the names, or ``other`` with a description."""
+    choices = [*names, OTHER]
+    properties = {
+        "description": {"type": "string"},
+        "label": {"type": "string", "enum": choices},
+        "confidence": {"type": "number"},
+    }
+    text = (
+        "What is the person in the yellow box doing? First describe the movement in one short "
+        "sentence of plain English. Then choose the label that fits best from this list, or "
+        f'"{OTHER}" if none fits: {"; ".join(choices)}. Last give your confidence from 0 to 1. '
+        'Answer with JSON only: {"description": "...", "label": "...", "confidence": 0.0}'
+    )
+    return Question(_SYSTEM, text, "action", _object(properties))
+
+
+def check_question(label: str) -> Question:
+    """A second, independent question: is the label right? Yes, no or unsure."""
+    properties = {"answer": {"type": "string", "enum": list(_WEIGHTS)}}
+    text = (
+        f'Does the person in the yellow box do this: "{label}"? Somebody else\'s guess; it may well '
+        'be wrong. Answer with JSON only: {"answer": "yes"}, "no" or "unsure".'
+    )
+    return Question(_SYSTEM, text, "check", _object(properties))
+
+
+def _object(properties: dict) -> dict:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def read_label(answer: str, names: Sequence[str], nearest: Nearest) -> Answer:
+    """The label in an answer, be it the JSON that was asked for or not.
+
+    In this order: the name itself, without regard to case, a name that the text contains, the
+    nearest name by meaning; else ``other`` with confidence 0."""
+    data = _json_in(answer)
+    said = data.get("label") if data else answer
+    words = data.get("description") if data else None
+    confidence = data.get("confidence", _UNSAID) if data else _UNSAID
+    if isinstance(confidence, bool) or not isinstance(confidence, (int, float)):
+        confidence = _UNSAID
+    confidence = min(1.0, max(0.0, float(confidence))) if confidence == confidence else _UNSAID
+    if not isinstance(said, str) or not said.strip():
+        return Answer(OTHER, 0.0)
+    known = {_plain(name): name for name in names}
+    if said in names:
+        return Answer(said, confidence)
+    if _plain(said) in known:
+        return Answer(known[_plain(said)], confidence)
+    if _plain(said) == OTHER:
+        own = words.strip() if isinstance(words, str) else ""
+        return Answer(own[:200] or OTHER, 0.0)
+    inside = [name for key, name in known.items() if re.search(rf"\b{re.escape(key)}\b",
+                                                              _plain(said))]  # fmt: skip
+    if inside and len(said) < 60:  # a longer text may name what it does not mean
+        return Answer(max(inside, key=len), 0.8 * confidence)
+    name, cosine = nearest(said[:200])
+    if cosine >= _NEAR:
+        return Answer(name, cosine * 0.8 * confidence)
+    return Answer(OTHER, 0.0)
+
+
+def read_check(answer: str) -> float:
+    """Factor on the confidence: 1 for yes, less for no and for whatever is neither."""
+    data = _json_in(answer)
+    said = data.get("answer") if data else answer
+    if isinstance(said, bool):
+        return _WEIGHTS["yes" if said else "no"]
+    found = re.findall(r"\b(yes|no|unsure)\b", said.lower()) if isinstance(said, str) else []
+    return _WEIGHTS[found[0]] if len(set(found)) == 1 else _WEIGHTS["unsure"]
+
+
+def _json_in(text: str) -> dict | None:
+    """The JSON object in a text, be it fenced or surrounded by words; None if there is none."""
+    decoder = json.JSONDecoder()
+    for match in re.finditer(r"\{", text):
+        try:
+            value, _ = decoder.raw_decode(text, match.start())
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            return value
+    return None
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.sub(r"[^\w\s-]", " ", text.casefold()).split())
