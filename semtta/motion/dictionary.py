@@ -9,6 +9,7 @@ is generated (dances, fights) have none.
 
 from __future__ import annotations
 
+import re
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,12 +24,27 @@ from semtta.errors import SemttaError
 from semtta.motion.resample import resample_positions
 from semtta.motion.text import TextEncoder
 from semtta.shipped import asset
+from semtta.skeletons import SMPL24
 
 # Words that say who, not what: "a person is sitting" must not be near "a person is kicking".
 _FILLERS = frozenset(
     "a an the person man woman boy girl people someone somebody he she they is are his her "
     "their".split()
 )
+_JOINED = re.compile(r"\s+(?:and|while|with)\s+|\s*[,+&]\s*", re.IGNORECASE)
+_KNOWN = 0.6  # cosine to a phrase above which a part of a compound text is an action
+_SAME = 0.8  # cosine above which a compound text is one that the dictionary has
+# Names whose legs and root are the point; in a compound text the others give the upper body.
+_LEGS = re.compile(
+    r"walk|run|march|sneak|stumble|climb|jump|hop|kick|sit|squat|kneel|stand|balance|crawl|spin|"
+    r"turn|dance|lie|fall|get up|bend"
+)
+# All joints but the root, as they stand in ``Dictionary.poses``.
+_LOWER = [
+    i
+    for i, name in enumerate(SMPL24.joints[1:])
+    if name.split("_")[-1] in ("hip", "knee", "ankle", "foot")
+]
 
 
 @dataclass(frozen=True)
@@ -106,13 +122,59 @@ class Dictionary:
             index = int(self.phrase_label[(self.phrase_features @ feature).argmax()])
         return self.labels[index]
 
+    def ranked(self, text: str, count: int = 5) -> list[tuple[str, float]]:
+        """The labels nearest to a text, each with the cosine of its nearest phrase.
+
+        Raises ``SemttaError`` for a text without a known word."""
+        cosine = self.phrase_features @ self.feature(text)
+        best = torch.full((len(self.labels),), -1.0)
+        best = best.scatter_reduce(0, self.phrase_label, cosine, "amax")
+        if (exact := self.find(text)) is not None:
+            best[exact] = 1.0
+        order = best.argsort(descending=True)[:count].tolist()
+        return [(self.labels[i], float(best[i])) for i in order]
+
+    def parts(self, text: str) -> tuple[str, ...]:
+        """Labels of a compound text ("walking and waving"), the one of the legs first.
+
+        Empty for a text that is one action, that the dictionary has as a whole ("walking and
+        throwing"), or of which a part is unknown."""
+        pieces = [piece for piece in _JOINED.split(text.strip()) if piece]
+        if len(pieces) < 2 or self.find(text) is not None:
+            return ()
+        try:
+            whole, nearness = self.ranked(text, 1)[0]
+            ranked = [self.ranked(piece, 1)[0] for piece in pieces]
+        except SemttaError:  # a part without a known word
+            return ()
+        if (nearness > _SAME and _JOINED.search(whole)) or any(c < _KNOWN for _, c in ranked):
+            return ()
+        labels = tuple(dict.fromkeys(label for label, _ in ranked))
+        return tuple(sorted(labels, key=lambda x: not _LEGS.search(x))) if len(labels) > 1 else ()
+
     def exemplar_root(self, text: str) -> Tensor:
-        """Global rotation (60, 3, 3) of the exemplar of the nearest label."""
-        return self.roots[self.labels.index(self.nearest(text))]
+        """Global rotation (60, 3, 3) of the exemplar of the nearest label.
+
+        That of a compound text is its part's that moves the legs."""
+        parts = self.parts(text)
+        return self.roots[self.labels.index(parts[0] if parts else self.nearest(text))]
 
     def exemplar_pose(self, text: str) -> Tensor | None:
-        """Local rotations (60, 23, 3, 3) at 30 fps of the nearest label's exemplar, or None."""
-        row = int(self.pose_of[self.labels.index(self.nearest(text))])
+        """Local rotations (60, 23, 3, 3) at 30 fps of the nearest label's exemplar, or None.
+
+        That of a compound text has the legs of its first part and the rest of its second."""
+        parts = self.parts(text)
+        if not parts:
+            return self._pose(self.nearest(text))
+        legs, rest = self._pose(parts[0]), self._pose(parts[1])
+        if legs is None or rest is None:
+            return None
+        composed = rest.clone()
+        composed[:, _LOWER] = legs[:, _LOWER]
+        return composed
+
+    def _pose(self, label: str) -> Tensor | None:
+        row = int(self.pose_of[self.labels.index(label)])
         if row < 0:
             return None
         poses = roma.rotvec_to_rotmat(self.poses[row])

@@ -108,7 +108,12 @@ class EmbeddedPrior(nn.Module):
         return torch.stack(rows) if rows else self.features[:0]
 
     def _free_text(self, text: str) -> Tensor:
-        """Unit feature (D,) of a text that is no phrase of the dictionary."""
+        """Unit feature (D,) of a text that is no phrase of the dictionary.
+
+        Of a compound text it lies between the features of its parts."""
+        if parts := self.dictionary.parts(text):
+            rows = [self.dictionary.labels.index(part) for part in parts]
+            return F.normalize(self.features[rows].sum(0), dim=0)
         raw = self.dictionary.feature(text).to(self.mean)
         keys = F.normalize(self.dictionary.phrase_features.to(self.mean) - self.mean, dim=-1)
         closeness = keys @ F.normalize(raw - self.mean, dim=0)
