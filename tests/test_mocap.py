@@ -13,14 +13,14 @@ import pytest
 import roma
 import torch
 
-from semtta.bench.bvh import read_bvh
 from semtta.bench.mocap import MocapBenchmark, open_mocap, subject_split
-from semtta.bench.motion_files import FPS, list_motions, read_motion
 from semtta.bench.motion_labels import spoken_label, wrong_label
 from semtta.bench.virtual_detector import LEVELS, detect
 from semtta.body import load_body
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, project
+from semtta.motion.bvh import read_bvh
+from semtta.motion.motion_files import FPS, list_motions, read_motion
 from semtta.skeletons import BODY27, LIMB12, SMPL24
 from semtta.tta.result import Motion
 

@@ -20,13 +20,13 @@ from torch import Tensor
 
 from semtta.bench.benchmark import Item, Sample
 from semtta.bench.metrics import summarise
-from semtta.bench.motion_files import FPS, MotionEntry, list_motions, read_motion
 from semtta.bench.motion_labels import spoken_label, wrong_label
 from semtta.bench.seeding import named_generator, seed_of
 from semtta.bench.virtual_detector import LEVELS, detect
 from semtta.body import Body, load_body
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
+from semtta.motion.motion_files import FPS, MotionEntry, list_motions, read_motion
 from semtta.skeletons import BODY27, LIMB12
 from semtta.tta.result import Motion
 
@@ -164,7 +164,7 @@ def open_mocap(
     """The benchmark on the user's motion capture.
 
     Args:
-        motions: see ``semtta.bench.motion_files.list_motions``.
+        motions: see ``semtta.motion.motion_files.list_motions``.
         split: "dev", "test" or "all". Of a file with splits of its own only "val" is used; in
             it, and in folders, subjects belong to dev or test for good (by name, else by hash:
             one in three is dev).

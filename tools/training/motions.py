@@ -1,6 +1,6 @@
 """Motion clips for the training tools: on the ground, mirrored, spliced, cut into windows.
 
-Reading and labels are ``semtta.bench.motion_files``; the convention is the same.
+Reading and labels are ``semtta.motion.motion_files``; the convention is the same.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from semtta.bench.motion_files import MotionClip as Clip
-from semtta.bench.motion_files import list_motions, read_motion
 from semtta.errors import SemttaError
+from semtta.motion.motion_files import MotionClip as Clip
+from semtta.motion.motion_files import list_motions, read_motion
 from semtta.skeletons import SMPL24, SMPL_PARENTS
 
 # Rest joints of the library's CC0 body (mean shape, metres); the right side is mirrored.
@@ -68,7 +68,7 @@ def load_clips(path: str | Path, split: str | None = None) -> list[Clip]:
 
     Args:
         path: the documented npz, an AMASS or BVH file, or a folder of those
-            (``semtta.bench.motion_files``).
+            (``semtta.motion.motion_files``).
         split: "train", "val" or None for both.
 
     Translations are put on the ground: the lowest joint's usual height is y = 0.

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from semtta.bench.landmark_noise import Random, observe
-from semtta.bench.motion_files import FPS
 from semtta.body import load_body
 from semtta.config import load_config
 from semtta.geometry import Camera
 from semtta.keypoints import Keypoints2D, Track
 from semtta.motion.denoiser_net import WINDOW
+from semtta.motion.motion_files import FPS
 from semtta.skeletons import BODY27
 from semtta.tta.adapter import Adapter
 from semtta.tta.run import seen_rotations

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from semtta.bench.landmark_noise import NoiseModel, Random, observe
-from semtta.bench.motion_files import FPS
 from semtta.geometry import Camera, mirror_pose
 from semtta.hmr.features import OFFSETS, window_features
 from semtta.keypoints import Keypoints2D, Track
+from semtta.motion.motion_files import FPS
 from semtta.skeletons import BODY27
 from tools.training import procedural
 from tools.training.motions import ARMS, LOWER_BODY, Clip, forward_kinematics

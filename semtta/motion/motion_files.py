@@ -25,9 +25,9 @@ import numpy as np
 import roma
 import torch
 
-from semtta.bench.bvh import bvh_length, read_bvh
-from semtta.bench.motion_labels import canonical_label
 from semtta.errors import SemttaError
+from semtta.motion.bvh import bvh_length, read_bvh
+from semtta.motion.clip_names import canonical_label
 from semtta.motion.resample import fractional_index, resample_positions
 
 FPS = 30.0
