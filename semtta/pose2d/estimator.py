@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from semtta.errors import SemttaError
 from semtta.pose2d.backbones import make_backbone
+from semtta.pose2d.heatmaps import cells_to_pixels, encode
 from semtta.pose2d.skeletons import GroupedSkeleton, grouped_skeleton
 
 _SMALLEST = 64
@@ -24,6 +25,7 @@ class EstimatorSpec:
         deconv: channels of the deconvolutions (the paper's head: 256).
         layers: of deconvolutions, each doubles the map: 3 = a quarter of the crop's size.
         sigma: of the Gaussians, cells.
+        subpixel: learn Gaussians around the joint itself, not around its cell (the peers').
     """
 
     skeleton: str = "body16"
@@ -32,6 +34,7 @@ class EstimatorSpec:
     deconv: int = 256
     layers: int = 3
     sigma: float = 2.0
+    subpixel: bool = False
 
     def __post_init__(self):
         grouped_skeleton(self.skeleton)
@@ -44,6 +47,20 @@ class EstimatorSpec:
     @property
     def joints(self) -> GroupedSkeleton:
         return grouped_skeleton(self.skeleton)
+
+    @property
+    def refine(self) -> str:
+        """How keypoints are read off the maps; see ``heatmaps.decode``."""
+        return "subpixel" if self.subpixel else "quarter"
+
+    def encode(self, xy: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """Crop pixels (..., K, 2) and (..., K) -> heat maps to be learnt and their weights."""
+        sides = ((self.size,) * 2, (self.map_size,) * 2)
+        return encode(xy, visible, *sides, self.sigma, self.subpixel)
+
+    def to_pixels(self, cells: Tensor) -> Tensor:
+        """(..., 2) cells -> pixels of the crop."""
+        return cells_to_pixels(cells, (self.size,) * 2, (self.map_size,) * 2)
 
     @property
     def map_size(self) -> int:

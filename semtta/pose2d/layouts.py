@@ -178,16 +178,17 @@ def coco_set(folder: str | Path, skeleton: GroupedSkeleton, scale: float = 1.0) 
             if all(j is None for j in joints):
                 raise SemttaError(f"'{file}' names no joint of skeleton '{skeleton.name}'; its "
                                   f"keypoints are {', '.join(own[:5])}...")  # fmt: skip
-            has_box = corners is not None
-            # whole pixels: the box (0, 0, w, h) is the whole image
-            people.append(_entry(person, joints, "box" if has_box else "joints",
-                                 _pixel_scale(corners, scale) if has_box else _BOX_SCALE))  # fmt: skip
+            crop, grown = ("joints", _BOX_SCALE)
+            if corners is not None:
+                crop, grown = "box", _pixel_scale(corners, scale)
+            people.append(_entry(person, joints, crop, grown))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise SemttaError(f"'{file}' is not a COCO keypoint file ({error!r}).") from error
     return KeypointSet(folder.name, skeleton, people)
 
 
 def _pixel_scale(corners: np.ndarray, scale: float) -> float:
+    """``scale`` for whole pixels, so that the box (0, 0, w, h) is the whole image."""
     extent = max(float((corners[2:] - corners[:2]).max()), 1.0)
     return scale * (extent + 1) / extent
 
@@ -207,4 +208,3 @@ def read_boxes(path: str | Path) -> dict[str, np.ndarray]:
         return boxes
     except (AttributeError, TypeError, ValueError) as error:
         raise SemttaError(f"'{path}' is not an object of boxes by file name ({error}).") from error
-

@@ -262,7 +262,6 @@ def freihand(root: Path, split: str) -> list[Labelled]:
                  np.ones(21, bool), mirror=True, name=f"{version * count + i:08d}.jpg")
         for i, uv in _random_part(photos, split)
         for version in range(_FREIHAND_VERSIONS)
-        if version == 0 or split == "train"
     ]  # fmt: skip
 
 

@@ -82,6 +82,7 @@ def random_betas(count: int, rng: np.random.Generator) -> Tensor:
 def random_view(rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Rotation (3, 3) from body to camera axes, any heading, some pitch and roll, and the distance
     in metres."""
+
     def turn(x: float, y: float, z: float) -> np.ndarray:
         return cv2.Rodrigues(np.array([x, y, z]))[0]
 

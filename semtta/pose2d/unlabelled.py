@@ -37,7 +37,9 @@ def unlabelled_set(
     if boxes == "people":
         from semtta.people import track_video
 
-        tracked = track_video(path, progress=progress)
+        tracked = track_video(
+            path, progress=lambda done, total: progress("people", done, total, {})
+        )
         return track_set(path, tracked.tracks, skeleton, size)
     if path.is_dir():
         given = None if boxes == "whole" else read_boxes(boxes)

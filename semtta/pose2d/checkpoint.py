@@ -1,0 +1,101 @@
+"""Checkpoints: one file with the network, its frozen text tower, and the settings that made it."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from semtta.checkpoints import load_strictly
+from semtta.errors import SemttaError
+from semtta.motion.clip_text import ClipTextTower
+from semtta.pose2d.clip2pose import Clip2Pose, PromptSpec
+from semtta.pose2d.estimator import Estimator, EstimatorSpec
+from semtta.pose2d.settings import Pose2DConfig, settings_yaml
+from semtta.pose2d.text import MeanTower, PromptTower, TransformerTower
+
+_FORMAT = 1
+_WHAT = "a semtta pose2d checkpoint"
+_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def save_checkpoint(
+    path: str | Path, model: Estimator | Clip2Pose, config: Pose2DConfig | None = None
+) -> Path:
+    """Write everything that is needed to run a model; whole or not at all."""
+    path = Path(path)
+    about = {"format": _FORMAT, "kind": "estimator", "estimator": asdict(model.spec)}
+    if isinstance(model, Clip2Pose):
+        about |= {"kind": "clip2pose", "prompt": asdict(model.prompt_spec),
+                  "tower": _tower_shape(model.tower)}  # fmt: skip
+    if config is not None:
+        about["settings"] = settings_yaml(config)
+    weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        torch.save({"semtta_pose2d": json.dumps(about), "state_dict": weights}, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise SemttaError(f"cannot write '{path}': {error.strerror}.") from None
+    return path
+
+
+def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Estimator | Clip2Pose:
+    """A model as it was saved, in eval mode.
+
+    Raises ``SemttaError`` if the file is missing, damaged, or of another kind."""
+    path = Path(path)
+    about, weights = _read(path)
+    try:
+        estimator = Estimator(EstimatorSpec(**about["estimator"]))
+        model: nn.Module = estimator
+        if about["kind"] == "clip2pose":
+            tower = _make_tower(about["tower"])
+            model = Clip2Pose(estimator, tower, PromptSpec(**about["prompt"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise SemttaError(f"'{path}' describes a network that this version does not know "
+                          f"({error!r}).") from error  # fmt: skip
+    floats = {key: value for key, value in weights.items() if value.is_floating_point()}
+    return load_strictly(model, floats, path, _WHAT).to(device)
+
+
+def checkpoint_settings(path: str | Path) -> str:
+    """The settings that a checkpoint was made with, as YAML; empty if it holds none."""
+    return str(_read(Path(path))[0].get("settings", ""))
+
+
+def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:
+    if not path.is_file():
+        raise SemttaError(f"there is no checkpoint '{path}'.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        about, weights = json.loads(content["semtta_pose2d"]), content["state_dict"]
+        if about["format"] != _FORMAT or not all(isinstance(v, Tensor) for v in weights.values()):
+            raise ValueError(f"format {about['format']}")
+        return about, weights
+    except Exception as error:  # a hostile or truncated file can raise anything
+        reason = (str(error).split("\n")[0] or type(error).__name__)[:160]
+        raise SemttaError(f"'{path}' is damaged or not {_WHAT} ({reason}).") from error
+
+
+def _tower_shape(tower: PromptTower) -> dict:
+    if isinstance(tower, MeanTower):
+        return {"kind": "mean", "width": tower.width}
+    dtype = next(tower.blocks.parameters()).dtype
+    return {"kind": "transformer", "width": tower.width, "dim": tower.dim,
+            "layers": len(tower.blocks), "context": tower.context,
+            "dtype": "bf16" if dtype == torch.bfloat16 else "fp32"}  # fmt: skip
+
+
+def _make_tower(shape: dict) -> PromptTower:
+    if shape["kind"] == "mean":
+        return MeanTower(shape["width"])
+    tower = ClipTextTower(2, shape["context"], shape["width"], shape["layers"], shape["dim"])
+    zero = torch.zeros(shape["width"])
+    return TransformerTower(tower, zero, zero, _DTYPES[shape["dtype"]])

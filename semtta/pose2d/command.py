@@ -1,0 +1,200 @@
+"""``semtta pose2d``: train, adapt, eval, render."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from semtta.errors import SemttaError
+
+app = typer.Typer(
+    help="2D keypoints of a domain without labels: estimators trained on labelled images and "
+    "adapted (CLIP2Pose and its peers).",
+    no_args_is_help=True,
+)
+out = Console()
+
+Overrides = Annotated[
+    Optional[list[str]],
+    typer.Argument(metavar="[key=value]...", help="Settings, e.g. optimizer.epochs=10."),
+]
+Config = Annotated[str, typer.Option(help="Shipped name or YAML path.")]
+Device = Annotated[Optional[str], typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Seed = Annotated[Optional[int], typer.Option(help="Same seed, same result.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Output folder.")]
+
+
+@app.command()
+def train(
+    overrides: Overrides = None,
+    config: Config = "pose2d_cpu",
+    source: Annotated[Optional[Path], typer.Option(help="Folder of labelled images.")] = None,
+    imagenet: Annotated[Optional[Path], typer.Option(help="Weights of the backbone.")] = None,
+    output: Output = Path("semtta-out/pose2d-train"),
+    device: Device = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train an estimator on labelled images alone."""
+    named = {"source.root": source, "estimator.imagenet": imagenet, "device": device, "seed": seed,
+             "strategy": "source_only"}  # fmt: skip
+    _fit(config, named, overrides, output, False, overwrite, quiet)
+
+
+@app.command()
+def adapt(
+    target: Annotated[
+        Optional[Path],
+        typer.Argument(metavar="TARGET", help="Video, or folder of images, without labels."),
+    ] = None,
+    overrides: Overrides = None,
+    config: Config = "pose2d_cpu",
+    source: Annotated[Optional[Path], typer.Option(help="Folder of labelled images.")] = None,
+    checkpoint: Annotated[
+        Optional[Path], typer.Option(help="Of `semtta pose2d train`, to go on from.")
+    ] = None,
+    strategy: Annotated[
+        Optional[str],
+        typer.Option(help="clip2pose, adversarial, bn_only, regda, uniframe, source_only."),
+    ] = None,
+    clip: Annotated[Optional[Path], typer.Option(help="CLIP's text tower; text=clip.")] = None,
+    boxes: Annotated[
+        Optional[str], typer.Option(help="whole, people, or a JSON file of boxes.")
+    ] = None,
+    output: Output = Path("semtta-out/pose2d-adapt"),
+    device: Device = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Adapt an estimator to TARGET, whose labels nobody has."""
+    words = list(overrides or [])
+    if target is not None and not target.exists() and "=" in str(target):
+        words, target = [str(target), *words], None  # no target: the first word is a setting
+    if clip is not None:
+        words = ["clip2pose.text=clip", *words]
+    named = {"target.root": target, "source.root": source, "estimator.checkpoint": checkpoint,
+             "strategy": strategy, "clip2pose.clip": clip, "target.boxes": boxes,
+             "device": device, "seed": seed}  # fmt: skip
+    _fit(config, named, words, output, True, overwrite, quiet)
+
+
+@app.command("eval")
+def evaluate_command(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT")],
+    data: Annotated[str, typer.Option(help="coco, renders, or a data set's name.")] = "coco",
+    root: Annotated[Optional[Path], typer.Option(help="Its folder.")] = None,
+    split: Annotated[Optional[str], typer.Option(help="Of the data set.")] = None,
+    pck: Annotated[str, typer.Option(help="Shares of the crop, by comma.")] = "0.05,0.1",
+    aggregation: Annotated[str, typer.Option(help="joints, regda or uniframe.")] = "joints",
+    refine: Annotated[
+        Optional[str], typer.Option(help="none, quarter or subpixel; default: the model's.")
+    ] = None,
+    device: Device = None,
+    quiet: Quiet = False,
+) -> None:
+    """PCK of a checkpoint on labelled images, by groups of joints."""
+    from semtta.engine import pick_device
+    from semtta.messages import progress_bars
+    from semtta.pose2d.checkpoint import load_checkpoint
+    from semtta.pose2d.evaluate import estimator_of, headings, measure, predict
+    from semtta.pose2d.metrics import AGGREGATIONS
+    from semtta.pose2d.runs import labelled_set, thresholds
+
+    levels = thresholds(pck)
+    _one_of("--aggregation", aggregation, AGGREGATIONS)
+    if refine is not None:
+        _one_of("--refine", refine, ("none", "quarter", "subpixel"))
+    model = load_checkpoint(checkpoint, pick_device(device or "auto"))
+    estimator = estimator_of(model)
+    images = labelled_set(data, root, split, estimator.spec.size, estimator.spec.skeleton)
+    if not images.labelled:
+        raise SemttaError(f"the set '{images.name}' has no labels to measure by.")
+    with progress_bars(quiet, out) as progress:
+        legacy = () if aggregation == "joints" else levels
+        guess = predict(model, images, refine=refine, thresholds=legacy, progress=progress)
+    table = Table(title=f"PCK, {images.name}, {len(images)} images, averaged as '{aggregation}'")
+    table.add_column("PCK")
+    for heading in headings(estimator.spec.joints):
+        table.add_column(heading, justify="right")
+    for a in levels:
+        result = measure(guess, estimator, a, aggregation)
+        cells = ["-" if v is None else f"{v:.1f}" for v in result.groups.values()]
+        table.add_row(f"@{a:g}", *cells)
+    out.print(table)
+
+
+@app.command()
+def render(
+    count: Annotated[int, typer.Option(help="How many.")] = 8000,
+    size: Annotated[int, typer.Option(help="Side of the images, pixels.")] = 128,
+    body: Annotated[str, typer.Option(help="cc0, smpl, or a file.")] = "cc0",
+    output: Output = Path("semtta-out/renders"),
+    seed: Annotated[int, typer.Option(help="Same seed, same images.")] = 0,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write labelled renders of the body as a COCO-style folder."""
+    from semtta.body import load_body
+    from semtta.messages import progress_bars
+    from semtta.pose2d.synth import write_renders
+
+    if count < 1 or not 32 <= size <= 1024:
+        raise SemttaError("--count must be at least 1 and --size between 32 and 1024 pixels.")
+    if (output / "annotations.json").exists() and not overwrite:
+        raise SemttaError(f"'{output}' holds renders already; choose another --output or add "
+                          "--overwrite.")  # fmt: skip
+    with progress_bars(quiet, out) as progress:
+        write_renders(output, count, seed, size, load_body(body), progress=progress)
+    if not quiet:
+        out.print(f"{count} renders in [bold]{output}[/bold]: images/, annotations.json.")
+
+
+@app.command("config")
+def config_command(
+    name: Annotated[Optional[str], typer.Argument(help="Shipped name or YAML path.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Names of the shipped settings files, or every setting of one."""
+    from semtta.pose2d.settings import load_settings, settings_yaml, shipped_settings
+
+    if name is not None:
+        print(settings_yaml(load_settings(name, overrides or [])), end="")
+        return
+    for key, path in shipped_settings().items():
+        first = path.read_text(encoding="utf8").splitlines()[0].lstrip("# ")
+        out.print(f"[bold]{key:16s}[/bold] {first}", highlight=False)
+
+
+def _fit(
+    config: str, named: dict, overrides: list[str] | None, output: Path, needs_target: bool,
+    overwrite: bool, quiet: bool,
+) -> None:  # fmt: skip
+    from semtta.messages import progress_bars
+    from semtta.pose2d.runs import run_training
+    from semtta.pose2d.settings import load_settings
+
+    given = [f"{key}={value}" for key, value in named.items() if value is not None]
+    settings = load_settings(config, given + list(overrides or []))
+    with progress_bars(quiet, out) as progress:
+        file, fitted = run_training(
+            settings, output, needs_target=needs_target, overwrite=overwrite, progress=progress
+        )
+    if quiet:
+        return
+    last = fitted.history[-1]
+    words = [f"{name} {last[name]:.3f}" for name in ("sup", "adv", "align") if name in last]
+    out.print(f"[bold]{file}[/bold]: {', '.join(words)}; "
+              f"{last['images_per_second']:.0f} images/s.", highlight=False)  # fmt: skip
+
+
+def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise SemttaError(f"{option} must be one of {', '.join(known)}, not '{value}'.")

@@ -1,0 +1,113 @@
+"""An adapted estimator as a source of 2D evidence for a video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semtta.engine import Progress, silent
+from semtta.errors import SemttaError
+from semtta.keypoints import Keypoints2D, Track
+from semtta.pose2d.adapt import prepare
+from semtta.pose2d.augment import NO_CHANGE
+from semtta.pose2d.checkpoint import load_checkpoint
+from semtta.pose2d.evaluate import Model, estimator_of
+from semtta.pose2d.heatmaps import decode
+from semtta.pose2d.layouts import square_around
+from semtta.pose2d.samples import Entry, cut_crop
+from semtta.pose2d.unlabelled import BOX_SCALE
+from semtta.video import ImageSequence, read_frames
+
+_BATCH = 16
+
+
+def estimate_keypoints(
+    model: Model, video: str | Path | ImageSequence, frames: Tensor, boxes: Tensor,
+    *, scale: float = BOX_SCALE, progress: Progress = silent,
+) -> Keypoints2D:  # fmt: skip
+    """Keypoints of one person in some frames of a video.
+
+    Args:
+        model: of :func:`load_checkpoint`, on the device to be used.
+        video: file or folder; read once.
+        frames: (T,) indices of frames, strictly increasing.
+        boxes: (T, 4) x0 y0 x1 y1 of the person, image pixels.
+        scale: of the square crops around the boxes.
+
+    Returns:
+        T frames of the model's joints in image pixels; the confidence is the height of a heat
+        map's peak.
+
+    Raises ``SemttaError`` if the video ends before the last frame.
+    """
+    spec = estimator_of(model).spec
+    if len(boxes) != len(frames):
+        raise SemttaError(f"{len(boxes)} boxes for {len(frames)} frames.")
+    rows = {int(frame): t for t, frame in enumerate(frames)}
+    joints = len(spec.joints)
+    xy, height = torch.zeros(len(frames), joints, 2), torch.zeros(len(frames), joints)
+    waiting: list[tuple[int, np.ndarray, np.ndarray]] = []
+    model.eval()
+
+    def settle() -> None:
+        if waiting:
+            found = _run(model, [crop for _, crop, _ in waiting], [s for *_, s in waiting])
+            for (t, _, _), points, heights in zip(waiting, *found, strict=True):
+                xy[t], height[t] = points, heights
+            waiting.clear()
+
+    done, last = 0, int(frames[-1])
+    for index, _, image in read_frames(video):
+        if index in rows:
+            t, nothing = rows[index], np.zeros((joints, 2))
+            box = boxes[t].numpy()
+            square = square_around(box[:2], box[2:], scale)
+            entry = Entry(image, square, nothing, nothing[:, 0], name=f"frame {index}")
+            waiting.append((t, cut_crop(entry, spec.size, NO_CHANGE).image, square))
+            done += 1
+            progress("estimator", done, len(frames), {})
+            if len(waiting) == _BATCH:
+                settle()
+        if index == last:
+            break
+    settle()
+    if done < len(frames):
+        raise SemttaError(f"'{video}' ends before frame {last}, up to which boxes are given.")
+    return Keypoints2D(xy, height.clamp(0, 1), spec.joints)
+
+
+@torch.no_grad()
+def _run(
+    model: Model, crops: Sequence[np.ndarray], squares: Sequence[np.ndarray]
+) -> tuple[Tensor, Tensor]:
+    """(B, K, 2) image pixels and (B, K) heights of crops around squares."""
+    estimator = estimator_of(model)
+    spec = estimator.spec
+    images = torch.from_numpy(np.stack(crops))
+    cells, height = decode(model(prepare(images, estimator)).float().cpu(), "subpixel")
+    pixels = spec.to_pixels(cells)
+    around = torch.from_numpy(np.stack(squares)).float()
+    scale = around[:, None, 2:] / spec.size
+    return (pixels - (spec.size - 1) / 2) * scale + around[:, None, :2], height
+
+
+def estimate_track(
+    checkpoint: str | Path, video: str | Path | ImageSequence, track: Track,
+    device: torch.device | str = "cpu", progress: Progress = silent,
+) -> Track:  # fmt: skip
+    """A track whose 2D evidence comes from a checkpoint instead of the built-in detector.
+
+    The detector's own 3D guess, which belongs to its joints, is dropped.
+
+    Raises ``SemttaError`` if the checkpoint is none, or one of hands."""
+    model = load_checkpoint(checkpoint, device)
+    if "left_hip" not in estimator_of(model).spec.joints:
+        raise SemttaError(f"'{checkpoint}' finds joints of '{estimator_of(model).spec.skeleton}', "
+                          "but a body is to be adapted.")  # fmt: skip
+    keypoints = estimate_keypoints(model, video, track.frames, track.boxes, progress=progress)
+    return replace(track, keypoints=keypoints, landmarks3d=None, conf3d=None)

@@ -1,0 +1,135 @@
+"""Predictions on a set, their PCK, and tables laid out as the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from semtta.engine import Progress, silent
+from semtta.errors import SemttaError
+from semtta.pose2d.adapt import prepare
+from semtta.pose2d.augment import NO_CHANGE
+from semtta.pose2d.clip2pose import Clip2Pose
+from semtta.pose2d.estimator import Estimator
+from semtta.pose2d.heatmaps import decode
+from semtta.pose2d.metrics import Pck, batch_accuracy, legacy_pck, pck
+from semtta.pose2d.samples import KeypointSet, cut_batch
+from semtta.pose2d.skeletons import GroupedSkeleton
+
+Model = Estimator | Clip2Pose
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Keypoints of a set's N crops, pixels of the crop.
+
+    Args:
+        found: (N, K, 2).
+        height: (N, K) heights of the maps' peaks.
+        truth, weight: (N, K, 2) and (N, K), as labelled.
+        legacy: (batches, K) the peers' accuracy of each batch, for every threshold asked for.
+    """
+
+    found: Tensor
+    height: Tensor
+    truth: Tensor
+    weight: Tensor
+    legacy: dict[float, Tensor]
+
+
+def estimator_of(model: nn.Module) -> Estimator:
+    """The estimator inside a model."""
+    return model.estimator if isinstance(model, Clip2Pose) else model
+
+
+@torch.no_grad()
+def predict(
+    model: Model, images: KeypointSet, *, refine: str | None = None, batch: int = 32,
+    thresholds: Sequence[float] = (), workers: int = 2, progress: Progress = silent,
+) -> Predictions:  # fmt: skip
+    """Keypoints of every crop; the model's mode is put back.
+
+    Args:
+        refine: of :func:`decode`; None = the estimator's own.
+        batch: crops at a time; the peers' way of averaging depends on it.
+        thresholds: for which the peers' accuracies are kept.
+    """
+    estimator = estimator_of(model)
+    spec, training = estimator.spec, model.training
+    refine = refine or spec.refine
+    if images.skeleton != spec.joints:
+        raise SemttaError(f"the set '{images.name}' has skeleton '{images.skeleton.name}', but the "
+                          f"estimator '{spec.skeleton}'.")  # fmt: skip
+    parts, legacy = [], {a: [] for a in thresholds}
+    model.eval()
+    for start in range(0, len(images), batch):
+        order = np.arange(start, min(start + batch, len(images)))
+        crops = cut_batch(images, order, spec.size, [NO_CHANGE] * len(order), workers)
+        maps = model(prepare(crops.images, estimator)).float().cpu()
+        at, height = decode(maps, refine)
+        parts.append((spec.to_pixels(at), height, crops.xy, crops.weight))
+        if legacy:
+            wanted, _ = spec.encode(crops.xy, crops.weight)
+            for a, rows in legacy.items():
+                rows.append(batch_accuracy(maps, wanted, a))
+        progress("evaluation", min(start + batch, len(images)), len(images), {})
+    model.train(training)
+    stacked = {a: torch.stack(rows) for a, rows in legacy.items()}
+    return Predictions(*(torch.cat(part) for part in zip(*parts)), stacked)
+
+
+def evaluate(
+    model: Model, images: KeypointSet, threshold: float = 0.05, aggregation: str = "joints",
+    refine: str | None = None, batch: int = 32,
+) -> Pck:  # fmt: skip
+    """PCK of a model on a labelled set; see :mod:`semtta.pose2d.metrics` for aggregations."""
+    if not images.labelled:
+        raise SemttaError(f"the set '{images.name}' has no labels to measure by.")
+    legacy = () if aggregation == "joints" else (threshold,)
+    guess = predict(model, images, refine=refine, batch=batch, thresholds=legacy)
+    return measure(guess, estimator_of(model), threshold, aggregation)
+
+
+def measure(guess: Predictions, estimator: Estimator, threshold: float, aggregation: str) -> Pck:
+    """PCK of predictions that are at hand."""
+    spec = estimator.spec
+    if aggregation != "joints":
+        if threshold not in guess.legacy:
+            raise SemttaError(f"the peers' accuracies at {threshold} were not kept.")
+        return legacy_pck(guess.legacy[threshold], spec.joints, aggregation, threshold)
+    return pck(guess.found, guess.truth, guess.weight, spec.size, spec.joints, threshold)
+
+
+# ------------------------------------------------------------------------------- tables
+
+
+def headings(skeleton: GroupedSkeleton) -> list[str]:
+    """Columns of the paper's tables: the groups and "All"."""
+    return list(skeleton.group_indices)
+
+
+def table(rows: dict[str, list[Pck]], skeleton: GroupedSkeleton) -> str:
+    """A Markdown table like the paper's Tables 1-6.
+
+    Args:
+        rows: method -> its results, one for each seed; mean +- standard deviation of several.
+    """
+    columns = headings(skeleton)
+    lines = ["| method | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for method, results in rows.items():
+        cells = [spread([result.groups[c] for result in results]) for c in columns]
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def spread(values: Sequence[float | None]) -> str:
+    """Mean of several runs, with their standard deviation where there are two or more."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    mean = f"{np.mean(known):.1f}"
+    return mean if len(known) < 2 else f"{mean} ± {np.std(known, ddof=1):.1f}"

@@ -1,0 +1,107 @@
+"""What the commands do: sets and estimators from settings, training, evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from semtta.body import load_body
+from semtta.engine import Progress, pick_device, silent
+from semtta.errors import SemttaError
+from semtta.pose2d.adapt import DomainAdapter, Fitted
+from semtta.pose2d.backbones import load_imagenet
+from semtta.pose2d.checkpoint import load_checkpoint, save_checkpoint
+from semtta.pose2d.clip2pose import Clip2Pose
+from semtta.pose2d.estimator import Estimator
+from semtta.pose2d.layouts import load_set
+from semtta.pose2d.samples import KeypointSet
+from semtta.pose2d.settings import DataConfig, Pose2DConfig
+from semtta.pose2d.skeletons import BODY16, grouped_skeleton
+from semtta.pose2d.synth import synthetic_set
+from semtta.pose2d.unlabelled import unlabelled_set
+
+
+def open_set(
+    data: DataConfig, skeleton: str, size: int, progress: Progress = silent
+) -> KeypointSet:
+    """The images that a part of the settings names.
+
+    Raises ``SemttaError`` if it names none, or they are not there."""
+    joints = grouped_skeleton(skeleton)
+    if data.kind == "renders":
+        if joints != BODY16:
+            raise SemttaError("only bodies are rendered; give a folder of labelled hands.")
+        return synthetic_set(data.count, data.seed, size, load_body("cc0"))
+    if data.root is None:
+        raise SemttaError(f"data of kind '{data.kind}' needs its folder (source.root or "
+                          "target.root).")  # fmt: skip
+    if data.kind == "frames":
+        found = unlabelled_set(data.root, joints, size, data.boxes, progress)
+    else:
+        found = load_set(data.kind, data.root, data.split, joints)
+    return found.cached(size) if data.cache else found
+
+
+def open_estimator(config: Pose2DConfig, device: torch.device) -> Estimator:
+    """A new estimator, with ImageNet weights where they are given, or the one of a checkpoint."""
+    settings = config.estimator
+    if settings.checkpoint is not None:
+        model = load_checkpoint(settings.checkpoint, device)
+        if isinstance(model, Clip2Pose):
+            raise SemttaError(f"'{settings.checkpoint}' is adapted already; go on from the "
+                              "checkpoint of `semtta pose2d train`.")  # fmt: skip
+        return model.to(memory_format=torch.channels_last)
+    torch.manual_seed(config.seed)
+    estimator = Estimator(settings.spec())
+    if settings.imagenet is not None:
+        load_imagenet(estimator.backbone, settings.imagenet)
+    return estimator.to(device).to(memory_format=torch.channels_last)
+
+
+def run_training(
+    config: Pose2DConfig, output: Path, *, needs_target: bool, overwrite: bool = False,
+    progress: Progress = silent,
+) -> tuple[Path, Fitted]:  # fmt: skip
+    """Train or adapt, and write ``model.pt`` and ``history.json`` to a folder.
+
+    Everything is opened before the first step, and nothing is replaced without ``overwrite``."""
+    file = output / "model.pt"
+    if file.exists() and not overwrite:
+        raise SemttaError(f"'{file}' exists; choose another --output or add --overwrite.")
+    device = pick_device(config.device)
+    estimator = open_estimator(config, device)
+    spec = estimator.spec
+    source = open_set(config.source, spec.skeleton, spec.size, progress)
+    target = None
+    if needs_target:
+        target = open_set(config.target, spec.skeleton, spec.size, progress)
+    fitted = DomainAdapter(estimator, config).fit(source, target, progress=progress)
+    save_checkpoint(file, fitted.model, config)
+    (output / "history.json").write_text(json.dumps(fitted.history, indent=1), encoding="utf8")
+    return file, fitted
+
+
+def labelled_set(
+    kind: str, root: Path | None, split: str | None, model_size: int, skeleton: str
+) -> KeypointSet:
+    """A set for evaluation."""
+    data = DataConfig(kind=kind, root=None if root is None else str(root), split=split, cache=False)
+    if kind == "frames":
+        raise SemttaError("frames have no labels to measure by; use a labelled data set.")
+    if kind == "renders":
+        data.count, data.seed = 500, 1_000_003  # never a training seed by chance
+    return open_set(data, skeleton, model_size)
+
+
+def thresholds(text: str) -> Sequence[float]:
+    """``0.05,0.1`` -> numbers; raises ``SemttaError`` for anything else."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or not all(0 < value <= 1 for value in values):
+        raise SemttaError(f"--pck must be shares of the crop like 0.05,0.1, not '{text}'.")
+    return values

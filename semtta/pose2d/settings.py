@@ -1,0 +1,235 @@
+"""Typed settings of training and adaptation; names and defaults are those of the paper."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from semtta.errors import SemttaError
+from semtta.pose2d.augment import Augmentation
+from semtta.pose2d.estimator import EstimatorSpec
+
+STRATEGIES = ("source_only", "bn_only", "adversarial", "clip2pose", "regda", "uniframe")
+
+
+@dataclass
+class EstimatorConfig:
+    skeleton: str = "body16"  # body16 | hand21
+    backbone: str = "resnet101"  # resnet18 | resnet50 | resnet101 | efficientnet_lite0
+    size: int = 256  # side of the crops, pixels
+    deconv: int = 256  # channels of the head
+    layers: int = 3  # deconvolutions: maps of size / 32 * 2^layers cells
+    sigma: float = 2.0  # cells
+    subpixel: bool = False  # Gaussians around the joint itself instead of its cell
+    imagenet: str | None = None  # ImageNet weights of the backbone; None = random
+    checkpoint: str | None = None  # an estimator to go on from, instead of all of the above
+
+    def spec(self) -> EstimatorSpec:
+        return EstimatorSpec(self.skeleton, self.backbone, self.size, self.deconv, self.layers,
+                             self.sigma, self.subpixel)  # fmt: skip
+
+
+@dataclass
+class DataConfig:
+    kind: str = "coco"  # coco | renders | frames | a data set of semtta.pose2d.layouts
+    root: str | None = None
+    split: str | None = None  # None = the data set's first
+    count: int = 8000  # of renders made in memory
+    seed: int = 0  # of renders
+    boxes: str = "whole"  # of frames: whole | people | a JSON file
+    cache: bool = True  # hold the crops in memory
+
+
+@dataclass
+class OptimizerConfig:
+    name: str = "sgd"  # sgd | adam
+    lr: float = 1e-4
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    backbone_lr_mult: float = 1.0
+    schedule: str = "steps"  # steps | cosine | inverse (RegDA's second stage)
+    milestones: list[int] = field(default_factory=lambda: [45, 60])  # epochs, a tenth after each
+    epochs: int = 70
+    iterations: int = 500  # in an epoch
+    batch: int = 32  # of the source, and as many of the target
+    precision: str = "fp32"  # auto | fp32 | bf16
+    workers: int = 2  # threads that cut crops
+
+
+@dataclass
+class Clip2PoseConfig:
+    text: str = "clip"  # clip | builtin | random (the control)
+    clip: str | None = None  # CLIP's text tower, for text=clip
+    layers: int = 12  # of a random tower; 0 = the built-in one's control
+    names: bool = True  # start the structure tokens from the joints' names; else N(0, 0.02)
+    image_tokens: int = 10  # M
+    graph_layers: int = 3  # n
+    gate_bias: float = 2.0
+    alignment_weight: float = 0.3  # lambda
+    text_precision: str = "bf16"  # bf16 | fp32: of the frozen tower
+
+
+@dataclass
+class AdversaryConfig:
+    weight: float = 1.0
+    hidden: int = 1024
+    alpha: float = 10.0  # of the warm-up over the whole training; 0 = full strength at once
+
+
+@dataclass
+class RegdaConfig:
+    margin: float = 4.0
+    trade_off: float = 1.0
+    strength: float = 0.1  # to which the features' gradient through the second head grows
+    scale: float = 1.0  # of maps before the softmax; 16 for an estimator trained on squares
+
+
+@dataclass
+class UniframeConfig:
+    momentum: float = 0.999  # of the teacher
+    mask_ratio: float = 0.5  # share of the joints that the student learns
+    weight: float = 1.0  # of consistency
+    style: float = 0.5  # how often a domain is shown in the other one's colours
+    occlude: float = 0.5  # how often a confident joint is covered
+
+
+@dataclass
+class Pose2DConfig:
+    strategy: str = "clip2pose"
+    seed: int = 0
+    device: str = "auto"
+    smoke: bool = False  # a few hundred images and iterations, to see that everything runs
+    loss: str = "sum"  # sum (Eq. 8) | mean (the peers' code)
+    # separate = a pass for each domain, running statistics of both; joint = one batch; adabn =
+    # statistics of the target alone, computed at the end
+    bn: str = "separate"
+    freeze_backbone: bool = False  # the paper's words taken literally
+    estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
+    source: DataConfig = field(default_factory=DataConfig)
+    target: DataConfig = field(default_factory=lambda: DataConfig(kind="frames"))
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    augment: Augmentation = field(default_factory=Augmentation)
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
+    clip2pose: Clip2PoseConfig = field(default_factory=Clip2PoseConfig)
+    regda: RegdaConfig = field(default_factory=RegdaConfig)
+    uniframe: UniframeConfig = field(default_factory=UniframeConfig)
+
+
+_CHOICES = {
+    "strategy": STRATEGIES,
+    "loss": ("sum", "mean"),
+    "bn": ("separate", "joint", "adabn"),
+    "optimizer.name": ("sgd", "adam"),
+    "optimizer.schedule": ("steps", "cosine", "inverse"),
+    "optimizer.precision": ("auto", "fp32", "bf16"),
+    "clip2pose.text": ("clip", "builtin", "random"),
+    "clip2pose.text_precision": ("bf16", "fp32"),
+}
+_AT_LEAST = {
+    "optimizer.lr": 0.0, "optimizer.epochs": 1, "optimizer.iterations": 1, "optimizer.batch": 1,
+    "optimizer.backbone_lr_mult": 0.0, "optimizer.weight_decay": 0.0, "optimizer.momentum": 0.0,
+    "optimizer.workers": 1, "source.count": 1, "target.count": 1, "adversary.weight": 0.0,
+    "adversary.hidden": 1, "adversary.alpha": 0.0, "clip2pose.layers": 0,
+    "clip2pose.alignment_weight": 0.0, "regda.margin": 0.0, "regda.trade_off": 0.0,
+    "regda.scale": 0.01, "uniframe.momentum": 0.0, "uniframe.weight": 0.0,
+    "augment.rotation": 0.0, "augment.translate": 0.0, "augment.colour": 0.0,
+    "augment.blur": 0.0,
+}  # fmt: skip
+_SHARES = ("uniframe.mask_ratio", "uniframe.style", "uniframe.occlude", "uniframe.momentum")
+
+
+def shipped_settings() -> dict[str, Path]:
+    """Names and paths of the shipped files."""
+    folder = Path(str(resources.files("semtta.configs"))) / "pose2d"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_settings(name: str | Path, overrides: Sequence[str] = ()) -> Pose2DConfig:
+    """Settings from a shipped name or a YAML path, with ``key=value`` overrides.
+
+    Raises ``SemttaError`` for an unknown file, an unknown key (with the nearest known one), a
+    value of the wrong type or out of range."""
+    shipped = shipped_settings()
+    path = shipped.get(str(name), Path(name))
+    if not path.is_file():
+        raise SemttaError(f"no settings '{name}': neither a YAML file nor one of "
+                          f"{', '.join(shipped)}.")  # fmt: skip
+    try:
+        loaded = OmegaConf.load(path)
+    except Exception as error:  # YAML's own kinds
+        reason = str(error).splitlines()[0]
+        raise SemttaError(f"settings file '{path}' is not valid YAML: {reason}.") from None
+    for item in overrides:
+        if "=" not in item or item.startswith("="):
+            raise SemttaError(f"'{item}' is not of the form key=value.")
+        _known(item.split("=", 1)[0])
+    try:
+        merged = OmegaConf.merge(
+            OmegaConf.structured(Pose2DConfig), loaded, OmegaConf.from_dotlist(list(overrides))
+        )
+        config: Pose2DConfig = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        key = (getattr(error, "full_key", None) or "").strip()
+        if key:
+            _known(key)
+        raise SemttaError(f"setting '{key}': {str(error).splitlines()[0]}.") from None
+    return check_settings(smoke_sized(config) if config.smoke else config)
+
+
+def check_settings(config: Pose2DConfig) -> Pose2DConfig:
+    """The settings themselves; raises ``SemttaError`` for a value that no run could use."""
+    values = OmegaConf.structured(config)
+    for key, choices in _CHOICES.items():
+        value = OmegaConf.select(values, key)
+        if value not in choices:
+            raise SemttaError(f"{key} must be one of {', '.join(choices)}, not '{value}'.")
+    for key, low in _AT_LEAST.items():
+        value = OmegaConf.select(values, key)
+        if not value >= low:
+            raise SemttaError(f"{key} must be at least {low}, not {value}.")
+    for key in _SHARES:
+        if not 0 <= OmegaConf.select(values, key) <= 1:
+            raise SemttaError(f"{key} must lie between 0 and 1.")
+    low_high = config.augment.scale
+    if len(low_high) != 2 or not 0 < low_high[0] <= low_high[1]:
+        raise SemttaError("augment.scale must be two numbers, 0 < least <= most.")
+    config.estimator.spec()
+    return config
+
+
+def smoke_sized(config: Pose2DConfig) -> Pose2DConfig:
+    """The same settings for a run of a minute or two."""
+    config.source.count = min(config.source.count, 300)
+    config.optimizer.epochs, config.optimizer.iterations = 1, min(30, config.optimizer.iterations)
+    config.optimizer.batch = min(config.optimizer.batch, 16)
+    return config
+
+
+def settings_yaml(config: Pose2DConfig) -> str:
+    """The settings as YAML, every key written out."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def _known(key: str) -> None:
+    schema = OmegaConf.structured(Pose2DConfig)
+    keys = []
+
+    def walk(node, prefix=""):
+        for name in node:
+            keys.append(prefix + name)
+            child = OmegaConf.select(node, name)
+            if OmegaConf.is_dict(child):
+                walk(child, f"{prefix}{name}.")
+
+    walk(schema)
+    if key not in keys:
+        near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+        tail = [k for k in keys if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+        hint = f"; did you mean '{(near or tail)[0]}'" if near or tail else ""
+        raise SemttaError(f"unknown setting '{key}'{hint}.")

@@ -1,0 +1,101 @@
+"""UniFrame: A Unified Framework for Domain Adaptive Pose Estimation (Kim et al. 2022).
+
+A mean teacher names keypoints on one view of a target image; the student finds them on another
+view, where confident ones may be covered. Each domain is sometimes shown in the other's style.
+
+One thing is simpler than theirs: style is transferred on the pixels (mean and spread of each
+colour channel, AdaIN without a network), since the weights of their style network are not shipped.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from semtta.engine import make_generator
+from semtta.pose2d.estimator import Estimator
+from semtta.pose2d.heatmaps import decode
+from semtta.pose2d.losses import squared_error
+from semtta.pose2d.settings import Pose2DConfig
+from semtta.pose2d.strategies import Domains, Phase, make_optimizer
+
+_COVER = 0.12  # side of a covering patch, share of the crop
+
+
+class UniFrame:
+    """The strategy; the student is what is kept."""
+
+    views = 2
+
+    def __init__(self, estimator: Estimator, config: Pose2DConfig):
+        self.model, self.config = estimator, config
+        self.teacher = copy.deepcopy(estimator).requires_grad_(False)
+        self.optimizers = [make_optimizer([estimator], config)]
+        self.gauges: dict[str, float] = {}
+        self._generator = make_generator(config.seed)
+
+    def phases(self, domains: Domains) -> Iterator[Phase]:
+        settings, spec = self.config.uniframe, self.model.spec
+        first, second = domains.target
+        source = self._restyled(domains.source, first)
+        with torch.no_grad():
+            self.teacher.train()
+            points, height = self.locate(self._restyled(first, domains.source))
+        points = move(points, domains.affines[0], domains.affines[1])
+        # the share of all joints of the batch that the teacher is surest of
+        least = height.flatten().quantile(1 - settings.mask_ratio)
+        trusted = (height >= least).float()
+        wanted, weight = spec.encode(points, trusted)
+        second = self._covered(second, points, trusted)
+        self.gauges = {"confidence": float(height.mean())}
+        supervised = squared_error(self.model(source), domains.truth, domains.weight,
+                                   self.config.loss)  # fmt: skip
+        consistent = squared_error(self.model(second), wanted, weight, self.config.loss)
+        yield {"sup": supervised, "consistency": settings.weight * consistent}, self.optimizers[0]
+
+    def locate(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The teacher's keypoints (B, K, 2), pixels of the view, and their heights (B, K)."""
+        spec = self.model.spec
+        cells, height = decode(self.teacher(images).float(), spec.refine)
+        return spec.to_pixels(cells), height
+
+    def after_step(self) -> None:
+        keep = self.config.uniframe.momentum
+        with torch.no_grad():
+            pairs = zip(self.teacher.parameters(), self.model.parameters(), strict=True)
+            for mean, value in pairs:
+                mean.lerp_(value, 1 - keep)
+
+    def _restyled(self, images: Tensor, style: Tensor) -> Tensor:
+        """Some images with the colour statistics of images of the other domain."""
+        chosen = torch.rand(len(images), generator=self._generator) < self.config.uniframe.style
+        other = style[torch.randint(len(style), (len(images),), generator=self._generator)]
+        chosen = chosen.to(images.device)[:, None, None, None]
+        return torch.where(chosen, restyle(images, other), images)
+
+    def _covered(self, images: Tensor, points: Tensor, trusted: Tensor) -> Tensor:
+        """Grey patches over some of the joints that the teacher trusts."""
+        size = images.shape[-1]
+        draw = torch.rand(trusted.shape, generator=self._generator).to(images.device)
+        cover = (trusted > 0) & (draw < self.config.uniframe.occlude / trusted.shape[1])
+        at = torch.arange(size, device=images.device)
+        near = (at - points[..., None]).abs() < _COVER * size / 2  # (B, K, 2, S)
+        patch = near[:, :, 1, :, None] & near[:, :, 0, None, :] & cover[..., None, None]
+        return torch.where(patch.any(1, keepdim=True), images.mean((2, 3), keepdim=True), images)
+
+
+def restyle(images: Tensor, style: Tensor) -> Tensor:
+    """(B, 3, S, S) images with each channel's mean and spread taken from style images."""
+    std, mean = torch.std_mean(images, dim=(2, 3), keepdim=True)
+    new_std, new_mean = torch.std_mean(style, dim=(2, 3), keepdim=True)
+    return (images - mean) / (std + 1e-5) * new_std + new_mean
+
+
+def move(points: Tensor, from_view: Tensor, to_view: Tensor) -> Tensor:
+    """Pixels of one view (B, K, 2) -> pixels of another, by affines (B, 2, 3) from the crop."""
+    inverse = torch.linalg.inv(from_view[..., :2])
+    crop = (points - from_view[:, None, :, 2]) @ inverse.mT
+    return crop @ to_view[..., :2].mT + to_view[:, None, :, 2]
