@@ -16,6 +16,7 @@ from rich.console import Console
 
 from semtta.bench.command import bench
 from semtta.errors import SemttaError
+from semtta.label_command import dictionary_app, label
 
 app = typer.Typer(
     help="Adapt a human mesh regressor to one video, guided by 2D keypoints and by text.",
@@ -23,6 +24,7 @@ app = typer.Typer(
 )  # fmt: skip
 config_app = typer.Typer(help="Shipped settings files.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.add_typer(dictionary_app, name="dictionary")
 out = Console()
 
 Overrides = Annotated[
@@ -41,7 +43,10 @@ NoOverlay = Annotated[bool, typer.Option("--no-overlay", help="Skip overlay.mp4.
 def adapt(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Any file OpenCV reads.")],
     overrides: Overrides = None,
-    labels: Annotated[Optional[Path], typer.Option(help="labels.json: text per frame.")] = None,
+    labels: Annotated[
+        Optional[str],
+        typer.Option(help="labels.json; or auto (retrieval), vlm (the model in labels.model)."),
+    ] = None,
     label: Annotated[Optional[str], typer.Option(help="One text for the whole video.")] = None,
     config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "default",
     model: Annotated[
@@ -68,6 +73,7 @@ def adapt(
     """Adapt to VIDEO and write track-XX.npz, overlay.mp4, report.json."""
     from semtta.config import load_config
     from semtta.jobs import adapt_video
+    from semtta.label_jobs import LABELLERS
 
     if labels is not None and label is not None:
         raise SemttaError("give either --labels or --label, not both.")
@@ -78,11 +84,16 @@ def adapt(
     }  # fmt: skip
     settings = load_config(config, _overrides(named, overrides))
     folder = output or Path("semtta-out") / video.stem
+    labeller = labels if labels in LABELLERS else None
+    if labels is not None and labeller is None:
+        given = Path(labels)
+    else:
+        given = label
     with _progress(quiet) as progress:
         results = adapt_video(
-            video, labels if labels is not None else label, settings, folder,
-            tracks=track, poses2d=poses2d, body_models=body_models, overlay=not no_overlay,
-            overwrite=overwrite, progress=progress, dry_run=dry_run,
+            video, given, settings, folder,
+            tracks=track, poses2d=poses2d, body_models=body_models, labeller=labeller,
+            overlay=not no_overlay, overwrite=overwrite, progress=progress, dry_run=dry_run,
         )  # fmt: skip
     if dry_run:
         out.print("Everything is in place; nothing was written.")
@@ -131,6 +142,7 @@ def doctor(
     out.print(table(examine(body_models)))
 
 
+app.command()(label)
 app.command()(bench)
 
 

@@ -11,11 +11,12 @@ from semtta.bench.beam import PROTOCOL, beam_truth
 from semtta.body import load_body
 from semtta.config import CameraConfig, Config, config_to_yaml
 from semtta.engine import Progress, silent
-from semtta.labels import as_labels
+from semtta.label_jobs import Labeller, Vocabulary, extended_priors
+from semtta.labels import as_labels, save_labels
 from semtta.output.files import check_folder, new_folder, save_json
 from semtta.output.write import write_results
 from semtta.shipped import asset
-from semtta.tta.adapter import Adapter, find_people
+from semtta.tta.adapter import Adapter, find_people, select_tracks
 from semtta.tta.result import Result
 from semtta.video import probe
 
@@ -29,6 +30,7 @@ def adapt_video(
     tracks: str = "largest",
     poses2d: Path | None = None,
     body_models: Path | None = None,
+    labeller: str | None = None,
     overlay: bool = True,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -39,14 +41,24 @@ def adapt_video(
     Everything that can be wrong with the settings, labels and files is found before the work.
 
     Args:
-        dry_run: stop there; nothing is written, the result is an empty list."""
+        labeller: ``auto`` or ``vlm``: who labels the video first, instead of ``labels``. What it
+            says is written beside the results as labels.json.
+        dry_run: stop there; nothing is written or sent, the result is an empty list."""
     info = probe(video)
     labels = as_labels(labels)
+
+    def announce(text: str) -> None:
+        progress("note", 0, None, {"text": text})
+
+    label = Labeller.load(labeller, config, announce) if labeller else None
+    added = label.vocabulary.added if label else Vocabulary.load(config).added
     if dry_run and labels is not None and info.frames:
         labels.check(info.frames, info.frames / info.fps)
     body = load_body(config.body.name, gender=config.body.gender, search=body_models)
-    adapter = Adapter(config=config, body=body)
-    adapter.load_networks(labels is not None)
+    labelled = labels is not None or label is not None
+    adapter = Adapter(config=config, body=body, **(extended_priors(config, added)
+                                                   if labelled else {}))  # fmt: skip
+    adapter.load_networks(labelled)
     if dry_run:
         if poses2d is not None:
             find_people(video, tracks, poses2d, progress)
@@ -54,6 +66,14 @@ def adapt_video(
         return []
     with new_folder(folder, overwrite) as partial:
         tracked = find_people(video, tracks, poses2d, progress, config.detector.size)
+        if label is not None:
+            chosen = select_tracks(tracked, tracks)
+            labels = label.label(tracked, chosen, adapter, config.labels.frames, progress)
+            if label.outcome is not None and label.outcome.interrupted:
+                raise KeyboardInterrupt  # its answers are in the cache
+            if label.outcome is not None and label.outcome.stopped:
+                announce(f"Not everything was labelled: {label.outcome.stopped}.")
+            save_labels(partial / "labels.json", labels)
         results = adapter.run(tracked, labels, tracks=tracks, progress=progress)
         write_results(
             partial, results, adapter.body.cpu(), tracked.info, config_to_yaml(config),

@@ -24,8 +24,11 @@ from semtta.config import Config
 from semtta.errors import SemttaError
 from semtta.geometry import gaussian_smooth
 from semtta.hmr import load_model
+from semtta.labels import Labels
+from semtta.motion.retrieval import Retrieval
 from semtta.output.files import clean
 from semtta.tta.adapter import Adapter
+from semtta.tta.labelling import retrieved_labels
 from semtta.tta.result import Motion, Result
 
 
@@ -124,6 +127,7 @@ class TrackRunner:
         self._models: dict[str, torch.nn.Module] = {}
         self._bodies: dict[str, Body] = {}
         self._adapters: dict[str, Adapter] = {}
+        self._retrieval: Retrieval | None = None
 
     def __getstate__(self) -> dict:
         return {"benchmark": self.benchmark, "body_models": self.body_models}
@@ -154,7 +158,7 @@ class TrackRunner:
     def _row(self, job: Job) -> dict:
         adapter = self._adapter(job.config)
         sample = self._load(job.item, adapter.model.crop.box_scale)
-        labels = _labels(sample, job.method.label)
+        labels = self._labels(sample, job.method.label, adapter)
         torch.manual_seed(job.seed)  # for networks with dropout, which draw from the global source
         start = time.perf_counter()
         result = adapter.adapt(sample.track, sample.camera, labels, video=sample.video)
@@ -171,6 +175,20 @@ class TrackRunner:
             "reprojection_px": last.get("reprojection_px"),
         }
         return clean(row | sample.truth.score(motion, self._body(job.config)))
+
+    def _labels(self, sample: Sample, which: str, adapter: Adapter) -> list[str | None]:
+        if which == "none":
+            return [None] * len(sample.track)
+        if which == "wrong":
+            return [None if label is None else sample.wrong_label for label in sample.labels]
+        if which == "auto":
+            self._retrieval = self._retrieval or Retrieval.load()
+            spans = retrieved_labels(
+                adapter, self._retrieval, sample.track, sample.camera, sample.video
+            )
+            found = Labels(tuple(spans)).confident(adapter.config.labels.min_confidence)
+            return found.for_track(sample.track)
+        return list(sample.labels)
 
     def _load(self, item: Item, box_scale: float) -> Sample:
         """The item. Protocols that fix the crop are told how the model enlarges boxes."""
@@ -214,14 +232,6 @@ def _networks(config: Config) -> str:
     parts = [config.strategy, config.device, asdict(config.model), asdict(config.body), alignment,
              gate, asdict(config.smoothing), asdict(config.discriminator)]  # fmt: skip
     return json.dumps(parts, sort_keys=True)
-
-
-def _labels(sample: Sample, which: str) -> list[str | None]:
-    if which == "none":
-        return [None] * len(sample.track)
-    if which == "wrong":
-        return [None if label is None else sample.wrong_label for label in sample.labels]
-    return list(sample.labels)
 
 
 def _filtered(result: Result, which: str) -> Motion:

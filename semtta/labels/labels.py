@@ -88,8 +88,9 @@ class Labels:
                 )
 
     def confident(self, minimum: float) -> Labels:
-        """Only the spans with at least this confidence."""
-        return replace(self, spans=tuple(s for s in self.spans if s.confidence >= minimum))
+        """Only the spans with at least this confidence; one with confidence 0 is never meant."""
+        kept = tuple(s for s in self.spans if s.confidence > 0 and s.confidence >= minimum)
+        return replace(self, spans=kept)
 
     def for_track(self, track: Track) -> list[str | None]:
         """One text or None for each frame of the track."""

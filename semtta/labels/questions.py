@@ -66,7 +66,7 @@ def check_question(label: str) -> Question:
     """A second, independent question: is the label right? Yes, no or unsure."""
     properties = {"answer": {"type": "string", "enum": list(_WEIGHTS)}}
     text = (
-        f'Does the person in the yellow box do this: "{label}"? Somebody else\'s guess; it may well '
+        f'Does the person in the yellow box do this: "{label}"? Somebody else guessed so; they may '
         'be wrong. Answer with JSON only: {"answer": "yes"}, "no" or "unsure".'
     )
     return Question(_SYSTEM, text, "check", _object(properties))

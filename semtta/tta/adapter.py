@@ -102,7 +102,8 @@ class Adapter:
             raise SemttaError("poses2d goes with the path of a video, not with a tracked one.")
         if labels is not None:
             labels.check(len(video.times), float(video.times[-1]) + 1 / video.info.fps)
-        camera = self._camera(video.info.width, video.info.height)
+            labels = self._believed(labels, progress)
+        camera = self.camera(video.info.width, video.info.height)
         results = []
         for track in select_tracks(video, tracks):
             note = memory_note(self.config, self.model, len(track), video.info.fps)
@@ -146,7 +147,17 @@ class Adapter:
 
     # ------------------------------------------------------------------ parts of a run
 
-    def _camera(self, width: int, height: int) -> Camera:
+    def _believed(self, labels: Labels, progress: Progress) -> Labels:
+        """The labels that are sure enough to pull and to open the gate."""
+        least = self.config.labels.min_confidence
+        kept = labels.confident(least)
+        if dropped := len(labels.spans) - len(kept.spans):
+            text = f"{dropped} of {len(labels.spans)} labels are below labels.min_confidence"
+            progress("note", 0, None, {"text": f"{text} ({least:g}) and count as none."})
+        return kept
+
+    def camera(self, width: int, height: int) -> Camera:
+        """Intrinsics of an image of this size, as the settings say."""
         given = self.config.camera
         center = given.center or ((width - 1) / 2, (height - 1) / 2)
         return Camera(given.focal or default_focal(width, height), tuple(center))

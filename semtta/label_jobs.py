@@ -1,0 +1,187 @@
+"""What ``semtta label`` does, and ``semtta adapt --labels auto`` or ``vlm`` before it adapts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from semtta.config import Config
+from semtta.engine import Progress, silent
+from semtta.errors import SemttaError
+from semtta.keypoints import Track
+from semtta.labels import Labels, LabelSpan
+from semtta.labels.changes import motion_segments
+from semtta.labels.questions import label_question
+from semtta.labels.strips import Strip, as_segment, make_strips
+from semtta.labels.vlm import Asker, Outcome, label_strips
+from semtta.motion import load_prior
+from semtta.motion.dictionary import Dictionary
+from semtta.motion.retrieval import Retrieval
+from semtta.motion.user_dictionary import ExtendedPrior, UserDictionary
+from semtta.people import TrackedVideo
+from semtta.tta.adapter import Adapter
+from semtta.tta.labelling import retrieved_labels
+
+LABELLERS = ("auto", "vlm")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The shipped dictionary and what the user added to it."""
+
+    dictionary: Dictionary
+    added: UserDictionary
+
+    @classmethod
+    def load(cls, config: Config) -> Vocabulary:
+        return cls(Dictionary.load(), UserDictionary.load(config.labels.dictionary))
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys((*self.added.names, *self.dictionary.labels)))
+
+    def nearest(self, text: str) -> tuple[str, float]:
+        """The name that a text most likely means, and how near it is."""
+        own = self.added.resolve(text)
+        if own in self.added.names:
+            return own, 1.0
+        try:
+            return self.dictionary.ranked(text, 1)[0]
+        except SemttaError:  # no known word
+            return self.dictionary.labels[0], 0.0
+
+
+@dataclass
+class Labeller:
+    """Labels people automatically; made before the work, so that what is missing is said first.
+
+    Args:
+        kind: ``auto`` (retrieval) or ``vlm``.
+        vocabulary: action names.
+        retrieval: of ``auto``.
+        asker: of ``vlm``.
+        announce: told in one sentence what will be sent where.
+        outcome: of the last video that a vision-language model labelled.
+    """
+
+    kind: str
+    vocabulary: Vocabulary
+    retrieval: Retrieval | None = None
+    asker: Asker | None = None
+    announce: Callable[[str], None] = lambda text: None
+    outcome: Outcome | None = field(default=None, init=False)
+
+    @classmethod
+    def load(
+        cls, kind: str, config: Config, announce: Callable[[str], None] = lambda text: None
+    ) -> Labeller:
+        vocabulary = Vocabulary.load(config)
+        if kind == "vlm":
+            return cls(kind, vocabulary, asker=Asker(config.labels), announce=announce)
+        retrieval = Retrieval.load().with_exemplars(vocabulary.added.motions or {})
+        return cls(kind, vocabulary, retrieval)
+
+    def label(
+        self,
+        tracked: TrackedVideo,
+        tracks: Sequence[Track],
+        adapter: Adapter | None,
+        frames: int = 6,
+        progress: Progress = silent,
+    ) -> Labels:
+        """Labels of some people of a video.
+
+        Args:
+            adapter: of ``auto``, whose model predicts.
+            frames: of ``vlm``, pictures on a strip."""
+        if self.kind == "auto":
+            camera = adapter.camera(tracked.info.width, tracked.info.height)
+            spans: list[LabelSpan] = []
+            for number, track in enumerate(tracks, 1):
+                spans += retrieved_labels(
+                    adapter, self.retrieval, track, camera, tracked.info.path
+                )
+                progress("label", number, len(tracks), {})
+            return Labels(tuple(spans), name="retrieval", fps=tracked.info.fps)
+        strips = make_strips(tracked.info.path, pieces(tracks), frames)
+        self.announce(self._will_be_sent(strips))
+        self.outcome = label_strips(
+            strips, self.vocabulary.names, self.asker, self.vocabulary.nearest,
+            lambda done, total: progress("label", done, total, {}),
+        )  # fmt: skip
+        if self.outcome.interrupted and not self.outcome.spans:
+            raise KeyboardInterrupt
+        if not self.outcome.spans:
+            _, reason = (self.outcome.unanswered or [(0, self.outcome.stopped)])[-1]
+            raise SemttaError(f"{self.asker.url} gave no label: {reason}.")
+        return Labels(tuple(self.outcome.spans), name="labels", fps=tracked.info.fps)
+
+    def _will_be_sent(self, strips: Sequence[Strip]) -> str:
+        asker = self.asker
+        question = label_question(self.vocabulary.names)
+        new = [s for s in strips if asker.cache.get(asker.key(question, s.jpeg)) is None]
+        known = len(strips) - len(new)
+        if not new:
+            return f"All {known} strips were answered before: no label is asked for again."
+        most = min((2 if asker.settings.verify else 1) * len(new), asker.settings.max_requests)
+        return (
+            f"Sending {describe(new)} to {asker.url} (model {asker.settings.model}), in about "
+            f"{most} requests, {asker.settings.max_requests} at most"
+            + (f"; {known} more were answered before." if known else ".")
+        )
+
+
+def pieces(tracks: Sequence[Track]) -> list[tuple[Track, int, int]]:
+    """Every track's segments between changes of its motion."""
+    return [(track, a, b) for track in tracks for a, b in motion_segments(track)]
+
+
+def describe(strips: Sequence[Strip]) -> str:
+    """Number, pictures and size of some images, in words."""
+    pictures = sum(len(strip.frames) for strip in strips)
+    width, height = (max(strip.size[k] for strip in strips) for k in (0, 1))
+    kilobytes = sum(len(strip.jpeg) for strip in strips) / 1000
+    images = "1 image" if len(strips) == 1 else f"{len(strips)} images"
+    return f"{images} ({pictures} pictures of people, at most {width}x{height}, {kilobytes:.0f} kB)"
+
+
+def template_of(tracked: TrackedVideo, tracks: Sequence[Track]) -> Labels:
+    """Ranges to be filled in: one entry per person and segment, its text empty."""
+    segments = [as_segment(*piece) for piece in pieces(tracks)]
+    spans = [LabelSpan("", s.start, s.end, s.track) for s in segments]
+    return Labels(tuple(spans), fps=tracked.info.fps)
+
+
+def write_strips(
+    folder: Path, tracked: TrackedVideo, tracks: Sequence[Track], config: Config
+) -> list[Strip]:
+    """What would be sent, as files: one JPEG per segment, and the question."""
+    strips = make_strips(tracked.info.path, pieces(tracks), config.labels.frames)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for strip in strips:
+            s = strip.segment
+            name = f"track-{s.track:02d}_frames-{s.start:05d}-{s.end - 1:05d}.jpg"
+            (folder / name).write_bytes(strip.jpeg)
+        question = label_question(Vocabulary.load(config).names)
+        (folder / "question.txt").write_text(
+            f"{question.system}\n\n{question.text}\n", encoding="utf-8"
+        )
+    except OSError as error:
+        raise SemttaError(f"'{folder}' cannot be written: {error.strerror}.") from None
+    return strips
+
+
+def extended_priors(config: Config, added: UserDictionary) -> dict:
+    """``prior`` and ``gate_prior`` for ``Adapter`` where the user added names; else nothing."""
+    if not added.names:
+        return {}
+    if config.alignment.prior != "embedded":
+        raise SemttaError("labels.dictionary extends the embedded prior; alignment.prior="
+                          f"{config.alignment.prior} reads any text as it is.")  # fmt: skip
+    prior = load_prior("embedded", config.alignment.checkpoint)
+    gate = prior
+    if config.gate.prior == "independent":
+        gate = load_prior("embedded-gate", config.gate.checkpoint)
+    return {"prior": ExtendedPrior(prior, added), "gate_prior": ExtendedPrior(gate, added)}
