@@ -75,7 +75,9 @@ class Outfit:
     Args:
         skin, hair, shoes: RGB.
         top, bottom: cloths.
-        waist, sleeve, leg, neckline, hairline, hair_end: where things end, metres on the body.
+        waist, sleeve, leg, neckline, hairline, hair_end, shoe: where things end, metres on the
+            body.
+        bare: whether there is no top.
         loose: how far top, bottom and hair stand off the skin, metres.
     """
 
@@ -91,6 +93,7 @@ class Outfit:
     hairline: float
     hair_end: float
     shoe: float
+    bare: bool
     loose: tuple[float, float, float]
 
 
@@ -119,7 +122,9 @@ def random_outfit(marks: Landmarks, rng: np.random.Generator) -> Outfit:
         neckline=marks.neck - rng.uniform(0.0, 0.06),
         hairline=rng.uniform(0.03, 0.09),
         hair_end=marks.neck - rng.uniform(0, 0.15) if long_hair else marks.neck + 0.08,
-        shoe=marks.ankle - 0.01 + (rng.uniform(0.05, 0.2) if rng.uniform() < 0.2 else 0.0),
+        shoe=marks.ankle - 0.01 + (rng.uniform(0.05, 0.2) if rng.uniform() < 0.2 else 0.0)
+        - 9.0 * (rng.uniform() < 0.15),  # no shoes
+        bare=rng.uniform() < 0.15,
         loose=(rng.choice([0.0, 0.008, 0.02]), rng.choice([0.0, 0.008, 0.02]),
                rng.uniform(0.004, 0.03)),
     )  # fmt: skip
@@ -131,7 +136,8 @@ def regions(points: np.ndarray, marks: Landmarks, outfit: Outfit) -> np.ndarray:
     out = np.full(len(points), SKIN)
     arm = (x > marks.shoulder_x) & (y > marks.shoulder - 0.2)  # hips are as wide
     torso = (y < outfit.neckline - 0.12 * (z > 0.04)) & (x <= marks.shoulder_x + 0.02)
-    out[torso | (arm & (x < outfit.sleeve))] = TOP
+    if not outfit.bare:
+        out[torso | (arm & (x < outfit.sleeve))] = TOP
     out[(y < outfit.waist) & ~arm & (y > outfit.leg)] = BOTTOM
     out[(y <= outfit.waist) & (y <= outfit.leg) & ~arm] = SKIN
     out[(y < outfit.shoe) & ~arm] = SHOES
@@ -232,7 +238,7 @@ def _room(size: int, rng: np.random.Generator) -> np.ndarray:
             cv2.line(image, (size // 2, horizon - size // 6), (int(x), size),
                      tuple(map(float, floor.mean((0, 1)) * 0.85)), 1, cv2.LINE_AA)  # fmt: skip
         image[:horizon] = _fade(size, wall, wall * 0.8, rng)[:horizon]
-    for _ in range(rng.integers(0, 6)):
+    for _ in range(rng.integers(0, 14)):
         _furniture(image, horizon, rng)
     return image + 3 * _noise(size, rng)[..., None]
 
