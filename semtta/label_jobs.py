@@ -99,9 +99,7 @@ class Labeller:
             camera = adapter.camera(tracked.info.width, tracked.info.height)
             spans: list[LabelSpan] = []
             for number, track in enumerate(tracks, 1):
-                spans += retrieved_labels(
-                    adapter, self.retrieval, track, camera, tracked.info.path
-                )
+                spans += retrieved_labels(adapter, self.retrieval, track, camera, tracked.info.path)
                 progress("label", number, len(tracks), {})
             return Labels(tuple(spans), name="retrieval", fps=tracked.info.fps)
         strips = make_strips(tracked.info.path, pieces(tracks), frames)

@@ -107,7 +107,7 @@ def read_label(answer: str, names: Sequence[str], nearest: Nearest) -> Answer:
                                                               _plain(said))]  # fmt: skip
     if inside and len(said) < 60:  # a longer text may name what it does not mean
         return Answer(max(inside, key=len), 0.8 * confidence)
-    name, cosine = nearest(said[:200])
+    name, cosine = nearest(_plain(said)[:200])
     if cosine >= _NEAR:
         return Answer(name, cosine * 0.8 * confidence)
     return Answer(OTHER, 0.0)
