@@ -43,7 +43,8 @@ class Layout:
         read: (folder, split) -> labelled people.
         splits: names that ``read`` knows, the first one is the default for training, the last
             one for testing.
-        crop: ``whole`` image, square around the ``joints``, or around the given ``box``.
+        crop: ``whole`` image, square around the ``joints`` (inside the image where its size is
+            known, as in RegDA), or around the given ``box``.
         scale: of that square.
         note: what its users should know.
     """
@@ -136,7 +137,12 @@ def _entry(person: Labelled, joints: JointMap, crop: str, scale: float) -> Entry
     elif crop != "whole":
         if not visible.any():
             raise SemttaError(f"'{person.name}' has no visible joint to crop around.")
-        square = square_around(points[visible].min(0), points[visible].max(0), scale)
+        low, high = points[visible].min(0), points[visible].max(0)
+        if person.size is None:
+            square = square_around(low, high, scale)
+        else:
+            left, upper, right, lower = inside_square((*low, *high), scale, *person.size)
+            square = np.array([(left + right) / 2, (upper + lower) / 2, right - left + 1])
     return Entry(person.image, square, xy, weight, person.mirror, person.name)
 
 
@@ -144,6 +150,27 @@ def square_around(low: np.ndarray, high: np.ndarray, scale: float) -> np.ndarray
     """(3,) centre and side of the square around a box, grown by ``scale``, pixels."""
     side = max(float(np.max(high - low)), 1.0) * scale
     return np.array([*(low + high) / 2, side])
+
+
+def inside_square(
+    box: Sequence[float], scale: float, width: int, height: int
+) -> tuple[int, int, int, int]:
+    """RegDA's crop: the square of whole pixels around a box, moved into the image.
+
+    Args:
+        box: x0, y0, x1, y1, pixels.
+        scale: of the longer side.
+        width, height: of the image.
+
+    Returns:
+        left, upper, right, lower, the last pixels included.
+    """
+    x0, y0, x1, y1 = (float(v) for v in box)
+    side = max(round(scale * (x1 - x0)), round(scale * (y1 - y0)), 1)
+    side = min(side, width, height)
+    left = min(max(round((x0 + x1) / 2 - side / 2), 0), width - side)
+    upper = min(max(round((y0 + y1) / 2 - side / 2), 0), height - side)
+    return left, upper, left + side - 1, upper + side - 1
 
 
 def coco_set(folder: str | Path, skeleton: GroupedSkeleton, scale: float = 1.0) -> KeypointSet:

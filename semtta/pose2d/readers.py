@@ -15,6 +15,7 @@ from semtta.errors import SemttaError
 
 _SEED, _TEST_SHARE, _TEST_MOST = 42, 0.2, 3200  # the peers' random splits
 _FREIHAND_VERSIONS = 4  # colour versions of every photo
+_FREIHAND_SIZE, _RHD_SIZE = (224, 224), (320, 320)
 _H36M_SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
 _H36M_STEP = 5  # every fifth frame
 _RHD_SMALLEST, _RHD_JOINTS, _RHD_OVERLAP = 64, 16, 0.3
@@ -30,6 +31,7 @@ class Labelled:
         visible: (N,) whether a point is labelled.
         box: (4,) x0 y0 x1 y1, where the data set has one.
         mirror: whether the crop is to be mirrored.
+        size: width, height of the image, where the files say it.
         name: for messages.
     """
 
@@ -39,6 +41,7 @@ class Labelled:
     box: np.ndarray | None = None
     mirror: bool = False
     name: str = ""
+    size: tuple[int, int] | None = None
 
 
 def read_json(path: Path):
@@ -158,7 +161,8 @@ def human36m(root: Path, split: str) -> list[Labelled]:
                 world = _points(joints[action][subaction][frame], 3, 17)
                 uv = _pinhole(world, camera)
                 people.append(Labelled(root / "images" / row["file_name"], uv, np.ones(17, bool),
-                                       name=row["file_name"]))  # fmt: skip
+                                       name=row["file_name"],
+                                       size=(int(row["width"]), int(row["height"]))))  # fmt: skip
             return people
 
         found += _table(Path(f"{stem}_data.json"), make)
@@ -215,7 +219,7 @@ def _hands(image: Path, both: np.ndarray) -> list[Labelled]:
         if (box[2:] - box[:2]).max() <= _RHD_SMALLEST or _overlap(box, other) >= _RHD_OVERLAP:
             continue
         found.append(Labelled(image, hand[:, :2], visible, mirror=mirror,
-                              name=f"{image.name}, {side} hand"))  # fmt: skip
+                              name=f"{image.name}, {side} hand", size=_RHD_SIZE))  # fmt: skip
     return found
 
 
@@ -259,7 +263,8 @@ def freihand(root: Path, split: str) -> list[Labelled]:
     count = len(photos)
     return [
         Labelled(root / "training" / "rgb" / f"{version * count + i:08d}.jpg", uv,
-                 np.ones(21, bool), mirror=True, name=f"{version * count + i:08d}.jpg")
+                 np.ones(21, bool), mirror=True, name=f"{version * count + i:08d}.jpg",
+                 size=_FREIHAND_SIZE)
         for i, uv in _random_part(photos, split)
         for version in range(_FREIHAND_VERSIONS)
     ]  # fmt: skip
