@@ -135,6 +135,168 @@ def test_labels_and_label_exclude_each_other(run, empty_room):
     refused(run("adapt", empty_room, "--label", "a", "--labels", "b.json"), "not both")
 
 
+# ---------------------------------------------------------------------- labels
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "say who labels"),
+        (("--provider", "prior", "--template"), "say who labels"),
+        (("--provider", "oracle"), "unknown provider 'oracle'"),
+        (("--provider", "openai"), "--model"),
+        (("--provider", "prior", "--dictionary", "absent.txt"), "absent.txt"),
+        (("--provider", "prior", "labels.frames=9"), "at most 8"),
+        (("--provider", "prior", "-o", "taken.json"), "--overwrite"),
+    ],
+)
+def test_label_says_in_one_sentence_what_is_wrong(run, tmp_path, empty_room, arguments, words):
+    (tmp_path / "taken.json").write_text("mine")
+    refused(run("label", empty_room, *arguments), words)
+    nothing_written(tmp_path, empty_room.name, "taken.json")
+
+
+def test_labels_by_a_model_need_a_key_or_a_local_server(run, tmp_path, empty_room, monkeypatch):
+    pytest.importorskip("openai")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for arguments in (
+        ("label", empty_room, "--provider", "openai", "--model", "m"),
+        ("adapt", empty_room, "--labels", "vlm", "labels.model=m"),
+    ):
+        refused(run(*arguments), "no key in the environment variable OPENAI_API_KEY")
+    refused(run("adapt", empty_room, "--labels", "vlm"), "--model")
+    nothing_written(tmp_path, empty_room.name)
+
+
+def test_label_template_and_images_without_a_network(run, tmp_path, empty_room):
+    write_poses(tmp_path / "p.npz")
+    common = ("label", empty_room, "--poses2d", "p.npz")
+    code, out, _ = run(*common, "--template", "-o", "t.json")
+    assert code == 0 and json.loads((tmp_path / "t.json").read_text())["labels"][0]["text"] == ""
+    refused(run("adapt", *common[1:], "--labels", "t.json"), "entry 1: the text is missing")
+    code, out, _ = run(*common, "--dry-run", "-o", "strips")
+    assert code == 0 and "Nothing was sent" in out and "1 image" in out
+    (image,) = (tmp_path / "strips").glob("*.jpg")
+    assert cv2.imread(str(image)).shape[0] == 384
+    assert "yellow box" in (tmp_path / "strips" / "question.txt").read_text()
+    (tmp_path / "names.txt").write_text("frobnicate\n")
+    code, out, _ = run(*common, "--dry-run", "-o", "more", "--dictionary", "names.txt")
+    assert "frobnicate" in (tmp_path / "more" / "question.txt").read_text()
+
+
+def test_label_by_retrieval(run, tmp_path, empty_room):
+    write_poses(tmp_path / "p.npz")
+    code, out, err = run("label", empty_room, "--poses2d", "p.npz", "--provider", "prior")
+    assert code == 0, err
+    # Four frames show nothing: no entry, and no label in an adaptation.
+    assert json.loads((tmp_path / "empty room.labels.json").read_text())["labels"] == []
+    code, _, err = run("adapt", empty_room, "--poses2d", "p.npz", "--labels", "auto", "--quiet",
+                       "-o", "o", "--no-overlay", "optimizer.epochs=1")  # fmt: skip
+    assert code == 0, err
+    assert json.loads((tmp_path / "o" / "report.json").read_text())["tracks"][0]["labels"] == []
+
+
+def test_label_by_a_model_the_whole_way(run, tmp_path, empty_room, monkeypatch):
+    """What is sent, what it costs; again from the cache; in an adaptation."""
+    pytest.importorskip("openai")
+    from vlm_server import Script, Server
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    write_poses(tmp_path / "p.npz")
+    script = Script('{"label": "stand still", "confidence": 0.8}', '{"answer": "yes"}')
+    with Server(script) as server:
+        ask = ("label", empty_room, "--poses2d", "p.npz", "--provider", "openai",
+               "--base-url", server.url, "--model", "tiny-vlm")  # fmt: skip
+        code, out, err = run(*ask, "-o", "l.json", "labels.price=[1,2]")
+        assert code == 0, err
+        assert "Sending 1 image (4 pictures of people, at most" in out and server.url in out
+        assert "2 requests" in out and "200 tokens read, 20 written; cost 0.0002" in out
+        entry = json.loads((tmp_path / "l.json").read_text())["labels"][0]
+        assert (entry["text"], entry["source"]) == ("stand still", "tiny-vlm")
+        assert entry["confidence"] == 0.8
+        code, out, _ = run(*ask, "-o", "l.json", "--overwrite")
+        assert code == 0 and "0 requests, 2 answers from the cache" in out
+        code, _, err = run("adapt", empty_room, "--poses2d", "p.npz", "--labels", "vlm", "-o", "o",
+                           f"labels.base_url={server.url}", "labels.model=tiny-vlm",
+                           "optimizer.epochs=1", "--no-overlay", "--quiet")  # fmt: skip
+        assert code == 0, err
+        assert len(script.requests) == 2  # the same strip, the same questions
+    report = json.loads((tmp_path / "o" / "report.json").read_text())["tracks"][0]
+    assert report["labels"] == ["stand still"]
+    (labelled,) = report["label_runs"]
+    assert labelled["label"] == "stand still" and 0 <= labelled["gate_open"] <= 1
+    assert len(report["per_frame"]["gate_open"]) == 4
+    assert (tmp_path / "o" / "labels.json").is_file()
+
+
+def test_a_spent_budget_keeps_what_was_answered(run, tmp_path, empty_room):
+    pytest.importorskip("openai")
+    from vlm_server import Script, Server
+
+    g = np.random.default_rng(0)
+    xyc = np.concatenate((g.uniform(10, 100, (2, 4, 17, 2)), np.ones((2, 4, 17, 1))), -1)
+    people = [
+        {"image_id": frame, "idx": person + 1, "keypoints": xyc[person, frame].ravel().tolist()}
+        for frame in range(4)
+        for person in range(2)
+    ]
+    (tmp_path / "p.json").write_text(json.dumps(people))
+    script = Script('{"label": "walk", "confidence": 0.8}', '{"answer": "yes"}')
+    with Server(script) as server:
+        ask = ("label", empty_room, "--poses2d", "p.json", "--track", "all",
+               "--provider", "openai", "--base-url", server.url, "--model", "m",
+               "labels.cache=cache")  # fmt: skip
+        code, _, err = run(*ask, "-o", "l.json", "--max-requests", "2")
+        assert code == 1 and "not everything was labelled (the budget of 2" in " ".join(err.split())
+        assert len(json.loads((tmp_path / "l.json").read_text())["labels"]) == 1
+        code, out, _ = run(*ask, "-o", "l.json", "--overwrite")
+    assert code == 0 and "2 answers from the cache" in out
+    assert len(json.loads((tmp_path / "l.json").read_text())["labels"]) == 2
+
+
+def test_a_server_that_gives_no_label_is_one_sentence(run, tmp_path, empty_room):
+    pytest.importorskip("openai")
+    write_poses(tmp_path / "p.npz")
+    ask = ("label", empty_room, "--poses2d", "p.npz", "--provider", "openai", "--quiet",
+           "--base-url", "http://127.0.0.1:9/v1", "--model", "m", "labels.retries=0",
+           "labels.cache=cache")  # fmt: skip
+    refused(run(*ask), "gave no label")
+    refused(run(*ask, "--max-requests", "0"), "budget of 0 requests")
+    nothing_written(tmp_path, empty_room.name, "p.npz")
+
+
+def test_unsure_labels_do_not_pull(run, tmp_path, empty_room):
+    write_poses(tmp_path / "p.npz")
+    (tmp_path / "l.json").write_text('{"labels": [{"text": "walk", "confidence": 0.3}]}')
+    common = ("adapt", empty_room, "--poses2d", "p.npz", "--labels", "l.json", "--no-overlay",
+              "optimizer.epochs=1")  # fmt: skip
+    code, out, err = run(*common, "-o", "a")
+    assert code == 0 and "1 of 1 labels are below labels.min_confidence" in out, err
+    code, _, _ = run(*common, "-o", "b", "labels.min_confidence=0.2", "--quiet")
+    used = [json.loads((tmp_path / x / "report.json").read_text())["tracks"][0] for x in "ab"]
+    assert used[0]["labels"] == [] and used[1]["labels"] == ["walk"]
+
+
+def test_dictionary_is_listed_and_searched(run, tmp_path):
+    code, out, _ = run("dictionary", "ls")
+    assert code == 0 and "walk on a balance beam" in out and "jogging" in out
+    (tmp_path / "names.txt").write_text("frobnicate: frob\n")
+    code, out, _ = run("dictionary", "ls", "--dictionary", "names.txt")
+    assert "frobnicate (yours)  frob" in out
+    for text, words in (
+        ("jogging", "is the dictionary's 'run'"),
+        ("walking and waving", "walk + wave with the right hand"),
+        ("stroll about", "mixture"),
+        ("quantum chromodynamics", "like no name"),
+    ):
+        code, out, _ = run("dictionary", "search", text)
+        assert code == 0 and words in out, out
+    code, out, _ = run("dictionary", "search", "frob", "--dictionary", "names.txt")
+    assert "your name 'frobnicate'" in out
+    refused(run("dictionary", "search", "???"), "no word")
+
+
 def test_missing_body_files_are_explained(run, tmp_path, empty_room):
     refused(run("adapt", empty_room, "--body", "smpl", "--body-models", tmp_path), "smpl.is.tue")
 

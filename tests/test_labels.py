@@ -5,7 +5,7 @@ import torch
 
 from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
-from semtta.labels import as_labels, load_labels
+from semtta.labels import Labels, LabelSpan, as_labels, load_labels, save_labels
 from semtta.skeletons import COCO17
 
 
@@ -64,6 +64,9 @@ def test_a_text_or_a_list_will_do():
         ({"labels": [{"text": "a", "track": 0}]}, "track"),
         ({"labels": ["walk"]}, "entry 1"),
         ({"version": 2, "labels": []}, "version"),
+        ({"labels": [{"text": "a", "others": "b"}]}, "entry 1.*others"),
+        ({"labels": [{"text": "a", "source": 3}]}, "entry 1.*source"),
+        ({"labels": [], "fps": 0}, "fps must be positive"),
     ],
 )
 def test_a_wrong_file_gets_one_sentence_that_names_the_entry(tmp_path, data, words):
@@ -78,3 +81,41 @@ def test_ranges_past_the_end_of_the_video_are_refused(tmp_path):
         labels.check(10, 1.0)
     with pytest.raises(SemttaError, match="cannot be read"):
         load_labels(tmp_path / "absent.json")
+
+
+def test_what_is_written_reads_the_same_and_is_one_line_an_entry(tmp_path):
+    spans = (
+        LabelSpan("gehen, \u00fcber", 0, 30, 1, "prior", 0.25, ("run", "sit")),
+        LabelSpan("walk", 30, 61, 1, "some-model", 0.5),
+        LabelSpan("walk"),
+    )
+    path = tmp_path / "l.json"
+    for labels in (Labels(spans[:2], fps=29.97), Labels(spans[2:]), Labels(spans[:2], "seconds")):
+        save_labels(path, labels)
+        read = load_labels(path)
+        assert (read.spans, read.unit, read.fps) == (labels.spans, labels.unit, labels.fps)
+        assert len(path.read_text().splitlines()) == len(labels.spans) + 2
+    assert [p.name for p in tmp_path.iterdir()] == ["l.json"]
+    with pytest.raises(SemttaError, match="cannot be written"):
+        save_labels(tmp_path / "absent" / "l.json", labels)
+
+
+def test_a_template_that_was_not_filled_in_names_the_entry(tmp_path):
+    path = tmp_path / "l.json"
+    save_labels(path, Labels((LabelSpan("walk", 0, 3, 1), LabelSpan("", 3, 9, 1))))
+    with pytest.raises(SemttaError, match="entry 2.*delete the entry"):
+        load_labels(path)
+
+
+def test_unsure_labels_count_as_none():
+    unsure, other = (LabelSpan("a", 0, 2, confidence=0.4), LabelSpan("other", 4, 6, confidence=0))
+    labels = Labels((unsure, LabelSpan("b", 2, 4), other))
+    assert labels.confident(0.5).for_track(track(6)) == [None, None, "b", "b", None, None]
+    assert labels.confident(0.0).for_track(track(6)) == ["a", "a", "b", "b", None, None]
+
+
+def test_frames_counted_at_another_rate_are_refused():
+    labels = Labels((LabelSpan("a", 0, 50),), fps=25)
+    labels.check(100, 4.0)
+    with pytest.raises(SemttaError, match="25 frames a second, but the video has 30"):
+        labels.check(120, 4.0)

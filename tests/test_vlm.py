@@ -6,13 +6,13 @@ import json
 import sys
 
 import pytest
+from vlm_server import Script, Server, completion
 
 from semtta.config import LabelsConfig
 from semtta.errors import SemttaError
 from semtta.labels.cache import AnswerCache
 from semtta.labels.strips import Segment, Strip
 from semtta.labels.vlm import Asker, label_strips
-from vlm_server import Script, Server, completion
 
 pytest.importorskip("openai")
 
@@ -23,10 +23,11 @@ YES, NO = '{"answer": "yes"}', '{"answer": "no"}'
 
 def strips(count=1):
     return [
-        Strip(Segment(1, 60 * i, 60 * i + 60, (2.0 * i, 2.0 * i + 2)), (0,), b"\xff\xd8" + bytes([i]),
-              (8, 8))
+        Strip(
+            Segment(1, 60 * i, 60 * i + 60, (2.0 * i, 2.0 * i + 2)), (0,), bytes([255, i]), (8, 8)
+        )
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def nearest(text):

@@ -18,7 +18,7 @@ from semtta.keypoints import Track
 MAX_GAP = 0.25  # seconds without a frame that end a stretch
 _RATE = 10.0  # frames a second at which cuts are sought
 _LOCAL = 0.5  # seconds, standard deviation of what counts as "local"
-_PENALTY = 8.0  # of one more cut; a cut must explain that much
+_PENALTY = 6.0  # of one more cut: it must explain that much, for a second
 _LIVELINESS = 1.5  # weight of how much joints move, against where they are
 _STEADY = 0.06  # box sizes; smaller differences are the detector's
 

@@ -178,12 +178,31 @@ def report(result: Result) -> dict:
                 "label": result.labels,
                 "similarity": similarity,
                 "gate_similarity": gate,
+                "gate_open": [result.sigma is not None and g > result.sigma for g in gate],
                 "filled": (result.evidence.filled_in > 0).sum(1).tolist(),
             },
+            "label_runs": _label_runs(result),
             "gate_histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
             "provenance": result.provenance,
         }
     )
+
+
+def _label_runs(result: Result) -> list[dict]:
+    """Each stretch of frames with one label: how similar the motion was, how far the gate open."""
+    labels, frames = result.labels, result.track.frames.tolist()
+    cuts = [0, *(i for i in range(1, len(labels)) if labels[i] != labels[i - 1]), len(labels)]
+    runs = []
+    for a, b in zip(cuts[:-1], cuts[1:]):
+        run: dict = {"first": frames[a], "last": frames[b - 1], "label": labels[a]}
+        if result.similarity is not None:
+            run["similarity"] = float(result.similarity[a:b].nanmean())
+        if result.gate_similarity is not None and result.sigma is not None:
+            gate = result.gate_similarity[a:b]
+            run["gate_similarity"] = float(gate.nanmean())
+            run["gate_open"] = float((gate > result.sigma).float().mean())
+        runs.append(run)
+    return runs
 
 
 def clean(value):

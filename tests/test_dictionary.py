@@ -1,0 +1,146 @@
+"""Compound texts and the user's own names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from semtta.errors import SemttaError
+from semtta.motion import load_prior
+from semtta.motion.dictionary import Dictionary
+from semtta.motion.user_dictionary import ExtendedPrior, UserDictionary
+from semtta.skeletons import SMPL24
+
+GOLDEN = Path(__file__).parent / "golden" / "walk_heldout.npz"
+
+
+@pytest.fixture(scope="module")
+def dictionary():
+    return Dictionary.load()
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return load_prior("embedded")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("walking and waving", ("walk", "wave with the right hand")),
+        ("waving and walking", ("walk", "wave with the right hand")),  # legs first
+        ("sit while drinking", ("sit on a chair", "drink")),
+        ("walk with hands on hips", ("walk", "hands on hips")),
+        ("run, clap", ("run", "clap")),
+        ("walking", ()),
+        ("wave with the left hand", ()),  # a name, although there is a "with" in it
+        ("sit with feet crossed", ()),
+        ("walking and throwing", ()),  # the dictionary has it as a whole
+        ("walking and xqzt", ()),
+        ("walk and stroll", ()),  # one action said twice
+        ("walk and", ()),
+    ],
+)
+def test_compound_texts_have_parts(dictionary, text, parts):
+    assert dictionary.parts(text) == parts
+
+
+def test_a_compound_text_lies_between_its_parts(prior):
+    both, walk, wave = prior.embed_text(
+        ["walking and waving", "walk", "wave with the right hand"]
+    )  # fmt: skip
+    assert float(both @ walk) == pytest.approx(float(both @ wave), abs=1e-5)
+    assert float(both @ walk) > 0.5 and float(both.norm()) == pytest.approx(1, abs=1e-5)
+
+
+def test_its_exemplar_has_the_legs_and_root_of_one_and_the_arms_of_the_other(dictionary):
+    both, walk, wave = (
+        dictionary.exemplar_pose(text)
+        for text in ("waving and walking", "walk", "wave with the right hand")
+    )
+    knee, elbow = SMPL24.index("left_knee") - 1, SMPL24.index("right_elbow") - 1
+    assert torch.equal(both[:, knee], walk[:, knee]) and torch.equal(both[:, elbow], wave[:, elbow])
+    assert not torch.equal(both[:, knee], wave[:, knee])
+    roots = dictionary.exemplar_root("waving and walking"), dictionary.exemplar_root("walk")
+    assert torch.equal(*roots)
+
+
+def test_ranked_puts_the_exact_name_first(dictionary):
+    assert dictionary.ranked("Jogging", 1) == [("run", 1.0)]
+    names = [cosine for _, cosine in dictionary.ranked("a slow stroll", 4)]
+    assert names == sorted(names, reverse=True) and len(names) == 4
+    with pytest.raises(SemttaError, match="no word"):
+        dictionary.ranked("???")
+
+
+# ---------------------------------------------------------------------- the user's names
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with an AMASS file of the held-out walk, z up."""
+    with np.load(GOLDEN) as file:
+        pose = file["pose"].astype(np.float32)
+    poses = np.zeros((len(pose), 72), np.float32)
+    poses[:] = pose.reshape(len(pose), -1)
+    np.savez(tmp_path / "walk.npz", poses=poses, trans=np.zeros((len(pose), 3), np.float32),
+             mocap_framerate=30.0)  # fmt: skip
+    return tmp_path
+
+
+def write(folder, text):
+    path = folder / "names.txt"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_names_phrases_and_motions_are_read(folder):
+    added = UserDictionary.load(write(
+        folder, "# mine\n\npruning a hedge\ndo the funny walk: silly walk, amble @ walk.npz # x\n"
+    ))  # fmt: skip
+    assert added.names == ("pruning a hedge", "do the funny walk")
+    assert added.resolve("Silly  Walk") == "do the funny walk"
+    assert added.resolve("DO the funny walk") == "do the funny walk"
+    assert added.resolve("run") == "run"
+    motion = added.motions["do the funny walk"]
+    assert motion.shape == (1, 60, 24, 3, 3)
+    assert float(motion[0, 0, 0, 0, 2]) == pytest.approx(0, abs=1e-5)  # faces +z at first
+    assert float(motion[0, 0, 0, 2, 2]) > 0
+    assert UserDictionary.load(None).names == ()
+
+
+def test_a_name_with_a_motion_is_understood_through_it(folder, prior):
+    added = UserDictionary.load(write(folder, "frobnicate: frob @ walk.npz\nprune a hedge\n"))
+    extended = ExtendedPrior(prior, added)
+    motion = added.motions["frobnicate"]
+    text = extended.embed_text(["frob", "walk", "prune a hedge"])
+    assert float(extended.embed_motion(motion)[0] @ text[0]) > 0.999
+    assert torch.equal(text[1:], prior.embed_text(["walk", "prune a hedge"]))
+    assert torch.equal(extended.exemplar_root("frob"), motion[0, :, 0])
+    assert torch.equal(extended.exemplar_root("walk"), prior.exemplar_root("walk"))
+    assert extended.sigma < extended.matched("frob") < 1
+    assert extended.matched("walk") == prior.matched("walk")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("walk\nWALK\n", "line 2.*twice"),
+        ("a: b @ absent.npz", "line 1.*no motion file"),
+        ("ok\n: b", "line 2.*name is missing"),
+        ("other", "line 1.*'other'"),
+    ],
+)
+def test_a_wrong_file_gets_one_sentence_that_names_the_line(folder, text, words):
+    with pytest.raises(SemttaError, match=words):
+        UserDictionary.load(write(folder, text))
+
+
+def test_files_that_are_none(folder):
+    with pytest.raises(SemttaError, match="cannot be read"):
+        UserDictionary.load(folder / "absent.txt")
+    with pytest.raises(SemttaError, match="cannot be read"):
+        UserDictionary.load(folder / "walk.npz")

@@ -1,0 +1,151 @@
+"""Naming motion: on one held-out recorded walk, and on what was made for the purpose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import roma
+import torch
+
+from semtta.errors import SemttaError
+from semtta.keypoints import Keypoints2D, Track
+from semtta.labels.changes import motion_segments
+from semtta.motion.retrieval import Retrieval, decode, windows
+from semtta.skeletons import COCO17
+
+GOLDEN = Path(__file__).parent / "golden" / "walk_heldout.npz"
+
+
+@pytest.fixture(scope="module")
+def retrieval():
+    return Retrieval.load()
+
+
+@pytest.fixture(scope="module")
+def walk():
+    with np.load(GOLDEN) as file:
+        return roma.rotvec_to_rotmat(torch.from_numpy(file["pose"].astype(np.float32)))
+
+
+def test_a_walk_is_called_a_walk_whatever_its_root(retrieval, walk):
+    camera = walk.clone()
+    camera[:, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ camera[:, 0]
+    for motion in (walk, camera):
+        (found,) = retrieval.name(motion, torch.arange(60) / 30)
+        assert (found.start, found.stop) == (0, 60)
+        assert found.text.startswith("walk") and found.confidence > 0.5
+    assert found.others and found.others[0][1] < found.confidence
+
+
+def test_the_frame_rate_does_not_matter(retrieval, walk):
+    (slow,) = retrieval.name(walk[::2], torch.arange(30) / 15)
+    assert slow.text.startswith("walk")
+
+
+def test_two_actions_one_after_the_other_are_cut_between_them(retrieval, walk):
+    still = walk[:1].repeat(150, 1, 1, 1)
+    still[:, 1:] = torch.eye(3)
+    # a T-pose held for five seconds, then the walk there and back
+    motion = torch.cat((still, walk, walk.flip(0), walk, walk.flip(0)))
+    found = retrieval.name(motion, torch.arange(len(motion)) / 30)
+    assert found[0].start == 0 and found[-1].stop == len(motion)
+    assert all(a.stop == b.start and a.text != b.text for a, b in zip(found, found[1:]))
+    assert not found[0].text.startswith("walk") and found[-1].text.startswith("walk")
+    assert abs(found[-1].start - 150) <= 30
+
+
+def test_gaps_are_not_bridged_and_very_short_runs_have_no_name(retrieval, walk):
+    times = torch.arange(60) / 30
+    times[30:] += 5
+    found = retrieval.name(walk, times)
+    assert [(n.start, n.stop) for n in found] == [(0, 30), (30, 60)]
+    assert retrieval.name(walk[:5], times[:5]) == []
+
+
+def test_an_exemplar_is_found_by_its_motion(retrieval, walk):
+    g = torch.Generator().manual_seed(0)
+    odd = roma.rotvec_to_rotmat(0.5 * torch.randn(1, 1, 24, 3, generator=g)).repeat(1, 60, 1, 1, 1)
+    extended = retrieval.with_exemplars({"hold an odd pose": odd})
+    assert extended.names == (*retrieval.names, "hold an odd pose")
+    (found,) = extended.name(odd[0], torch.arange(60) / 30)
+    assert found.text == "hold an odd pose"
+    (found,) = extended.name(walk, torch.arange(60) / 30)
+    assert found.text.startswith("walk")
+
+
+def test_a_foreign_file_is_one_sentence(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, labels=np.array(["a"]), matrix=np.zeros((3, 1)), temperature=np.float32(1))
+    with pytest.raises(SemttaError, match="another dictionary"):
+        Retrieval.load(path)
+    path.write_bytes(b"no")
+    with pytest.raises(SemttaError, match="not a retrieval file"):
+        Retrieval.load(path)
+
+
+def test_windows_cover_a_run_and_pad_a_short_one(walk):
+    motion, middle = windows(walk.repeat(3, 1, 1, 1), torch.arange(180).double() / 30)
+    assert motion.shape[1:] == (60, 24, 3, 3) and len(motion) == len(middle) == 9
+    for one in (motion[0], motion[-1]):
+        assert torch.allclose(one, walk, atol=1e-5)
+    motion, middle = windows(walk[:20], torch.arange(20).double() / 30)
+    assert torch.allclose(motion[0, 20:], walk[19].expand(40, -1, -1, -1), atol=1e-5)
+
+
+def test_decoding_ignores_a_short_doubt_and_follows_a_lasting_change():
+    evidence = torch.zeros(12, 3)
+    evidence[:6, 0] = evidence[6:, 1] = 2.0
+    doubt = evidence.clone()
+    doubt[2] = torch.tensor([0.0, 0.0, 1.0])
+    for given in (evidence, doubt):
+        path, chance = decode(given, 0.02)
+        assert path.tolist() == [0] * 6 + [1] * 6
+        assert torch.allclose(chance.sum(1), torch.ones(12)) and (chance.argmax(1) == path).all()
+    # One step: no more than the softmax of its evidence.
+    path, chance = decode(torch.tensor([[1.0, 2.0]]), 0.02)
+    assert path.tolist() == [1] and torch.allclose(chance[0], torch.tensor([1.0, 2.0]).softmax(0))
+
+
+# ---------------------------------------------------------------------- segments from 2D
+
+
+def track(xy, times=None, conf=None):
+    count = len(xy)
+    times = torch.arange(count) / 30 if times is None else times
+    boxes = torch.tensor([0.0, 0, 100, 200]).expand(count, 4)
+    conf = torch.ones(count, 17) if conf is None else conf
+    return Track(1, torch.arange(count), times, boxes, Keypoints2D(xy, conf, COCO17))
+
+
+def swinging(count, size, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    rest = torch.tensor([50.0, 100.0]) + 30 * torch.randn(17, 2, generator=g)
+    phase = 2 * torch.pi * torch.arange(count)[:, None, None] / 30
+    swing = size * torch.randn(17, 2, generator=g) * phase.sin()
+    return rest + swing + torch.randn(count, 17, 2, generator=g)
+
+
+def test_a_regular_movement_has_no_cut_and_two_are_cut_where_they_meet():
+    assert motion_segments(track(swinging(180, 15))) == [(0, 180)]
+    two = torch.cat((swinging(120, 20), swinging(120, 1)))
+    (first, second) = motion_segments(track(two))
+    assert first[0] == 0 and second == (first[1], 240) and abs(first[1] - 120) < 15
+    postures = torch.cat((swinging(120, 5, 1), swinging(120, 5, 2)))
+    (first, second) = motion_segments(track(postures))
+    assert abs(first[1] - 120) < 15
+
+
+def test_segments_cover_every_position_even_with_gaps_and_missing_joints():
+    g = torch.Generator().manual_seed(0)
+    times = torch.arange(600) / 30
+    times[400:] += 2
+    conf = (torch.rand(600, 17, generator=g) > 0.3).float()
+    conf[:, 3] = 0
+    found = motion_segments(track(swinging(600, 15), times, conf))
+    assert found[0][0] == 0 and found[-1][1] == 600
+    assert all(a[1] == b[0] for a, b in zip(found, found[1:]))
+    assert 400 in [start for start, _ in found]
+    assert max(b - a for a, b in found) <= 8 * 30 + 3
+    assert motion_segments(track(swinging(1, 1))) == [(0, 1)]
