@@ -32,6 +32,12 @@ from semtta.pose2d.estimator import Estimator, EstimatorSpec
 from semtta.pose2d.settings import Pose2DConfig
 from semtta.pose2d.text import MeanTower, embed_words, make_tower, random_tower
 
+
+@pytest.fixture(autouse=True)
+def _one_thread(_few_threads):
+    torch.set_num_threads(1)  # the networks here are too small to be shared
+
+
 SPEC = EstimatorSpec("body16", "efficientnet_lite0", 64, 8)
 
 

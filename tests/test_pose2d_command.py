@@ -1,0 +1,219 @@
+"""`semtta pose2d`, its settings, and an estimator as 2D evidence for a video."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from semtta.errors import SemttaError
+from semtta.keypoints import Keypoints2D, Track
+from semtta.pose2d.checkpoint import load_checkpoint, save_checkpoint
+from semtta.pose2d.command import app
+from semtta.pose2d.detect import estimate_keypoints, estimate_track
+from semtta.pose2d.estimator import Estimator, EstimatorSpec
+from semtta.pose2d.settings import (
+    Pose2DConfig,
+    check_settings,
+    load_settings,
+    settings_yaml,
+    shipped_settings,
+)
+from semtta.pose2d.skeletons import BODY16
+from semtta.pose2d.unlabelled import track_set
+from semtta.skeletons import COCO17
+from semtta.video import write_video
+
+SMALL = ["estimator.size=64", "estimator.deconv=8", "source.count=6", "optimizer.epochs=1",
+         "optimizer.iterations=2", "optimizer.batch=2", "target.boxes=whole"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(_few_threads):
+    torch.set_num_threads(1)
+
+
+def run(*words) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+# ------------------------------------------------------------------------------ settings
+
+
+def test_shipped_settings_load_and_the_papers_are_the_papers():
+    assert list(shipped_settings()) == ["pose2d_body", "pose2d_cpu", "pose2d_hand"]
+    body, hand, cpu = (load_settings(name) for name in ("pose2d_body", "pose2d_hand", "pose2d_cpu"))
+    for config in (body, hand):
+        o, c = config.optimizer, config.clip2pose
+        assert (o.name, o.lr, o.momentum, o.weight_decay) == ("sgd", 1e-4, 0.9, 1e-4)
+        assert (o.epochs, o.iterations, o.batch, o.milestones) == (70, 500, 32, [45, 60])
+        assert (c.text, c.image_tokens, c.graph_layers, c.alignment_weight) == ("clip", 10, 3, 0.3)
+        assert config.estimator.backbone == "resnet101" and config.loss == "sum"
+        assert config.estimator.spec().map_size == 64
+    assert (body.estimator.skeleton, hand.estimator.skeleton) == ("body16", "hand21")
+    assert hand.augment.rotation == 180 and cpu.clip2pose.text == "builtin"
+
+
+def test_settings_are_checked(tmp_path):
+    config = load_settings("pose2d_cpu", ["optimizer.lr=0.5", "smoke=true"])
+    assert config.optimizer.lr == 0.5 and config.optimizer.iterations == 30
+    path = tmp_path / "mine.yaml"
+    path.write_text(settings_yaml(load_settings("pose2d_body")))
+    assert load_settings(path) == load_settings("pose2d_body")
+    for word, hint in (("optimizer.lrr=1", "optimizer.lr"), ("zzz=1", "unknown"),
+                       ("strategy=magic", "strategy"), ("optimizer.lr=x", "optimizer.lr"),
+                       ("optimizer.batch=0", "at least 1"), ("augment.scale=[2,1]", "scale"),
+                       ("uniframe.style=2", "between"), ("estimator.size=100", "32"),
+                       ("bn=none", "bn"), ("optimizer.lr=nan", "optimizer.lr"),
+                       ("lr", "key=value")):  # fmt: skip
+        with pytest.raises(SemttaError, match=hint):
+            load_settings("pose2d_cpu", [word])
+    with pytest.raises(SemttaError, match="no settings"):
+        load_settings("pose2d_cat")
+    path.write_text("a: [")
+    with pytest.raises(SemttaError, match="YAML"):
+        load_settings(path)
+    assert check_settings(Pose2DConfig()).strategy == "clip2pose"
+
+
+# ------------------------------------------------------------------------------ commands
+
+
+def test_render_train_adapt_eval(tmp_path):
+    renders, first, second = tmp_path / "renders", tmp_path / "train", tmp_path / "adapt"
+    assert "6 renders" in run("render", "--count", 6, "--size", 64, "-o", renders)
+    with pytest.raises(SemttaError, match="overwrite"):
+        run("render", "--count", 6, "--size", 64, "-o", renders)
+
+    source = ["source.kind=coco", f"source.root={renders}"]
+    assert "images/s" in run("train", *SMALL, *source, "-o", first)
+    with pytest.raises(SemttaError, match="overwrite"):
+        run("train", *SMALL, *source, "-o", first)
+    assert json.loads((first / "history.json").read_text())[0]["sup"] > 0
+
+    frames = [np.full((48, 64, 3), 30 * i, np.uint8) for i in range(3)]
+    video = write_video(tmp_path / "v.mp4", frames, 25, (64, 48))
+    run("adapt", video, *SMALL, *source, "--checkpoint", first / "model.pt", "-o", second,
+        "--boxes", "whole", "--quiet")  # fmt: skip
+    model = load_checkpoint(second / "model.pt")
+    assert type(model).__name__ == "Clip2Pose"
+    with pytest.raises(SemttaError, match="adapted already"):
+        run("adapt", video, *SMALL, "--checkpoint", second / "model.pt", "-o", tmp_path / "x")
+
+    text = run("eval", second / "model.pt", "--root", renders, "--pck", "0.05,0.2")
+    assert "Ankle" in text and "@0.05" in text and "@0.2" in text
+    text = run("eval", first / "model.pt", "--root", renders, "--aggregation", "regda")
+    assert "'regda'" in text
+
+
+def test_wrong_commands_say_what_is_wrong(tmp_path):
+    model = save_checkpoint(tmp_path / "m.pt", Estimator(EstimatorSpec(
+        "body16", "efficientnet_lite0", 64, 8)))  # fmt: skip
+    cases = [
+        (("train", *SMALL, "source.kind=surreal", "-o", tmp_path / "a"), "needs its folder"),
+        (("train", *SMALL, "source.kind=lsp", "source.root=/absent", "-o", tmp_path / "a"),
+         "no folder"),
+        (("train", *SMALL, "--imagenet", tmp_path / "no.pth", "-o", tmp_path / "a"), "ImageNet"),
+        (("train", *SMALL, "estimator.skeleton=hand21", "-o", tmp_path / "a"), "only bodies"),
+        (("adapt", *SMALL, "-o", tmp_path / "a"), "needs its folder"),
+        (("adapt", tmp_path / "absent.mp4", *SMALL, "-o", tmp_path / "a"), "exist"),
+        (("eval", model, "--root", tmp_path), "annotations.json"),
+        (("eval", model, "--data", "frames", "--root", tmp_path), "no labels"),
+        (("eval", model, "--pck", "five"), "--pck"),
+        (("eval", model, "--aggregation", "mean"), "--aggregation"),
+        (("eval", tmp_path / "absent.pt"), "no checkpoint"),
+        (("render", "--count", 0), "--count"),
+        (("train", "--config", "nothing"), "no settings"),
+    ]  # fmt: skip
+    for words, message in cases:
+        with pytest.raises(SemttaError, match=message):
+            run(*words)
+    assert not (tmp_path / "a" / "model.pt").exists()
+
+
+def test_settings_are_shown():
+    assert "pose2d_cpu" in run("config")
+    assert "alignment_weight: 0.3" in run("config", "pose2d_cpu")
+
+
+# ------------------------------------------------------------------------------ evidence
+
+
+class Dot(Estimator):
+    """Finds the brightest pixel of a crop, for every joint."""
+
+    def __init__(self):
+        super().__init__(EstimatorSpec("body16", "efficientnet_lite0", 64, 8, sigma=1.5,
+                                       subpixel=True))  # fmt: skip
+
+    def forward(self, images):
+        bright = images.mean(1)
+        index = (bright == bright.flatten(1).amax(1)[:, None, None]).float()
+        y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+        total = index.sum((1, 2))
+        at = torch.stack([(index * x).sum((1, 2)) / total, (index * y).sum((1, 2)) / total], -1)
+        maps, _ = self.spec.encode(at[:, None].expand(-1, 16, -1), torch.ones(len(at), 16))
+        return 0.8 * maps
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Forty frames with a moving dot, and its places."""
+    places, frames = [], []
+    for i in range(40):
+        x, y = 60 + 3 * i, 90 + i
+        image = np.full((160, 240, 3), 20, np.uint8)
+        cv2.circle(image, (x, y), 3, (250, 250, 250), -1)
+        places.append([x, y])
+        frames.append(image)
+    for i, frame in enumerate(frames):
+        name = tmp_path / "frames" / f"{i}.png"
+        name.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(name), frame)
+    return tmp_path / "frames", torch.tensor(places).float()
+
+
+def test_keypoints_are_image_pixels(clip):
+    video, places = clip
+    frames = torch.arange(0, 40, 2)
+    boxes = torch.cat([places[frames] - torch.tensor([30.0, 50]),
+                       places[frames] + torch.tensor([44.0, 40])], 1)  # fmt: skip
+    found = estimate_keypoints(Dot(), video, frames, boxes)
+    assert found.skeleton == BODY16 and found.xy.shape == (20, 16, 2)
+    assert (found.xy - places[frames, None]).abs().max() < 1.5
+    assert 0.6 < found.conf.min() <= found.conf.max() <= 0.81
+    # what adaptation reads: limbs by name
+    limbs = found.to_skeleton(COCO17)
+    assert (limbs.conf[:, COCO17.index("left_knee")] > 0).all()
+    assert (limbs.conf[:, COCO17.index("nose")] == 0).all()
+    with pytest.raises(SemttaError, match="ends before"):
+        estimate_keypoints(Dot(), video, torch.tensor([39, 45]), boxes[:2])
+    with pytest.raises(SemttaError, match="boxes"):
+        estimate_keypoints(Dot(), video, frames, boxes[:2])
+
+
+def test_a_track_with_evidence_of_a_checkpoint(clip, tmp_path):
+    video, places = clip
+    frames = torch.arange(5)
+    nothing = Keypoints2D(torch.zeros(5, 17, 2), torch.zeros(5, 17), COCO17)
+    boxes = torch.cat([places[:5] - 40, places[:5] + 40], 1)
+    track = Track(2, frames, frames / 25, boxes, nothing, torch.zeros(5, 17, 3),
+                  torch.zeros(5, 17))  # fmt: skip
+    spec = EstimatorSpec("body16", "efficientnet_lite0", 64, 8)
+    model = save_checkpoint(tmp_path / "m.pt", Estimator(spec))
+    found = estimate_track(model, video, track)
+    assert found.id == 2 and found.keypoints.skeleton == BODY16 and found.landmarks3d is None
+    hands = save_checkpoint(tmp_path / "h.pt", Estimator(
+        EstimatorSpec("hand21", "efficientnet_lite0", 64, 8)))  # fmt: skip
+    with pytest.raises(SemttaError, match="hand21"):
+        estimate_track(hands, video, track)
+    crops = track_set(video, [track], BODY16, 64)
+    assert len(crops) == 5 and crops.entries[3].name.endswith("frame 3, person 2")

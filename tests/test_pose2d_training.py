@@ -1,0 +1,276 @@
+"""The training loop and its strategies on tiny sets; generated hands are learnt."""
+
+from __future__ import annotations
+
+import copy
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from semtta.errors import SemttaError
+from semtta.pose2d.adapt import DomainAdapter, learning_rate, prepare
+from semtta.pose2d.augment import Augmentation
+from semtta.pose2d.clip2pose import Clip2Pose
+from semtta.pose2d.estimator import Estimator, EstimatorSpec
+from semtta.pose2d.evaluate import evaluate, predict, spread, table
+from semtta.pose2d.samples import Entry, KeypointSet
+from semtta.pose2d.settings import STRATEGIES, Pose2DConfig
+from semtta.pose2d.skeletons import BODY16, HAND21
+from semtta.pose2d.strategies import make_strategy
+from semtta.pose2d.uniframe import move, restyle
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(_few_threads):
+    torch.set_num_threads(1)  # the networks here are too small to be shared
+
+
+SPEC = EstimatorSpec("body16", "efficientnet_lite0", 64, 8, sigma=1.5, subpixel=True)
+
+
+def hand_points(rng: np.random.Generator, size: int) -> np.ndarray:
+    """(21, 2) an open or half-closed hand seen from the front, somewhere in the picture."""
+    turn = rng.uniform(-0.6, 0.6)
+    points = [np.zeros(2)]
+    for finger in range(5):
+        angle = turn + (finger - 2) * 0.32 + rng.normal(0, 0.04)
+        at = np.array([np.sin(angle), -np.cos(angle)]) * (0.2 if finger == 0 else 0.34)
+        for bone in range(4):
+            points.append(at.copy())
+            bend = angle + bone * rng.uniform(-0.1, 0.25)
+            at = at + np.array([np.sin(bend), -np.cos(bend)]) * (0.13 - 0.02 * bone)
+    points = np.array(points)
+    return points * size * rng.uniform(0.85, 1) + size * np.array([0.5, 0.85])
+
+
+def hand_set(count: int, seed: int, size: int = 64) -> KeypointSet:
+    """Drawn hands on plain backgrounds."""
+    rng = np.random.default_rng(seed)
+    entries = []
+    for _ in range(count):
+        xy = hand_points(rng, size)
+        image = np.full((size, size, 3), rng.uniform(0, 90, 3), np.uint8)
+        skin = tuple(map(float, rng.uniform(0.6, 1) * np.array([250, 200, 170])))
+        palm = xy[[0, 1, 5, 9, 13, 17]].astype(np.int32)
+        cv2.fillConvexPoly(image, cv2.convexHull(palm), skin, cv2.LINE_AA)
+        for a, b in HAND21.edge_indices():
+            ends = (tuple(map(int, xy[i].round())) for i in (a, b))
+            cv2.line(image, *ends, skin, 4, cv2.LINE_AA)
+        entries.append(Entry(image, None, xy, np.ones(21)))
+    return KeypointSet("hands", HAND21, entries)
+
+
+def blob_set(count: int, seed: int, tint: int = 0, labels: bool = True) -> KeypointSet:
+    """Pictures of sixteen dots."""
+    rng = np.random.default_rng(seed)
+    entries = []
+    for _ in range(count):
+        xy = rng.uniform(8, 56, (16, 2))
+        image = rng.integers(0, 60, (64, 64, 3)).astype(np.uint8) + np.uint8(tint)
+        for x, y in xy.astype(int):
+            cv2.circle(image, (int(x), int(y)), 3, (200, 220, 240), -1)
+        entries.append(Entry(image, None, xy, np.full(16, float(labels))))
+    return KeypointSet("blobs", BODY16, entries)
+
+
+def settings(**changes) -> Pose2DConfig:
+    config = Pose2DConfig(augment=Augmentation(rotation=10, shear=0, scale=[0.9, 1.1]))
+    config.clip2pose.text, config.adversary.hidden = "builtin", 16
+    config.optimizer.epochs, config.optimizer.iterations = 1, 2
+    config.optimizer.batch, config.optimizer.workers = 2, 1
+    config.optimizer.name, config.optimizer.lr = "adam", 1e-3
+    for key, value in changes.items():
+        part, _, name = key.partition("__")
+        setattr(getattr(config, part) if name else config, name or part, value)
+    return config
+
+
+def estimator(spec: EstimatorSpec = SPEC) -> Estimator:
+    torch.manual_seed(0)
+    return Estimator(spec)
+
+
+SOURCE, TARGET = blob_set(5, 0), blob_set(3, 1, tint=120)
+
+
+# --------------------------------------------------------------------------- strategies
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_learns_and_repeats_itself(strategy):
+    results = []
+    for labels in (True, False):  # the target's labels are not read
+        net = estimator()
+        before = copy.deepcopy(net.state_dict())
+        target = blob_set(3, 1, tint=120, labels=labels)
+        fitted = DomainAdapter(net, settings(strategy=strategy)).fit(SOURCE, target)
+        assert not fitted.model.training and len(fitted.history) == 1
+        assert fitted.history[0]["sup"] > 0 and fitted.history[0]["images_per_second"] > 0
+        after = fitted.model.state_dict()
+        prefix = "estimator." if isinstance(fitted.model, Clip2Pose) else ""
+        for part in ("backbone.conv_stem.weight", "upsampling.0.weight", "head.weight"):
+            assert not torch.equal(after[prefix + part], before[part]), part
+        assert all(torch.isfinite(v).all() for v in after.values() if v.is_floating_point())
+        results.append(after)
+    assert all(torch.equal(results[0][key], results[1][key]) for key in results[0])
+
+
+def test_one_target_image_is_enough():
+    one = KeypointSet("one", BODY16, TARGET.entries[:1])
+    for strategy in ("clip2pose", "uniframe"):
+        DomainAdapter(estimator(), settings(strategy=strategy)).fit(SOURCE, one)
+
+
+def test_bn_only_differs_from_source_only_in_statistics_alone():
+    source, bn, adabn = (estimator() for _ in range(3))
+    DomainAdapter(source, settings(strategy="source_only")).fit(SOURCE)
+    DomainAdapter(bn, settings(strategy="bn_only")).fit(SOURCE, TARGET)
+    DomainAdapter(adabn, settings(strategy="bn_only", bn="adabn")).fit(SOURCE, TARGET)
+    a, b, c = source.state_dict(), bn.state_dict(), adabn.state_dict()
+    for key in a:
+        if "running" in key:
+            assert not torch.equal(a[key], b[key]) and not torch.equal(a[key], c[key])
+        elif "tracked" not in key:
+            assert torch.equal(a[key], b[key]) and torch.equal(a[key], c[key])
+    # the first norm's statistics under adabn are the target's own
+    with torch.no_grad():
+        images = np.stack([e.image for e in TARGET.entries])
+        x = prepare(torch.from_numpy(images), adabn)
+        means = [adabn.backbone.conv_stem(x[i : i + 2]).mean((0, 2, 3)) for i in (0,)]
+        means.append(adabn.backbone.conv_stem(x[2:]).mean((0, 2, 3)))
+    assert torch.allclose(adabn.backbone.bn1.running_mean, sum(means) / 2, atol=1e-4)
+
+
+def test_one_batch_for_both_domains():
+    for strategy in ("bn_only", "adversarial", "clip2pose"):
+        DomainAdapter(estimator(), settings(strategy=strategy, bn="joint")).fit(SOURCE, TARGET)
+
+
+def test_the_papers_words_taken_literally():
+    net = estimator()
+    before = copy.deepcopy(net.state_dict())
+    config = settings(strategy="clip2pose", freeze_backbone=True)
+    model = DomainAdapter(net, config).fit(SOURCE, TARGET).model
+    after = model.estimator.state_dict()
+    weights = [k for k, _ in net.named_parameters()]
+    moved = {k.split(".")[0] for k in weights if not torch.equal(after[k], before[k])}
+    assert moved == {"upsampling", "head"}
+
+
+def test_the_tower_is_frozen_and_the_rest_of_the_branch_learns():
+    config = settings(strategy="clip2pose", clip2pose__text="random", clip2pose__layers=1)
+    net = estimator()
+    strategy = make_strategy(net, config)
+    chosen = {id(p) for g in strategy.optimizers[0].param_groups for p in g["params"]}
+    tower = {id(p) for p in strategy.model.tower.parameters()}
+    learnt = {id(p) for p in (*strategy.model.parameters(), *strategy.discriminator.parameters())}
+    assert tower and chosen == learnt - tower
+
+
+def test_a_second_head_disagrees_only_in_its_own_phase():
+    config = settings(strategy="regda")
+    strategy = make_strategy(estimator(), config)
+    names = [{id(p) for g in o.param_groups for p in g["params"]} for o in strategy.optimizers]
+    second = {id(p) for p in strategy.second.parameters()}
+    heads = second | {id(p) for p in strategy.model.head.parameters()}
+    assert names[1] == second and not names[2] & heads and names[0] == names[2] | heads
+
+
+def test_views_and_styles_of_uniframe():
+    a = torch.tensor([[[0.0, -2.0, 3], [2.0, 0, 1]]])
+    b = torch.tensor([[[1.0, 0, 5], [0, 3.0, 0]]])
+    crop = torch.tensor([[[4.0, 7.0]]])
+    seen = crop @ a[..., :2].mT + a[:, None, :, 2]
+    assert torch.allclose(move(seen, a, b), torch.tensor([[[9.0, 21.0]]]))
+    x, style = torch.randn(2, 3, 8, 8), 4 + 2 * torch.randn(2, 3, 8, 8)
+    y = restyle(x, style)
+    assert torch.allclose(y.mean((2, 3)), style.mean((2, 3)), atol=1e-4)
+    assert torch.allclose(y.std((2, 3)), style.std((2, 3)), atol=1e-3)
+
+
+# --------------------------------------------------------------------------- the loop
+
+
+def test_what_does_not_fit_is_refused():
+    adapter = DomainAdapter(estimator(), settings(strategy="clip2pose"))
+    with pytest.raises(SemttaError, match="needs a target"):
+        adapter.fit(SOURCE)
+    with pytest.raises(SemttaError, match="hand21"):
+        adapter.fit(hand_set(2, 0), TARGET)
+    with pytest.raises(SemttaError, match="no labelled joint"):
+        adapter.fit(blob_set(2, 0, labels=False), TARGET)
+    with pytest.raises(SemttaError, match="batch"):
+        DomainAdapter(estimator(), settings(optimizer__batch=1)).fit(SOURCE, TARGET)
+    with pytest.raises(SemttaError, match="labels to measure"):
+        evaluate(estimator(), blob_set(2, 0, labels=False))
+    with pytest.raises(SemttaError, match="skeleton"):
+        predict(estimator(), hand_set(1, 0))
+
+
+def test_a_loss_that_explodes_is_said():
+    net = estimator()
+    nn.init.constant_(net.head.bias, float("inf"))
+    with pytest.raises(SemttaError, match="not finite at step 0"):
+        DomainAdapter(net, settings(strategy="source_only")).fit(SOURCE)
+
+
+def test_rates():
+    config = settings(optimizer__epochs=70, optimizer__iterations=10, optimizer__lr=1e-4)
+    rates = [learning_rate(10 * epoch, config) for epoch in (0, 44, 45, 59, 60, 69)]
+    assert rates == pytest.approx([1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6])
+    config.optimizer.schedule = "inverse"
+    assert learning_rate(10000, config) == pytest.approx(1e-4 * 2**-0.75)
+    config.optimizer.schedule = "cosine"
+    assert learning_rate(0, config) == 1e-4 and learning_rate(699, config) < 3e-6
+    config.optimizer.backbone_lr_mult = 0.1
+    (optimizer,) = make_strategy(estimator(), config).optimizers
+    assert [g["factor"] for g in optimizer.param_groups] == [0.1, 1.0]
+
+
+def test_evaluation_is_called_after_every_epoch_and_the_last_one_is_kept():
+    seen = []
+
+    def look(model):
+        seen.append(model.training)
+        return {"pck": float(len(seen))}
+
+    config = settings(strategy="source_only", optimizer__epochs=3)
+    fitted = DomainAdapter(estimator(), config).fit(SOURCE, evaluate=look)
+    assert seen == [False] * 3 and [h["pck"] for h in fitted.history] == [1, 2, 3]
+
+
+def test_predictions_of_perfect_maps_are_the_labels():
+    class Perfect(Estimator):
+        def forward(self, images):
+            maps, _ = self.spec.encode(self.wanted[: len(images)], torch.ones(len(images), 16))
+            self.wanted = self.wanted[len(images) :]
+            return maps
+
+    net = Perfect(SPEC)
+    wanted = torch.from_numpy(np.stack([e.xy for e in SOURCE.entries])).float()
+    net.wanted = wanted
+    guess = predict(net, SOURCE, batch=2, thresholds=(0.05,))
+    assert (guess.found - guess.truth).norm(dim=-1).max() < 1.5  # border cells are not refined
+    net.wanted = wanted
+    assert evaluate(net, SOURCE, batch=2).groups["All"] == pytest.approx(100)
+    net.wanted = wanted
+    legacy = evaluate(net, SOURCE, aggregation="uniframe", batch=2)
+    assert legacy.groups["All"] == pytest.approx(100)
+    text = table({"perfect": [legacy, legacy]}, BODY16)
+    assert "| perfect | 100.0 ± 0.0 |" in text and "Ankle | All" in text
+    assert spread([None]) == "-" and spread([1.0, None]) == "1.0" and spread([1, 3]) == "2.0 ± 1.4"
+
+
+def test_hands_are_learnt():
+    spec = EstimatorSpec("hand21", "efficientnet_lite0", 64, 16, sigma=1.5, subpixel=True)
+    source, target = hand_set(24, 0), hand_set(6, 1)
+    config = settings(strategy="clip2pose", optimizer__iterations=16, optimizer__epochs=2,
+                      optimizer__batch=8, optimizer__lr=3e-3)  # fmt: skip
+    net = estimator(spec)
+    history = DomainAdapter(net, config).fit(source, target).history
+    start = 21 * 1.5**2 * np.pi  # of maps that are zero
+    assert history[1]["sup"] < history[0]["sup"] < 1.2 * start
+    assert history[1]["sup"] < 0.85 * start
