@@ -149,3 +149,26 @@ def test_segments_cover_every_position_even_with_gaps_and_missing_joints():
     assert 400 in [start for start, _ in found]
     assert max(b - a for a, b in found) <= 8 * 30 + 3
     assert motion_segments(track(swinging(1, 1))) == [(0, 1)]
+
+
+# ---------------------------------------------------------------------- in benchmarks
+
+
+def test_where_texts_come_from_changes_only_the_hash_of_methods_that_ask():
+    from semtta.bench.methods import METHODS, settings_hash
+
+    def hashes(name):
+        method = METHODS[name]
+        given = (), ("labels.min_confidence=0.1",)
+        return [settings_hash(method, method.config("lifter", g), {}) for g in given]
+
+    assert len(set(hashes("semtta"))) == 1 and len(set(hashes("semtta-auto"))) == 2
+
+
+def test_a_benchmark_runs_with_retrieved_labels(tmp_path):
+    from bench_fake import FakeBenchmark, run
+
+    run(tmp_path, FakeBenchmark(), methods=("semtta-auto",), limit=1)
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines()
+    (line,) = [line for line in lines if '"semtta-auto"' in line]
+    assert '"labelled": 0.0' in line and "error" not in line  # six frames say nothing
