@@ -44,6 +44,13 @@ def test_a_render_depends_on_seed_and_number_alone(body, renders):
     assert not np.array_equal(other.image, renders[0].image)
 
 
+def test_processes_make_the_same_pictures(body, renders):
+    made = synthetic_set(20, 3, SIZE, body, processes=2)  # sixteen and four
+    assert len(made) == 20
+    for entry, render in zip(made.entries, renders):
+        assert np.array_equal(entry.image, render.image) and np.array_equal(entry.xy, render.xy)
+
+
 def test_pictures_differ_and_joints_lie_in_them(renders):
     images = np.stack([r.image for r in renders])
     assert images.dtype == np.uint8 and images.shape == (12, SIZE, SIZE, 3)

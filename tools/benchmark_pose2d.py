@@ -255,6 +255,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1, help="threads that cut crops")
+    parser.add_argument("--processes", type=int, default=1, help="processes that render")
     parser.add_argument("--output", type=Path, default=Path("semtta-out/benchmark-pose2d"))
     parser.add_argument("--report-only", action="store_true")
     parser.add_argument("--keep", action="store_true", help="keep adapted models too")
@@ -282,7 +283,7 @@ def main() -> None:
             body = load_body("cc0")
         if missing:
             print(f"{len(missing)} rows to go; rendering {options.renders} images", flush=True)
-            source = synthetic_set(options.renders, 0, size, body)
+            source = synthetic_set(options.renders, 0, size, body, processes=options.processes)
             scored = dict(sets)
             scored["renders"] = synthetic_set(500, VALIDATION_SEED, size, body)
             for method, seed in missing:

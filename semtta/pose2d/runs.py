@@ -23,6 +23,8 @@ from semtta.pose2d.skeletons import BODY16, grouped_skeleton
 from semtta.pose2d.synth import synthetic_set
 from semtta.pose2d.unlabelled import unlabelled_set
 
+_MANY = 2000  # renders from which on a second process pays
+
 
 def open_set(
     data: DataConfig, skeleton: str, size: int, progress: Progress = silent
@@ -34,7 +36,8 @@ def open_set(
     if data.kind == "renders":
         if joints != BODY16:
             raise SemttaError("only bodies are rendered; give a folder of labelled hands.")
-        return synthetic_set(data.count, data.seed, size, load_body("cc0"))
+        processes = 2 if data.count >= _MANY else 1
+        return synthetic_set(data.count, data.seed, size, load_body("cc0"), processes=processes)
     if data.root is None:
         raise SemttaError(f"data of kind '{data.kind}' needs its folder (source.root or "
                           "target.root).")  # fmt: skip

@@ -7,9 +7,11 @@ the same however many are made, in whatever order.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +31,7 @@ from semtta.pose2d.skeletons import BODY16
 from semtta.pose2d.synth_pose import random_betas, random_poses, random_view
 from semtta.skeletons import SMPL24
 
-_CHUNK = 32  # bodies posed at a time
+_CHUNK = 16  # bodies posed at a time
 _SUPERSAMPLE = 2
 _ROOM = (1.08, 1.5)  # sides of crops in units of the joints' extent
 
@@ -61,15 +63,16 @@ def render_people(
     faces = body.faces.numpy()
     rest = body.v_template.numpy().astype(np.float32)
     draw = partial(_draw, size=size, faces=faces, rest=rest, marks=marks)
-    for start in range(first, first + count, _CHUNK):
-        rngs = [np.random.default_rng([seed, i])
-                for i in range(start, min(start + _CHUNK, first + count))]  # fmt: skip
+    # Always the same bodies together: sums over a batch of another size differ in the last bit.
+    for start in range(first // _CHUNK * _CHUNK, first + count, _CHUNK):
+        rngs = [np.random.default_rng([seed, start + i]) for i in range(_CHUNK)]
         pose = torch.cat([random_poses(1, rng) for rng in rngs])
         betas = torch.cat([random_betas(1, rng) for rng in rngs])
         with torch.no_grad():
             vertices = body.vertices(pose, betas)
             joints = _joints(body, pose, betas, vertices[:, crown])
-        jobs = zip(vertices.numpy(), joints.numpy(), rngs, strict=True)
+        wanted = slice(max(first - start, 0), first + count - start)
+        jobs = zip(vertices.numpy()[wanted], joints.numpy()[wanted], rngs[wanted], strict=True)
         yield from threaded_map(draw, jobs, workers)
 
 
@@ -150,14 +153,41 @@ def _crop(place: np.ndarray, size: int, rng: np.random.Generator) -> tuple[float
     return scale, (size - 1) / 2 - center * scale
 
 
-def synthetic_set(count: int, seed: int, size: int, body: Body, workers: int = 2) -> KeypointSet:
-    """Renders as a set in memory (3 size^2 bytes each)."""
+def synthetic_set(
+    count: int, seed: int, size: int, body: Body, workers: int = 2, processes: int = 1
+) -> KeypointSet:
+    """Renders as a set in memory (3 size^2 bytes each).
+
+    Args:
+        workers: threads, in each of the processes.
+        processes: more than one pays from a few thousand images on; the images are the same.
+    """
+    if processes > 1:
+        renders = _in_processes(count, seed, size, body, processes)
+    else:
+        renders = list(render_people(count, seed, size, body, workers=workers))
     weight = np.ones(len(BODY16), np.float32)
     entries = [
         Entry(render.image, None, render.xy, weight, name=f"render {i}")
-        for i, render in enumerate(render_people(count, seed, size, body, workers=workers))
+        for i, render in enumerate(renders)
     ]
     return KeypointSet("renders", BODY16, entries)
+
+
+def _in_processes(count: int, seed: int, size: int, body: Body, processes: int) -> list[Render]:
+    share = -(-count // (processes * _CHUNK)) * _CHUNK
+    parts = [(first, min(share, count - first)) for first in range(0, count, share)]
+    # not forked: a fork would inherit the locks of this process's threads
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(parts), mp_context=context) as pool:
+        jobs = [pool.submit(_part, part, first, seed, size, body) for first, part in parts]
+        return [render for job in jobs for render in job.result()]
+
+
+def _part(count: int, first: int, seed: int, size: int, body: Body) -> list[Render]:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    return list(render_people(count, seed, size, body, first, workers=1))
 
 
 def write_renders(
