@@ -10,6 +10,7 @@ from semtta.body import load_body
 from semtta.errors import SemttaError
 from semtta.geometry.raster import front_faces, rasterize
 from semtta.pose2d import synth_look as look
+from semtta.pose2d import synth_scene as scene
 from semtta.pose2d.augment import NO_CHANGE
 from semtta.pose2d.layouts import coco_set
 from semtta.pose2d.samples import cut_crop
@@ -63,10 +64,10 @@ def test_pictures_differ_and_joints_lie_in_them(renders):
 
 def test_labels_lie_on_the_person(body, monkeypatch):
     # paint the person white on black, without anything in front
-    monkeypatch.setattr(look, "random_background", lambda size, rng: np.zeros((size, size, 3)))
-    monkeypatch.setattr(look, "shade", lambda normals, rgb, rng: np.full_like(rgb, 255))
-    monkeypatch.setattr(look, "occlude", lambda image, rng: None)
-    monkeypatch.setattr(look, "photograph", lambda image, rng: image.astype(np.uint8))
+    monkeypatch.setattr(scene, "random_background", lambda size, rng: np.zeros((size, size, 3)))
+    monkeypatch.setattr(scene, "shade", lambda normals, rgb, rng: np.full_like(rgb, 255))
+    monkeypatch.setattr(scene, "occlude", lambda image, rng: None)
+    monkeypatch.setattr(scene, "photograph", lambda image, rng: image.astype(np.uint8))
     inside, total = 0, 0
     for render in render_people(12, 8, 128, body):
         cells = render.xy.round().astype(int)

@@ -188,12 +188,24 @@ class Clip2Pose(nn.Module):
 
     def describe(self, images: Tensor) -> Described:
         """(B, 3, S, S) normalised images -> everything that the losses need."""
-        maps = self.estimator.features(images)
-        e = self.tower(*self.prompt(maps))
+        return self.describe_each(images)[0]
+
+    def describe_each(self, *batches: Tensor) -> list[Described]:
+        """:meth:`describe` for several batches, each with batch norms of its own.
+
+        Only the text tower, which has none, reads all prompts at once: the structure tokens pass
+        it once for the whole step."""
+        features = [self.estimator.features(images) for images in batches]
+        prompts = [self.prompt(maps) for maps in features]
+        own = torch.cat([own for _, own in prompts])
+        embeddings = self.tower(prompts[0][0], own).split([len(images) for images in batches])
+        return [self._gated(maps[-1], e) for maps, e in zip(features, embeddings, strict=True)]
+
+    def _gated(self, z: Tensor, e: Tensor) -> Described:
         # 2. SMVF. gamma is broadcast over the map: then GAP(gamma z) = gamma GAP(z), the paper's
         # pooled formula, and the heat-map head gets the map that it needs.
         gamma = torch.sigmoid(self.gate(e))
-        z = gamma[..., None, None] * maps[-1]
+        z = gamma[..., None, None] * z
         return Described(
             maps=self.estimator.maps(z),
             pooled=z.float().mean((2, 3)),

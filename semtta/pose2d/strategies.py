@@ -118,6 +118,9 @@ def describe_both(model: nn.Module, domains: Domains, bn: str) -> tuple[Describe
     target = domains.target[0]
     if bn == "joint":
         return describe(model, torch.cat((domains.source, target))).split(len(domains.source))
+    if isinstance(model, Clip2Pose):
+        source, target = model.describe_each(domains.source, target)
+        return source, target
     return describe(model, domains.source), describe(model, target)
 
 

@@ -26,6 +26,7 @@ from semtta.engine import Progress, silent, threaded_map
 from semtta.errors import SemttaError
 from semtta.geometry.raster import front_faces, rasterize, vertex_normals
 from semtta.pose2d import synth_look as look
+from semtta.pose2d import synth_scene as scene
 from semtta.pose2d.samples import Entry, KeypointSet
 from semtta.pose2d.skeletons import BODY16
 from semtta.pose2d.synth_pose import random_betas, random_poses, random_view
@@ -127,7 +128,7 @@ def _draw(
     scale, shift = _crop(place, size, rng)
     pixels, xy = plane * scale + shift, place * scale + shift
 
-    image = look.random_background(size, rng)
+    image = scene.random_background(size, rng)
     dense = (pixels + 0.5) * _SUPERSAMPLE - 0.5  # sample (i, j) at (i, j)
     visible = front_faces(dense, faces, np.ones(len(dense), bool))
     values = np.concatenate([vertex_normals(points, visible), rest], 1)
@@ -136,12 +137,12 @@ def _draw(
     normal = value[:, :3] / (np.linalg.norm(value[:, :3], axis=1, keepdims=True) + 1e-9)
     rgb = look.colours(value[:, 3:], look.regions(value[:, 3:], marks, outfit), outfit)
     layer = np.zeros((side * side, 4), np.float32)
-    layer[where, :3], layer[where, 3] = look.shade(normal, rgb, rng), 1
+    layer[where, :3], layer[where, 3] = scene.shade(normal, rgb, rng), 1
     layer = cv2.resize(layer.reshape(side, side, 4), (size, size), interpolation=cv2.INTER_AREA)
     image = image * (1 - layer[..., 3:]) + layer[..., :3]
     if rng.uniform() < 0.2:
-        look.occlude(image, rng)
-    return Render(look.photograph(image, rng), xy.astype(np.float32))
+        scene.occlude(image, rng)
+    return Render(scene.photograph(image, rng), xy.astype(np.float32))
 
 
 def _crop(place: np.ndarray, size: int, rng: np.random.Generator) -> tuple[float, np.ndarray]:
