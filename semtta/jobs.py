@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from semtta.bench.beam import PROTOCOL, beam_truth
 from semtta.body import load_body
 from semtta.config import CameraConfig, Config, config_to_yaml
 from semtta.engine import Progress, silent
-from semtta.label_jobs import Labeller, Vocabulary, extended_priors
+from semtta.label_jobs import Labeller, extended_priors
 from semtta.labels import as_labels, save_labels
+from semtta.motion.user_dictionary import UserDictionary
 from semtta.output.files import check_folder, new_folder, save_json
 from semtta.output.write import write_results
 from semtta.shipped import asset
@@ -51,13 +53,13 @@ def adapt_video(
         progress("note", 0, None, {"text": text})
 
     label = Labeller.load(labeller, config, announce) if labeller else None
-    added = label.vocabulary.added if label else Vocabulary.load(config).added
+    added = label.vocabulary.added if label else UserDictionary.load(config.labels.dictionary)
     if dry_run and labels is not None and info.frames:
         labels.check(info.frames, info.frames / info.fps)
     body = load_body(config.body.name, gender=config.body.gender, search=body_models)
     labelled = labels is not None or label is not None
-    adapter = Adapter(config=config, body=body, **(extended_priors(config, added)
-                                                   if labelled else {}))  # fmt: skip
+    priors = extended_priors(config, added) if labelled else {}
+    adapter = Adapter(config=config, body=body, **priors)
     adapter.load_networks(labelled)
     if dry_run:
         if poses2d is not None:
@@ -69,10 +71,7 @@ def adapt_video(
         if label is not None:
             chosen = select_tracks(tracked, tracks)
             labels = label.label(tracked, chosen, adapter, config.labels.frames, progress)
-            if label.outcome is not None and label.outcome.interrupted:
-                raise KeyboardInterrupt  # its answers are in the cache
-            if label.outcome is not None and label.outcome.stopped:
-                announce(f"Not everything was labelled: {label.outcome.stopped}.")
+            _check_outcome(label, announce)
             save_labels(partial / "labels.json", labels)
         results = adapter.run(tracked, labels, tracks=tracks, progress=progress)
         write_results(
@@ -80,6 +79,15 @@ def adapt_video(
             overlay=overlay, progress=progress,
         )  # fmt: skip
     return results
+
+
+def _check_outcome(label: Labeller, announce: Callable[[str], None]) -> None:
+    """Half a video's labels are better than none, except to someone who pressed Ctrl-C."""
+    outcome = label.outcome
+    if outcome is not None and outcome.interrupted:
+        raise KeyboardInterrupt  # what was answered is in the cache
+    if outcome is not None and outcome.stopped:
+        announce(f"Not everything was labelled: {outcome.stopped}.")
 
 
 def run_demo(

@@ -101,7 +101,7 @@ class Labeller:
             for number, track in enumerate(tracks, 1):
                 spans += retrieved_labels(adapter, self.retrieval, track, camera, tracked.info.path)
                 progress("label", number, len(tracks), {})
-            return Labels(tuple(spans), name="retrieval", fps=tracked.info.fps)
+            return Labels(tuple(spans), name="retrieval", fps=_rate(tracked))
         strips = make_strips(tracked.info.path, pieces(tracks), frames)
         self.announce(self._will_be_sent(strips))
         self.outcome = label_strips(
@@ -113,7 +113,7 @@ class Labeller:
         if not self.outcome.spans:
             _, reason = (self.outcome.unanswered or [(0, self.outcome.stopped)])[-1]
             raise SemttaError(f"{self.asker.url} gave no label: {reason}.")
-        return Labels(tuple(self.outcome.spans), name="labels", fps=tracked.info.fps)
+        return Labels(tuple(self.outcome.spans), name="labels", fps=_rate(tracked))
 
     def _will_be_sent(self, strips: Sequence[Strip]) -> str:
         asker = self.asker
@@ -128,6 +128,11 @@ class Labeller:
             f"{most} requests, {asker.settings.max_requests} at most"
             + (f"; {known} more were answered before." if known else ".")
         )
+
+
+def _rate(tracked: TrackedVideo) -> float:
+    """Frames a second as they came, which in files of variable rate is not the header's number."""
+    return len(tracked.times) / (float(tracked.times[-1]) + 1 / tracked.info.fps)
 
 
 def pieces(tracks: Sequence[Track]) -> list[tuple[Track, int, int]]:
@@ -148,7 +153,7 @@ def template_of(tracked: TrackedVideo, tracks: Sequence[Track]) -> Labels:
     """Ranges to be filled in: one entry per person and segment, its text empty."""
     segments = [as_segment(*piece) for piece in pieces(tracks)]
     spans = [LabelSpan("", s.start, s.end, s.track) for s in segments]
-    return Labels(tuple(spans), fps=tracked.info.fps)
+    return Labels(tuple(spans), fps=_rate(tracked))
 
 
 def write_strips(

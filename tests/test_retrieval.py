@@ -13,6 +13,7 @@ from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
 from semtta.labels.changes import motion_segments
 from semtta.motion.retrieval import Retrieval, decode, windows
+from semtta.shipped import asset
 from semtta.skeletons import COCO17
 
 GOLDEN = Path(__file__).parent / "golden" / "walk_heldout.npz"
@@ -77,9 +78,15 @@ def test_an_exemplar_is_found_by_its_motion(retrieval, walk):
 
 def test_a_foreign_file_is_one_sentence(tmp_path):
     path = tmp_path / "x.npz"
-    np.savez(path, labels=np.array(["a"]), matrix=np.zeros((3, 1)), temperature=np.float32(1))
-    with pytest.raises(SemttaError, match="another dictionary"):
-        Retrieval.load(path)
+    with np.load(asset("motion/retrieval.npz")) as file:
+        good = {key: file[key] for key in file.files}
+    for change, words in (
+        ({"labels": np.array(["a"])}, "another dictionary"),
+        ({"priors": np.array(["a", "b"])}, "other motion priors"),
+    ):
+        np.savez(path, **(good | change))
+        with pytest.raises(SemttaError, match=words):
+            Retrieval.load(path)
     path.write_bytes(b"no")
     with pytest.raises(SemttaError, match="not a retrieval file"):
         Retrieval.load(path)

@@ -120,8 +120,12 @@ def main() -> None:
     parser.add_argument("--model", default="lifter")
     parser.add_argument("--cameras", type=int, default=2)
     parser.add_argument("--limit", type=int, default=None, help="only the first N tracks")
-    parser.add_argument("--prediction", default="frozen", choices=("frozen", "adapted", "true"),
-                        help="the base model's, after adaptation without text, or the truth's")  # fmt: skip
+    parser.add_argument(
+        "--prediction",
+        default="frozen",
+        choices=("frozen", "adapted", "true"),
+        help="the base model's, after adaptation without text, or the truth's",
+    )
     parser.add_argument("--retrieval", type=Path, default=None)
     parser.add_argument("--uncorrected", action="store_true", help="the gate's prior alone")
     parser.add_argument("--threads", type=int, default=1)

@@ -28,7 +28,7 @@ from semtta.bench.landmark_noise import Random  # noqa: E402
 from semtta.body import load_body  # noqa: E402
 from semtta.config import load_config  # noqa: E402
 from semtta.motion import load_prior  # noqa: E402
-from semtta.motion.retrieval import raw_features  # noqa: E402
+from semtta.motion.retrieval import prior_hashes, raw_features  # noqa: E402
 from semtta.tta.adapter import Adapter  # noqa: E402
 from tools.training.landmark_noise import BROAD  # noqa: E402
 from tools.training.motions import load_clips  # noqa: E402
@@ -114,7 +114,8 @@ def main() -> None:
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer, labels=np.array(names), matrix=fit(label >= 0).half().numpy(),
-        temperature=np.float32(heat), windows=np.int64(args.windows), seed=np.int64(args.seed),
+        temperature=np.float32(heat), priors=np.array(prior_hashes()),
+        windows=np.int64(args.windows), seed=np.int64(args.seed),
     )  # fmt: skip
     temporary = args.out.with_suffix(".tmp")
     temporary.write_bytes(buffer.getvalue())

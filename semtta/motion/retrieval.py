@@ -22,7 +22,7 @@ from semtta.errors import SemttaError
 from semtta.motion import load_prior
 from semtta.motion.prior import EmbeddedPrior
 from semtta.motion.resample import fractional_index, resample_positions
-from semtta.shipped import asset
+from semtta.shipped import asset, file_sha256
 
 MAX_GAP = 0.25  # seconds without a frame that end a run
 _STRIDE = 0.5  # seconds between neighbouring windows
@@ -75,6 +75,7 @@ class Retrieval:
                 names = tuple(map(str, file["labels"]))
                 matrix = torch.from_numpy(file["matrix"].astype(np.float32))
                 temperature = float(file["temperature"])
+                made_for = list(map(str, file["priors"]))
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise SemttaError(f"'{path}' is not a retrieval file; make one with "
                               "tools/train_retrieval.py.") from error  # fmt: skip
@@ -82,6 +83,8 @@ class Retrieval:
         features = priors[0].features
         if names != priors[0].dictionary.labels or matrix.shape[1] != features.shape[1]:
             raise SemttaError(f"'{path}' belongs to another dictionary; make it anew.")
+        if made_for != prior_hashes():
+            raise SemttaError(f"'{path}' belongs to other motion priors; make it anew.")
         return cls(priors, names, features, matrix, temperature)
 
     def with_exemplars(self, motions: dict[str, Tensor]) -> Retrieval:
@@ -140,6 +143,11 @@ class Retrieval:
                 Named(first + low, first + high, self.names[label], float(chance[label]), others)
             )
         return found
+
+
+def prior_hashes() -> list[str]:
+    """SHA-256 of the two shipped priors, which a retrieval file belongs to."""
+    return [file_sha256(asset(f"motion/prior_{name}.pt")) for name in ("align", "gate")]
 
 
 @torch.no_grad()
