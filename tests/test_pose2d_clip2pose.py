@@ -80,6 +80,16 @@ def test_a_prompt_that_is_too_long_is_refused():
         random_tower(1, 0)(torch.zeros(60, 512), torch.zeros(1, 20, 512))
 
 
+def test_clip_needs_its_file(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEMTTA_CHECKPOINTS", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with pytest.raises(SemttaError, match="clip2pose.clip=FILE"):
+        make_tower("clip", 12)
+    with pytest.raises(SemttaError, match=r"absent\.pt"):
+        make_tower("clip", 12, str(tmp_path / "absent.pt"))
+
+
 def test_towers_by_name(monkeypatch):
     bpe = ClipBPE.load()
     generator = torch.Generator().manual_seed(2)

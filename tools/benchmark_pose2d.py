@@ -39,7 +39,7 @@ from semtta.pose2d.runs import open_estimator
 from semtta.pose2d.samples import Entry, KeypointSet
 from semtta.pose2d.settings import Pose2DConfig, load_settings
 from semtta.pose2d.skeletons import BODY16
-from semtta.pose2d.synth import synthetic_set
+from semtta.pose2d.synth import render_people, synthetic_set
 from semtta.pose2d.unlabelled import BOX_SCALE
 from semtta.skeletons import LIMB12
 from semtta.video import read_frames
@@ -219,8 +219,25 @@ def sheet(options: argparse.Namespace, sets: dict[str, KeypointSet], method: str
     return path
 
 
+def renders_sheet(path: Path, rows: int = 3, columns: int = 8, size: int = 128) -> Path:
+    """A picture of renders, the last row with its labels."""
+    renders = list(render_people(rows * columns, 7, size, load_body("cc0")))
+    tiles = []
+    for i, render in enumerate(renders):
+        xy, image = torch.from_numpy(render.xy), render.image
+        labelled = i >= (rows - 1) * columns
+        tiles.append(_drawn(image, xy, xy, torch.zeros(16)) if labelled else _zoomed(image))
+    lines = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
+    cv2.imwrite(str(path), np.vstack(lines)[..., ::-1])
+    return path
+
+
+def _zoomed(image: np.ndarray, zoom: int = 2) -> np.ndarray:
+    return cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+
+
 def _drawn(image: np.ndarray, found, truth, weight, zoom: int = 2) -> np.ndarray:
-    image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+    image = _zoomed(image, zoom)
     dots = (found.numpy() * zoom).round().astype(int)
     for a, b in BODY16.edge_indices():
         names = BODY16.joints[a] + BODY16.joints[b]
@@ -260,6 +277,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--report-only", action="store_true")
     parser.add_argument("--keep", action="store_true", help="keep adapted models too")
     parser.add_argument("--sheet", help="draw predictions of this method, seed 0 (needs --keep)")
+    parser.add_argument("--draw-renders", type=Path, metavar="FILE", help="only draw renders")
     parser.add_argument("set", nargs="*", metavar="key=value", help="further settings")
     options = parser.parse_args(arguments)
     options.methods = options.methods.split(",")
@@ -272,6 +290,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
+    if options.draw_renders:
+        print(f"drawn: {renders_sheet(options.draw_renders)}")
+        return
     (options.output / "rows").mkdir(parents=True, exist_ok=True)
     if not options.report_only:
         jobs = [(m, s) for s in range(options.seeds) for m in (STAGE1, *options.methods)]

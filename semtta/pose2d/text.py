@@ -19,8 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semtta.engine import make_generator
+from semtta.errors import SemttaError
 from semtta.motion.clip_text import ClipText, ClipTextTower, load_clip_text
 from semtta.motion.text import TextEncoder
+from semtta.user_files import find_user_file
 
 TOKEN_STD = 0.02  # of CLIP's token embeddings
 _BUILTIN_WIDTH = 128
@@ -167,16 +169,23 @@ def make_tower(
     Args:
         kind: ``clip``, ``builtin`` or ``random``.
         layers: of a random tower; 0 = the built-in one's control, a mean without words.
-        clip: file or folder of CLIP's text tower (see ``load_clip_text``), for ``clip``.
+        clip: file or folder of CLIP's text tower (see ``load_clip_text``), for ``clip``; None =
+            the one in the folders where user files are looked for.
         seed: of a random tower.
 
     Returns:
         the tower and a text encoder, None for a random tower, which knows no words.
+
+    Raises ``SemttaError`` if CLIP's file is missing or something else.
     """
     if kind == "builtin":
         return MeanTower(), TextEncoder.load()
     if kind == "clip":
-        text = load_clip_text(clip)
+        path = clip or find_user_file("clip")
+        if path is None:
+            raise SemttaError("clip2pose.text=clip needs CLIP's text tower: give "
+                              "clip2pose.clip=FILE, or choose clip2pose.text=builtin.")  # fmt: skip
+        text = load_clip_text(path)
         table = text.tower.token_embedding.weight
         start, end = table[text.bpe.start], table[text.bpe.end]
         return TransformerTower(text.tower, start, end, dtype), text
