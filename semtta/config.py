@@ -153,7 +153,7 @@ class UnpairedConfig:
 class LabelsConfig:
     """Where texts come from (``semtta label``, ``--labels auto`` and ``vlm``)."""
 
-    min_confidence: float = 0.5  # labels below it get no alignment and no gate
+    min_confidence: float = 0.4  # labels below it get no alignment and no gate
     dictionary: str | None = None  # the user's own action names
     model: str | None = None  # of the vision-language server
     base_url: str | None = None  # of any server that speaks OpenAI's API; None = OpenAI's own
