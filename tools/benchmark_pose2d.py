@@ -32,11 +32,12 @@ from semtta.body import load_body
 from semtta.engine import pick_device
 from semtta.errors import SemttaError
 from semtta.pose2d.adapt import DomainAdapter
+from semtta.pose2d.augment import NO_CHANGE
 from semtta.pose2d.checkpoint import load_checkpoint, save_checkpoint
 from semtta.pose2d.evaluate import estimator_of, headings, measure, predict, spread
 from semtta.pose2d.layouts import coco_set, square_around
 from semtta.pose2d.runs import open_estimator
-from semtta.pose2d.samples import Entry, KeypointSet
+from semtta.pose2d.samples import Entry, KeypointSet, cut_crop
 from semtta.pose2d.settings import Pose2DConfig, load_settings
 from semtta.pose2d.skeletons import BODY16
 from semtta.pose2d.synth import render_people, synthetic_set
@@ -89,10 +90,10 @@ def beam_set(level: str, wheel: str | None, size: int) -> KeypointSet:
             xy[places], weight[places] = points[index], 1
             box = boxes[index]
             square = square_around(box[:2], box[2:], BOX_SCALE)
-            entries.append(Entry(image, square, xy, weight, name=f"{item.name}, frame {index}"))
-        # cut now: whole frames of all clips would fill the memory
-        done = KeypointSet(item.name, BODY16, entries).cached(size)
-        entries = list(done.entries)
+            # cut now: whole frames of all clips would fill the memory
+            name = f"{item.name}, frame {index}"
+            crop = cut_crop(Entry(image, square, xy, weight, name=name), size, NO_CHANGE)
+            entries.append(Entry(crop.image, None, crop.xy, crop.weight, name=name))
     return KeypointSet(f"beam-{level}", BODY16, entries)
 
 
