@@ -105,13 +105,11 @@ class SmoothingConfig:
     fit_steps: int | None = None
     fit_lr: float = 5e-5
     from_epoch: int = 1  # the paper has no target in the first epoch
-    finish: bool = False  # answer with the last targets instead of the network's own prediction
 
 
 @dataclass
 class EvidenceConfig:
     min_confidence: float = 0.3
-    detection_weight: str = "one"  # one | confidence: of a detected joint in the 2D loss
     update: str = "ema"  # ema | none
     alpha: float = 0.9
     ema_visible: bool = True  # the paper averages detected joints too, not only filled ones
@@ -205,7 +203,6 @@ _CHOICES = {
     "alignment.translation": ("zeros", "ankle"),
     "smoothing.kind": ("denoiser", "mdnet", "gaussian", "none"),
     "evidence.update": ("ema", "none"),
-    "evidence.detection_weight": ("one", "confidence"),
     "evidence.fill_source": ("prediction", "completed"),
     "evidence.fill_weight": ("one", "similarity"),
 }

@@ -3,15 +3,8 @@
     python tools/train_denoiser.py --motions motion_lite_30fps.npz --out denoiser.pt
 
 Clips of the train split and procedural motion are mirrored, sped up and slowed down, corrupted
-as a regressor would (``training/corruption.py``), and restored. With ``--bank`` half of each batch
-is what the shipped lifters really made of training motion (``training/regressor_bank.py``). Steps
-and seed fix the result. The table at the end is measured on held-out subjects
-(``training/denoiser_table.py``). The shipped file was made in two runs:
-
-    python tools/train_denoiser.py --motions M.npz --steps 4200 --out first.pt
-    python -m tools.training.regressor_bank --motions M.npz --windows 720 --out bank.npz
-    python tools/train_denoiser.py --motions M.npz --start first.pt --bank bank.npz \
-        --steps 2400 --lr 6e-4 --out semtta/assets/motion/denoiser.pt
+as a regressor would (``training/corruption.py``), and restored. Steps and seed fix the result.
+The table at the end is measured on held-out subjects (``training/denoiser_table.py``).
 """
 
 from __future__ import annotations
@@ -32,11 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from semtta.motion.denoiser import load_denoiser, save_denoiser  # noqa: E402
 from semtta.motion.denoiser_net import WINDOW, DenoiserConfig, MotionDenoiser  # noqa: E402
-from semtta.skeletons import SMPL24, SMPL_PARENTS  # noqa: E402
+from semtta.skeletons import SMPL_PARENTS  # noqa: E402
 from tools.training import motions, phrases, procedural  # noqa: E402
 from tools.training.corruption import Corruptor  # noqa: E402
 from tools.training.denoiser_table import WALKS, forward_kinematics, print_tables  # noqa: E402
-from tools.training.regressor_bank import Bank  # noqa: E402
 
 log = logging.getLogger("train_denoiser")
 
@@ -125,21 +117,6 @@ def restyle(poses: Tensor, corruptor: Corruptor) -> Tensor:
     return poses @ roma.rotvec_to_rotmat(torch.deg2rad(turn))
 
 
-def from_bank(bank: Bank, count: int, corruptor: Corruptor) -> tuple[Tensor, ...]:
-    """Predictions of the bank, their seen, truth and text; mirrored at random, more limbs hidden.
-
-    A label is withheld from half of the windows that are mirrored into another side's."""
-    noisy, seen, clean, text = bank.draw(count, corruptor.generator)
-    flip = corruptor.uniform(count) < 0.5
-    pick = flip[:, None, None, None, None]
-    noisy, clean = (torch.where(pick, _mirror(x), x) for x in (noisy, clean))
-    seen = torch.where(flip[:, None, None], seen[..., list(SMPL24.flip)], seen)
-    text = torch.where((flip & (corruptor.uniform(count) < 0.5))[:, None], 0.0, text)
-    hide = corruptor.hide(count, WINDOW)
-    hide = torch.where(corruptor.uniform(count, 1, 1) < 0.5, hide, 1.0)
-    return noisy, corruptor.soften(seen * hide), clean, text
-
-
 def motion_loss(out: Tensor, clean: Tensor, seen: Tensor, rest: Tensor) -> Tensor:
     """L1 on rotation matrices, joint positions, and their first and second differences."""
     hidden = 1 + 2 * (seen < 0.5).float()[..., None]
@@ -176,11 +153,7 @@ def train(args: argparse.Namespace, encoder) -> MotionDenoiser:
     minutes = int(library.length.sum()) / 1800
     log.info("%d clips, %.1f min, seed %d", len(library.length), minutes, args.seed)
     text_dim = DenoiserConfig.text_dim if encoder is None else library.embedding.shape[1]
-    if args.start:
-        model = load_denoiser(args.start).requires_grad_(True).train()
-    else:
-        model = MotionDenoiser(DenoiserConfig(text_dim=text_dim))
-    bank = Bank.load(args.bank) if args.bank else None
+    model = MotionDenoiser(DenoiserConfig(text_dim=text_dim))
     log.info("%.2f M parameters", sum(p.numel() for p in model.parameters()) / 1e6)
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
@@ -191,14 +164,9 @@ def train(args: argparse.Namespace, encoder) -> MotionDenoiser:
     )
     started, running = time.time(), 0.0
     for step in range(args.steps):
-        clean, text = library.draw(args.batch // 2 if bank else args.batch, generator)
+        clean, text = library.draw(args.batch, generator)
         clean = restyle(clean, corruptor)
         noisy, seen = corruptor(clean)
-        if bank is not None:
-            real = from_bank(bank, args.batch - len(clean), corruptor)
-            noisy, seen, clean, text = (
-                torch.cat(pair) for pair in zip((noisy, seen, clean, text), real)
-            )
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, args.steps, args.lr)
         loss = motion_loss(model(noisy, seen, text), clean, seen, rest)
@@ -221,8 +189,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--motions", type=Path, required=True, help="labelled clips, .npz")
     parser.add_argument("--out", type=Path, required=True, help="file to write, .pt")
-    parser.add_argument("--start", type=Path, help="weights to go on from, .pt")
-    parser.add_argument("--bank", type=Path, help="regressors' predictions, .npz")
     parser.add_argument("--log", type=Path, help="also write the log to this file")
     parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--batch", type=int, default=24)

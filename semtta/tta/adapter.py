@@ -142,7 +142,7 @@ class Adapter:
             run.cache_prefix(self.config.model.trainable)
             run.first = run.latest = run.predict_all()
             self._loop(run, strategy, parameters)
-            adapted = run.answer or run.latest
+            adapted = run.latest
         return self._finish(run, adapted, strategy, video)
 
     # ------------------------------------------------------------------ parts of a run
@@ -170,10 +170,7 @@ class Adapter:
         inputs, boxes = prepare_inputs(self.model, track, camera, video)
         view = View(self.body, camera, boxes, self.model.crop, track.keypoints.skeleton)
         known = self.body.has_landmarks(view.skeleton).to(self.device)
-        evidence = Evidence.from_keypoints(
-            track.keypoints, known, config.evidence.min_confidence,
-            config.evidence.detection_weight,
-        )  # fmt: skip
+        evidence = Evidence.from_keypoints(track.keypoints, known, config.evidence.min_confidence)
         images = self.model.crop.reads == "image"
         return Run(
             model=self.model, view=view, track=track, inputs=inputs, evidence=evidence,

@@ -112,8 +112,6 @@ class CycleAdapt:
         fitted = self.smoother.fit(motion.rotmats, self.seen, run.generator, lr)
         if epoch + 1 >= run.config.smoothing.from_epoch:
             self.targets = self._denoise(motion)
-        if run.config.smoothing.finish and self.targets is not None:
-            run.answer = Prediction(self.targets.rotmats, self.targets.betas, run.latest.cam)
         return {"denoiser_loss": sum(fitted) / len(fitted)} if fitted else {}
 
     def _denoise(self, motion: Prediction) -> Targets | None:

@@ -17,7 +17,7 @@ class Evidence:
     Args:
         xy: (T, J, 2) pixels.
         present: (T, J) bool, v of the paper.
-        weight: (T, J) of each present joint in the loss.
+        weight: (T, J) of each present joint in the loss, 1 for a detection.
         filled_in: (T, J) epoch (from 1) at whose end a joint was filled, 0 = never.
         known: (J,) bool, joints that the detector draws and the body has: only these can ever be
             evidence, so spine, collars and hands are never invented.
@@ -33,22 +33,15 @@ class Evidence:
 
     @classmethod
     def from_keypoints(
-        cls,
-        keypoints: Keypoints2D,
-        known: Tensor,
-        min_confidence: float,
-        detection_weight: str = "one",
+        cls, keypoints: Keypoints2D, known: Tensor, min_confidence: float
     ) -> Evidence:
-        """Detections with a confidence of at least ``min_confidence`` are present.
-
-        Args:
-            detection_weight: "one" as in the paper, or "confidence"."""
+        """Detections with a confidence of at least ``min_confidence`` are present."""
         xy, conf = keypoints.xy, keypoints.conf
         present = (conf > 0) & (conf >= min_confidence) & known
         return cls(
             xy=torch.where(present[..., None], xy, torch.zeros_like(xy)),
             present=present,
-            weight=present * (conf if detection_weight == "confidence" else 1.0),
+            weight=present.to(xy.dtype),
             filled_in=torch.zeros_like(present, dtype=torch.long),
             known=known,
             raw=keypoints,

@@ -35,7 +35,6 @@ class Run:
         rest: what follows the layers whose outputs ``inputs`` already are, None = the whole model.
         first: the frozen model's prediction of every frame.
         latest: the prediction of the last full pass.
-        answer: what the strategy hands out instead of ``latest``, if anything.
         history: one dict of named numbers per epoch.
         frame_similarity: (T,) best similarity of the segments that cover a frame, NaN without.
         gate_similarity: (T,) the same as the gate read it.
@@ -54,7 +53,6 @@ class Run:
     rest: Callable | None = None
     first: Prediction | None = None
     latest: Prediction | None = None
-    answer: Prediction | None = None
     history: list[dict] = field(default_factory=list)
     frame_similarity: Tensor | None = None
     gate_similarity: Tensor | None = None

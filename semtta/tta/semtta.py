@@ -215,8 +215,6 @@ class Semtta:
         if self.smoother is not None:
             self.smoother.fit(run.latest.rotmats, self.seen, run.generator)
         self.target = self._smoothing_target(run, epoch)
-        if run.config.smoothing.finish and self.target is not None:
-            run.answer = Prediction(self.target, self.mean_betas, run.latest.cam)
         projected = run.project_all(run.latest)
         filling = projected
         if config.fill_source == "completed" and self.target is not None:

@@ -62,9 +62,9 @@ class Corruptor:
         """(B, T, 24, 3, 3) -> predictions of the same shape and seen (B, T, 24)."""
         batch, length = clean.shape[:2]
         noisy = self.add_noise(clean)
-        seen = self.hide(batch, length)
+        seen = self._hide(batch, length)
         guess = self._guess(noisy, clean, seen)
-        return torch.where((seen > 0)[..., None, None], noisy, guess), self.soften(seen)
+        return torch.where((seen > 0)[..., None, None], noisy, guess), self._soften(seen)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         return low + (high - low) * torch.rand(*shape, generator=self.generator)
@@ -95,7 +95,7 @@ class Corruptor:
         scale[kind < n.clean] = 0.0
         return clean @ roma.rotvec_to_rotmat(torch.deg2rad(total * scale))
 
-    def hide(self, batch: int, length: int) -> Tensor:
+    def _hide(self, batch: int, length: int) -> Tensor:
         """Binary seen (B, T, 24): spans of limbs, whole windows, scattered frames."""
         seen = torch.ones(batch, length, 24)
         shares = torch.tensor([share for _, share in HIDDEN_GROUPS])
@@ -143,7 +143,7 @@ class Corruptor:
         wobble = torch.deg2rad(3 * slow_noise(self.normal(batch, length, 24, 3), 4.0))
         return mixed @ roma.rotvec_to_rotmat(wobble)
 
-    def soften(self, seen: Tensor) -> Tensor:
+    def _soften(self, seen: Tensor) -> Tensor:
         """Confidences instead of zeros and ones, and ramps at the edges, for half of a batch."""
         batch, length = seen.shape[:2]
         padded = torch.nn.functional.pad(seen.transpose(1, 2), (2, 2), mode="replicate")
