@@ -24,20 +24,26 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from semtta.bench.landmark_noise import Random  # noqa: E402
+from semtta.bench.landmark_noise import Random, observe  # noqa: E402
 from semtta.body import load_body  # noqa: E402
 from semtta.config import load_config  # noqa: E402
+from semtta.geometry import Camera  # noqa: E402
+from semtta.keypoints import Keypoints2D, Track  # noqa: E402
 from semtta.motion import load_prior  # noqa: E402
 from semtta.motion.retrieval import prior_hashes, raw_features  # noqa: E402
+from semtta.skeletons import BODY27  # noqa: E402
 from semtta.tta.adapter import Adapter  # noqa: E402
 from tools.training.landmark_noise import BROAD  # noqa: E402
 from tools.training.motions import load_clips  # noqa: E402
 from tools.training.prior_data import build_pool, draw  # noqa: E402
-from tools.training.regressor_bank import _look  # noqa: E402
 from tools.training.synthetic import BROAD_VIEW, Synthesizer  # noqa: E402
 
 _MODELS = ("lifter", "lifter", "lifter", "lifter-narrow")  # in turn
 _LEFT_OUT = 5  # every fifth window fits the temperature
+_LENGTH = 60  # frames of a window
+_LEGS = BODY27.indices(
+    [f"{s}_{p}" for s in ("left", "right") for p in ("knee", "ankle", "heel", "big_toe")]
+)
 
 
 def predicted_windows(
@@ -47,7 +53,7 @@ def predicted_windows(
     generator = torch.Generator().manual_seed(seed)
     pool = build_pool(load_clips(motions, "train"), labels, per_action=6, seed=seed)
     poses, label = draw(pool, count, generator)
-    random = Random(torch.arange(60) / 30.0, generator)
+    random = Random(torch.arange(_LENGTH) / 30.0, generator)
     maker = Synthesizer(None, load_body(), BROAD_VIEW, BROAD, generator)
     adapters = {
         name: Adapter(config=load_config("default", [f"model.name={name}", "strategy=frozen"]))
@@ -56,13 +62,37 @@ def predicted_windows(
     predicted, truth = [], []
     began = time.time()
     for i in range(count):
-        track, camera, true = _look(maker, poses[i : i + 1], random)
+        track, camera, true = look(maker, poses[i : i + 1], random)
         result = adapters[_MODELS[i % len(_MODELS)]].adapt(track, camera)
         predicted.append(result.base.rotmats)
         truth.append(true)
         if (i + 1) % 200 == 0:
             print(f"{i + 1} of {count} windows, {time.time() - began:.0f} s", flush=True)
     return torch.stack(predicted), torch.stack(truth), label
+
+
+def look(maker: Synthesizer, pose: Tensor, random: Random) -> tuple[Track, Camera, Tensor]:
+    """A window (1, 60, 24, 3, 3) seen by a random camera, its legs hidden for a while in half of
+    the cases: track, camera, true rotations in the camera."""
+    trans = 0.3 * random.wander(1.0, 1, 3)  # in place, more or less
+    points = maker._landmarks(pose, BROAD_VIEW.betas * random.normal(1, 10))
+    rotmats, points = maker._cameras(pose.clone(), trans, points, random, _LENGTH // 2)
+    seen = observe(points, random, BROAD)
+    camera = Camera(1000.0, (500.0, 500.0))
+    low, high = (seen.box[0, :, :2] + s * seen.box[0, :, 2:] / 2 for s in (-1, 1))
+    conf, conf3d = seen.conf[0].clone(), seen.conf3d[0].clone()
+    if bool(random.chance(0.5)):
+        length = int(_LENGTH * random.uniform(0.2, 1.1).clamp(max=1))
+        first = int(random.choice(_LENGTH - length + 1))
+        for part in (conf, conf3d):
+            part[first : first + length, _LEGS] = 0
+    track = Track(
+        id=1, frames=torch.arange(_LENGTH), times=torch.arange(_LENGTH).double() / 30,
+        boxes=torch.cat((low, high), dim=-1) * camera.focal + camera.center[0],
+        keypoints=Keypoints2D(seen.xy[0] * camera.focal + camera.center[0], conf, BODY27),
+        landmarks3d=seen.space[0], conf3d=conf3d,
+    )  # fmt: skip
+    return track, camera, rotmats[0]
 
 
 def ridge(x: Tensor, y: Tensor, weight: Tensor, strength: float) -> Tensor:
