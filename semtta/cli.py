@@ -206,7 +206,7 @@ def _summary(results) -> None:
         if labels:
             words.append(f"{100 * result.evidence.filled_share():.0f} % of missing joints filled")
         else:
-            words.append("no labels given: the alignment term was off")
+            words.append("no labels used: the alignment term was off")
         out.print("; ".join(words) + ".", highlight=False)
 
 
