@@ -17,6 +17,7 @@ from rich.console import Console
 from semtta.bench.command import bench
 from semtta.errors import SemttaError
 from semtta.label_command import dictionary_app, label
+from semtta.pose2d.command import app as pose2d_app
 
 app = typer.Typer(
     help="Adapt a human mesh regressor to one video, guided by 2D keypoints and by text.",
@@ -24,6 +25,7 @@ app = typer.Typer(
 )  # fmt: skip
 config_app = typer.Typer(help="Shipped settings files.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.add_typer(pose2d_app, name="pose2d")
 app.add_typer(dictionary_app, name="dictionary")
 out = Console()
 
@@ -59,6 +61,9 @@ def adapt(
     body: Annotated[Optional[str], typer.Option(help="cc0, smpl, or a file.")] = None,
     body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
     poses2d: Annotated[Optional[Path], typer.Option(help="Your own 2D poses.")] = None,
+    estimator: Annotated[
+        Optional[Path], typer.Option(help="A checkpoint of `semtta pose2d` as 2D detector.")
+    ] = None,
     track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
     output: Output = None,
     device: Device = None,
@@ -92,8 +97,9 @@ def adapt(
     with _progress(quiet) as progress:
         results = adapt_video(
             video, given, settings, folder,
-            tracks=track, poses2d=poses2d, body_models=body_models, labeller=labeller,
-            overlay=not no_overlay, overwrite=overwrite, progress=progress, dry_run=dry_run,
+            tracks=track, poses2d=poses2d, estimator=estimator, body_models=body_models,
+            labeller=labeller, overlay=not no_overlay, overwrite=overwrite, progress=progress,
+            dry_run=dry_run,
         )  # fmt: skip
     if dry_run:
         out.print("Everything is in place; nothing was written.")

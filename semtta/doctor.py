@@ -35,6 +35,7 @@ SHIPPED = {
     "motion-text prior": "motion/prior_align.pt",
     "prior of the gate": "motion/prior_gate.pt",
     "motion denoiser": "motion/denoiser.pt",
+    "retrieval of labels": "motion/retrieval.npz",
     "demo clip": "demo/cam02_occluded.mp4",
 }
 

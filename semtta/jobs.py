@@ -12,11 +12,13 @@ from semtta.bench.beam import PROTOCOL, beam_truth
 from semtta.body import load_body
 from semtta.config import CameraConfig, Config, config_to_yaml
 from semtta.engine import Progress, silent
+from semtta.errors import SemttaError
 from semtta.label_jobs import Labeller, extended_priors
 from semtta.labels import as_labels, save_labels
 from semtta.motion.user_dictionary import UserDictionary
 from semtta.output.files import check_folder, new_folder, save_json
 from semtta.output.write import write_results
+from semtta.people import TrackedVideo
 from semtta.shipped import asset
 from semtta.tta.adapter import Adapter, find_people, select_tracks
 from semtta.tta.result import Result
@@ -31,6 +33,7 @@ def adapt_video(
     *,
     tracks: str = "largest",
     poses2d: Path | None = None,
+    estimator: Path | None = None,
     body_models: Path | None = None,
     labeller: str | None = None,
     overlay: bool = True,
@@ -43,9 +46,12 @@ def adapt_video(
     Everything that can be wrong with the settings, labels and files is found before the work.
 
     Args:
+        estimator: checkpoint of ``semtta.pose2d`` that finds the 2D evidence.
         labeller: ``auto`` or ``vlm``: who labels the video first, instead of ``labels``. What it
             says is written beside the results as labels.json.
         dry_run: stop there; nothing is written or sent, the result is an empty list."""
+    if poses2d is not None and estimator is not None:
+        raise SemttaError("give either --poses2d or --estimator, not both.")
     info = probe(video)
     labels = as_labels(labels)
 
@@ -68,6 +74,8 @@ def adapt_video(
         return []
     with new_folder(folder, overwrite) as partial:
         tracked = find_people(video, tracks, poses2d, progress, config.detector.size)
+        if estimator is not None:
+            tracked = _estimated(tracked, tracks, estimator, adapter.device, progress)
         if label is not None:
             chosen = select_tracks(tracked, tracks)
             labels = label.label(tracked, chosen, adapter, config.labels.frames, progress)
@@ -79,6 +87,19 @@ def adapt_video(
             overlay=overlay, progress=progress,
         )  # fmt: skip
     return results
+
+
+def _estimated(
+    tracked: TrackedVideo, which: str, checkpoint: Path, device: torch.device, progress: Progress
+) -> TrackedVideo:
+    """The wanted tracks with 2D evidence from a checkpoint instead of the built-in detector."""
+    from semtta.pose2d import estimate_track
+
+    tracks = [
+        estimate_track(checkpoint, tracked.info.path, track, device, progress)
+        for track in select_tracks(tracked, which)
+    ]
+    return replace(tracked, tracks=tracks)
 
 
 def _check_outcome(label: Labeller, announce: Callable[[str], None]) -> None:

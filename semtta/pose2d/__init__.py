@@ -1,21 +1,43 @@
 """Domain-adaptive 2D pose: CLIP2Pose (Li et al., AAAI 2026) and its peers."""
 
-from semtta.pose2d.adapt import DomainAdapter, Fitted
-from semtta.pose2d.checkpoint import load_checkpoint, save_checkpoint
-from semtta.pose2d.clip2pose import Clip2Pose
-from semtta.pose2d.detect import estimate_keypoints, estimate_track
-from semtta.pose2d.estimator import Estimator, EstimatorSpec
-from semtta.pose2d.evaluate import evaluate, predict
-from semtta.pose2d.layouts import LAYOUTS, load_set
-from semtta.pose2d.samples import Entry, KeypointSet
-from semtta.pose2d.settings import Pose2DConfig, load_settings
-from semtta.pose2d.skeletons import BODY16, HAND21
-from semtta.pose2d.synth import render_people, synthetic_set
-from semtta.pose2d.unlabelled import unlabelled_set
+from __future__ import annotations
 
-__all__ = [
-    "BODY16", "HAND21", "LAYOUTS", "Clip2Pose", "DomainAdapter", "Entry", "Estimator",
-    "EstimatorSpec", "Fitted", "KeypointSet", "Pose2DConfig", "estimate_keypoints",
-    "estimate_track", "evaluate", "load_checkpoint", "load_set", "load_settings", "predict",
-    "render_people", "save_checkpoint", "synthetic_set", "unlabelled_set",
-]  # fmt: skip
+import importlib
+
+# Public names and where they live; loaded on first use, so that the command line stays quick.
+_EXPORTS = {
+    "DomainAdapter": "semtta.pose2d.adapt",
+    "Fitted": "semtta.pose2d.adapt",
+    "load_checkpoint": "semtta.pose2d.checkpoint",
+    "save_checkpoint": "semtta.pose2d.checkpoint",
+    "Clip2Pose": "semtta.pose2d.clip2pose",
+    "estimate_keypoints": "semtta.pose2d.detect",
+    "estimate_track": "semtta.pose2d.detect",
+    "Estimator": "semtta.pose2d.estimator",
+    "EstimatorSpec": "semtta.pose2d.estimator",
+    "evaluate": "semtta.pose2d.evaluate",
+    "predict": "semtta.pose2d.evaluate",
+    "LAYOUTS": "semtta.pose2d.layouts",
+    "load_set": "semtta.pose2d.layouts",
+    "Entry": "semtta.pose2d.samples",
+    "KeypointSet": "semtta.pose2d.samples",
+    "Pose2DConfig": "semtta.pose2d.settings",
+    "load_settings": "semtta.pose2d.settings",
+    "BODY16": "semtta.pose2d.skeletons",
+    "HAND21": "semtta.pose2d.skeletons",
+    "render_people": "semtta.pose2d.synth",
+    "synthetic_set": "semtta.pose2d.synth",
+    "unlabelled_set": "semtta.pose2d.unlabelled",
+}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str):
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'semtta.pose2d' has no attribute '{name}'")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+
+def __dir__():
+    return __all__
