@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from semtta.lazy import lazy_exports
 
 __version__ = "0.1.0"
 
@@ -21,13 +21,4 @@ _EXPORTS = {
 }
 
 __all__ = sorted(_EXPORTS)
-
-
-def __getattr__(name: str):
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'semtta' has no attribute '{name}'")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

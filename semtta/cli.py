@@ -6,6 +6,7 @@ a traceback is a bug.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -207,8 +208,10 @@ def _summary(results) -> None:
         labels = sorted({label for label in result.labels if label})
         last = result.history[-1] if result.history else {}
         words = [f"track {result.track.id}: {len(result.track)} frames"]
-        if "reprojection_px" in last:
+        if math.isfinite(last.get("reprojection_px", math.inf)):
             words.append(f"2D error {last['reprojection_px']:.1f} px")
+        if not bool(result.evidence.detected.any()):
+            words.append("no 2D evidence: nothing to adapt to")
         if labels:
             words.append(f"{100 * result.evidence.filled_share():.0f} % of missing joints filled")
         else:

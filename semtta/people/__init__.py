@@ -5,7 +5,7 @@ Names are loaded on first use, so that importing the package costs nothing.
 
 from __future__ import annotations
 
-import importlib
+from semtta.lazy import lazy_exports
 
 _EXPORTS = {
     "track_video": "semtta.people.pipeline",
@@ -15,9 +15,4 @@ _EXPORTS = {
 }
 
 __all__ = sorted(_EXPORTS)
-
-
-def __getattr__(name: str):
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'semtta.people' has no attribute '{name}'")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
+__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)
