@@ -74,7 +74,7 @@ def probe(path: str | Path | ImageSequence) -> VideoInfo:
         first = next((name for name in images.names if name is not None), None)
         if first is None:
             raise SemttaError(f"'{images}': not one of {len(images.names)} frames has an image.")
-        height, width = _read_image(images.folder / first).shape[:2]
+        height, width = read_image(images.folder / first).shape[:2]
         return VideoInfo(images.folder, width, height, images.fps, len(images.names))
     capture = _open(path)
     try:
@@ -158,14 +158,13 @@ def _read_images(images: ImageSequence) -> Iterator[tuple[int, float, np.ndarray
     for count, name in enumerate(images.names):
         frame = black
         if name is not None:
-            frame = _read_image(images.folder / name)
+            frame = read_image(images.folder / name)
             _check_size(info, frame, f"image '{name}'")
-            frame = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         yield count, count / info.fps, frame
 
 
-def _read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 BGR."""
+def read_image(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB; raises ``SemttaError`` naming the file."""
     try:  # not cv2.imread: it cannot open every name on every system
         data = np.fromfile(path, np.uint8)
         frame = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
@@ -173,7 +172,7 @@ def _read_image(path: Path) -> np.ndarray:
         frame = None
     if frame is None:
         raise SemttaError(f"the image '{path}' cannot be read; it is missing, damaged or cut off.")
-    return frame
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
 def _check_size(info: VideoInfo, frame: np.ndarray, where: str) -> None:

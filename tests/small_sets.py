@@ -16,19 +16,13 @@ import cv2
 import numpy as np
 import roma
 import torch
+from test_body import REST
 
 from semtta.skeletons import BODY25, COCO18, SMPL24, SMPL_PARENTS
 from semtta.tta.result import Motion
 
 FEMALE_SCALE = 0.9
 BETA_SHIFT = 0.1  # metres per unit of beta 0
-REST = np.array([
-    [0, -.22, .03], [.07, -.31, .02], [-.07, -.32, .02], [0, -.11, 0], [.1, -.69, 0],
-    [-.1, -.7, 0], [0, .03, .02], [.09, -1.09, -.03], [-.09, -1.1, -.03], [0, .08, .03],
-    [.11, -1.15, .09], [-.11, -1.15, .09], [0, .29, -.01], [.08, .19, 0], [-.08, .19, 0],
-    [0, .36, .04], [.17, .22, -.01], [-.17, .22, -.01], [.43, .21, -.03], [-.43, .21, -.03],
-    [.68, .22, -.03], [-.68, .22, -.03], [.77, .21, -.04], [-.77, .21, -.04],
-])  # fmt: skip
 H36M_ROWS = ["pelvis", "left_hip", "left_knee", "left_ankle", "right_hip", "right_knee",
              "right_ankle", "spine1", "neck", "spine3", "head", "left_shoulder", "left_elbow",
              "left_wrist", "right_shoulder", "right_elbow", "right_wrist"]  # fmt: skip

@@ -15,6 +15,7 @@ from semtta.engine import threaded_map
 from semtta.errors import SemttaError
 from semtta.pose2d.augment import NO_CHANGE, View, apply_look
 from semtta.pose2d.skeletons import GroupedSkeleton
+from semtta.video import read_image
 
 
 @dataclass(frozen=True)
@@ -155,18 +156,6 @@ def _warp(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
 
 def _pixels(entry: Entry) -> np.ndarray:
     return entry.image if isinstance(entry.image, np.ndarray) else read_image(entry.image)
-
-
-def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB; raises ``SemttaError`` naming the file."""
-    try:  # not cv2.imread: it cannot open every name on every system
-        data = np.fromfile(path, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except (OSError, cv2.error):
-        image = None
-    if image is None:
-        raise SemttaError(f"the image '{path}' cannot be read; it is missing, damaged or cut off.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def cut_batch(
