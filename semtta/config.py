@@ -7,15 +7,18 @@ others, which stand in ``configs/default.yaml`` with the reason beside each.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from semtta.errors import SemttaError
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -231,12 +234,28 @@ def load_config(name: str | Path = "default", overrides: Sequence[str] = ()) -> 
 
     Raises ``SemttaError`` for an unknown file, an unknown key (with the nearest known one), a
     value of the wrong type or out of range."""
-    shipped = shipped_configs()
+    config = read_settings(Config, name, shipped_configs(), overrides, "semtta config show default")
+    validate(config)
+    return config
+
+
+def read_settings(
+    schema: type[T], name: str | Path, shipped: Mapping[str, Path], overrides: Sequence[str],
+    show: str,
+) -> T:  # fmt: skip
+    """Typed settings from a file and ``key=value`` overrides; values are not looked at.
+
+    Args:
+        schema: dataclass of the settings.
+        name: one of ``shipped``, or a YAML path.
+        show: the command that lists all settings, for messages.
+    Raises ``SemttaError`` for an unknown file or key and for a value of the wrong type."""
     path = shipped.get(str(name), Path(name))
     if not path.is_file():
         known = ", ".join(shipped)
         raise SemttaError(f"no settings '{name}': neither a YAML file nor one of {known}.")
-    schema = OmegaConf.structured(Config)
+    typed = OmegaConf.structured(schema)
+    keys = _keys(typed)
     try:
         loaded = OmegaConf.load(path)
     except Exception as error:
@@ -246,31 +265,35 @@ def load_config(name: str | Path = "default", overrides: Sequence[str] = ()) -> 
         if "=" not in item or item.startswith("="):
             raise SemttaError(f"'{item}' is not of the form key=value.")
         key = item.split("=", 1)[0]
-        if OmegaConf.select(schema, key, throw_on_missing=False) is None and key not in _keys():
-            raise SemttaError(_unknown(key))
+        if OmegaConf.select(typed, key, throw_on_missing=False) is None and key not in keys:
+            raise SemttaError(_unknown(key, keys, show))
     try:
-        merged = OmegaConf.merge(schema, loaded, OmegaConf.from_dotlist(list(overrides)))
-        config: Config = OmegaConf.to_object(merged)
+        merged = OmegaConf.merge(typed, loaded, OmegaConf.from_dotlist(list(overrides)))
+        return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         key = (getattr(error, "full_key", None) or "").strip()
-        if key and key not in _keys():
-            raise SemttaError(_unknown(key)) from None
+        if key and key not in keys:
+            raise SemttaError(_unknown(key, keys, show)) from None
         raise SemttaError(f"setting '{key}': {str(error).splitlines()[0]}.") from None
-    validate(config)
-    return config
+
+
+def check_values(
+    values: DictConfig, choices: Mapping[str, Sequence[str]], at_least: Mapping[str, float]
+) -> None:
+    """Raise ``SemttaError`` for a value that is none of its choices, or too small."""
+    for key, known in choices.items():
+        value = OmegaConf.select(values, key)
+        if value not in known:
+            raise SemttaError(f"{key} must be one of {', '.join(known)}, not '{value}'.")
+    for key, low in at_least.items():
+        value = OmegaConf.select(values, key)
+        if value is not None and not value >= low:
+            raise SemttaError(f"{key} must be at least {low}, not {value}.")
 
 
 def validate(config: Config) -> None:
     """Raise ``SemttaError`` for a value that no run could use."""
-    values = OmegaConf.structured(config)
-    for key, choices in _CHOICES.items():
-        value = OmegaConf.select(values, key)
-        if value not in choices:
-            raise SemttaError(f"{key} must be one of {', '.join(choices)}, not '{value}'.")
-    for key, low in _AT_LEAST.items():
-        value = OmegaConf.select(values, key)
-        if value is not None and not value >= low:
-            raise SemttaError(f"{key} must be at least {low}, not {value}.")
+    check_values(OmegaConf.structured(config), _CHOICES, _AT_LEAST)
     if config.optimizer.chunk is not None and config.optimizer.chunk < 1:
         raise SemttaError(f"optimizer.chunk must be at least 1, not {config.optimizer.chunk}.")
     if config.optimizer.chunk is not None and config.optimizer.train_mode:
@@ -302,7 +325,9 @@ def config_to_yaml(config: Config, *, labels: bool = True) -> str:
     return OmegaConf.to_yaml(settings)
 
 
-def _keys() -> list[str]:
+def _keys(schema: DictConfig) -> list[str]:
+    """Every key of a schema, groups included, as written in overrides."""
+
     def walk(node, prefix=""):
         for key in node:
             full = f"{prefix}{key}"
@@ -311,13 +336,12 @@ def _keys() -> list[str]:
             if OmegaConf.is_dict(child):
                 yield from walk(child, full + ".")
 
-    return list(walk(OmegaConf.structured(Config)))
+    return list(walk(schema))
 
 
-def _unknown(key: str) -> str:
-    known = _keys()
+def _unknown(key: str, known: list[str], show: str) -> str:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     tail = key.rsplit(".", 1)[-1]
     near = near or [k for k in known if k.rsplit(".", 1)[-1] == tail][:1]
-    hint = f"; did you mean '{near[0]}'?" if near else "; see `semtta config show default`."
+    hint = f"; did you mean '{near[0]}'?" if near else f"; see `{show}`."
     return f"unknown setting '{key}'{hint}"

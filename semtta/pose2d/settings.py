@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from semtta.config import check_values, read_settings
 from semtta.errors import SemttaError
 from semtta.pose2d.augment import Augmentation
 from semtta.pose2d.estimator import EstimatorSpec
@@ -155,44 +154,16 @@ def load_settings(name: str | Path, overrides: Sequence[str] = ()) -> Pose2DConf
 
     Raises ``SemttaError`` for an unknown file, an unknown key (with the nearest known one), a
     value of the wrong type or out of range."""
-    shipped = shipped_settings()
-    path = shipped.get(str(name), Path(name))
-    if not path.is_file():
-        raise SemttaError(f"no settings '{name}': neither a YAML file nor one of "
-                          f"{', '.join(shipped)}.")  # fmt: skip
-    try:
-        loaded = OmegaConf.load(path)
-    except Exception as error:  # YAML's own kinds
-        reason = str(error).splitlines()[0]
-        raise SemttaError(f"settings file '{path}' is not valid YAML: {reason}.") from None
-    for item in overrides:
-        if "=" not in item or item.startswith("="):
-            raise SemttaError(f"'{item}' is not of the form key=value.")
-        _known(item.split("=", 1)[0])
-    try:
-        merged = OmegaConf.merge(
-            OmegaConf.structured(Pose2DConfig), loaded, OmegaConf.from_dotlist(list(overrides))
-        )
-        config: Pose2DConfig = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        key = (getattr(error, "full_key", None) or "").strip()
-        if key:
-            _known(key)
-        raise SemttaError(f"setting '{key}': {str(error).splitlines()[0]}.") from None
+    config = read_settings(
+        Pose2DConfig, name, shipped_settings(), overrides, "semtta pose2d config pose2d_cpu"
+    )
     return check_settings(smoke_sized(config) if config.smoke else config)
 
 
 def check_settings(config: Pose2DConfig) -> Pose2DConfig:
     """The settings themselves; raises ``SemttaError`` for a value that no run could use."""
     values = OmegaConf.structured(config)
-    for key, choices in _CHOICES.items():
-        value = OmegaConf.select(values, key)
-        if value not in choices:
-            raise SemttaError(f"{key} must be one of {', '.join(choices)}, not '{value}'.")
-    for key, low in _AT_LEAST.items():
-        value = OmegaConf.select(values, key)
-        if not value >= low:
-            raise SemttaError(f"{key} must be at least {low}, not {value}.")
+    check_values(values, _CHOICES, _AT_LEAST)
     for key in _SHARES:
         if not 0 <= OmegaConf.select(values, key) <= 1:
             raise SemttaError(f"{key} must lie between 0 and 1.")
@@ -214,22 +185,3 @@ def smoke_sized(config: Pose2DConfig) -> Pose2DConfig:
 def settings_yaml(config: Pose2DConfig) -> str:
     """The settings as YAML, every key written out."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
-
-
-def _known(key: str) -> None:
-    schema = OmegaConf.structured(Pose2DConfig)
-    keys = []
-
-    def walk(node, prefix=""):
-        for name in node:
-            keys.append(prefix + name)
-            child = OmegaConf.select(node, name)
-            if OmegaConf.is_dict(child):
-                walk(child, f"{prefix}{name}.")
-
-    walk(schema)
-    if key not in keys:
-        near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
-        tail = [k for k in keys if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-        hint = f"; did you mean '{(near or tail)[0]}'" if near or tail else ""
-        raise SemttaError(f"unknown setting '{key}'{hint}.")
