@@ -102,6 +102,9 @@ class SmoothingConfig:
     weight: float = 1.0
     unseen_weight: float = 1.0  # factor on rotations whose evidence is missing
     shape_weight: float = 0.001
+    # what betas are pulled to. window = their mean over the latest windows; first = the frozen
+    # network's mean over the track: a body's size and distance look alike in 2D
+    shape_target: str = "window"
     sigma: float = 0.05  # seconds; gaussian, and the denoiser's light finish
     text: bool = False  # tell the denoiser the label
     # masked-reconstruction steps of the denoiser after each epoch; None = one pass, 0 = never
@@ -206,6 +209,7 @@ _CHOICES = {
     "alignment.translation": ("zeros", "ankle"),
     "smoothing.kind": ("denoiser", "mdnet", "gaussian", "none"),
     "evidence.update": ("ema", "none"),
+    "smoothing.shape_target": ("window", "first"),
     "evidence.fill_source": ("prediction", "completed"),
     "evidence.fill_weight": ("one", "similarity"),
 }

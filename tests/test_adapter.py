@@ -231,6 +231,16 @@ def test_without_labels_there_is_no_alignment_and_every_frame_is_still_adapted()
     assert (moved > 0).all()
 
 
+def test_the_shape_of_the_first_look_holds_the_body_where_the_latest_lets_it_go():
+    drift = {}
+    for target in ("first", "window"):
+        settings = ("smoothing.kind=gaussian", "smoothing.shape_weight=1", "optimizer.epochs=4")
+        result = adapter(f"smoothing.shape_target={target}", *settings).adapt(walker(), CAMERA)
+        change = result.adapted.betas.mean(0) - result.base.betas.mean(0)
+        drift[target] = float(change.norm())
+    assert drift["first"] < 0.5 * drift["window"]
+
+
 @pytest.mark.parametrize("kind", ["gaussian", "denoiser"])
 @pytest.mark.parametrize("count", [1, 10, 70])
 def test_short_videos_and_every_smoother_run(kind, count):

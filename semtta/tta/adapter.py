@@ -190,7 +190,10 @@ class Adapter:
         strategy.begin(run)
         if isinstance(strategy, Frozen):
             return
-        optimizer = torch.optim.Adam(parameters, lr=config.lr, betas=tuple(config.betas))
+        optimizer = torch.optim.Adam(
+            parameters, lr=config.lr, betas=tuple(config.betas),
+            fused=self.device.type in ("cpu", "cuda"),  # a quarter of a small network's step
+        )  # fmt: skip
         for epoch in range(config.epochs):
             lr = learning_rate(config, epoch)
             for group in optimizer.param_groups:

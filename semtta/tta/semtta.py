@@ -204,7 +204,12 @@ class Semtta:
         frames = draw.frames
         weight = torch.where(self.seen[frames] > 0.5, 1.0, smoothing.unseen_weight)
         return smoothing_terms(
-            smoothing, prediction, self.target[frames], self.mean_betas[frames], weight, draw.count
+            smoothing,
+            prediction,
+            self.target[frames],
+            self.betas_target[frames],
+            weight,
+            draw.count,
         )
 
     # ------------------------------------------------------------------ end of an epoch
@@ -271,5 +276,8 @@ class Semtta:
         """Eq. 9's targets for the next epoch, from predictions of the last full pass."""
         if self.smoother is None or epoch + 1 < run.config.smoothing.from_epoch:
             return None
-        self.mean_betas = window_mean(run.latest.betas)
+        if run.config.smoothing.shape_target == "first":
+            self.betas_target = run.first.betas.mean(0).expand_as(run.first.betas)
+        else:
+            self.betas_target = window_mean(run.latest.betas)
         return self.smoother.target(run.latest.rotmats, self.seen, self.text)
