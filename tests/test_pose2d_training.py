@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import cv2
 import numpy as np
@@ -274,3 +275,25 @@ def test_hands_are_learnt():
     start = 21 * 1.5**2 * np.pi  # of maps that are zero
     assert history[1]["sup"] < history[0]["sup"] < 1.2 * start
     assert history[1]["sup"] < 0.85 * start
+
+
+def test_the_benchmark_says_whose_spread_it_reports(tmp_path):
+    from tools import benchmark_pose2d as benchmark
+
+    groups = {name: 0.0 for name in benchmark.headings(BODY16)}
+    rows = [(benchmark.STAGE1, 0, 30.0)]
+    rows += [(m, s, v + s) for m, v in (("bn_only", 40.0), ("clip2pose", 42.0)) for s in (0, 1)]
+    (tmp_path / "rows").mkdir()
+
+    def written():
+        for method, seed, value in rows:
+            found = {str(a): groups | {"All": value} for a in benchmark.THRESHOLDS}
+            row = {"method": method, "seed": seed, "pck": {"target": found}}
+            path = tmp_path / "rows" / f"{method}-{seed}.json"
+            path.write_text(json.dumps(row), encoding="utf8")
+        return benchmark.report(benchmark.parse(["--output", str(tmp_path)]))
+
+    text = written()
+    assert "- clip2pose: 2.0 ± 0.0" in text and "seeds of the adaptation (1 est" in text
+    rows.append((benchmark.STAGE1, 1, 31.0))
+    assert "seeds of the whole pipeline" in written()
