@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 import torch
@@ -67,11 +68,49 @@ def test_a_text_or_a_list_will_do():
         ({"labels": [{"text": "a", "others": "b"}]}, "entry 1.*others"),
         ({"labels": [{"text": "a", "source": 3}]}, "entry 1.*source"),
         ({"labels": [], "fps": 0}, "fps must be positive"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"labels": [{"text": "a", "start": 1%s}]}' % ("0" * 400), "entry 1: start must be a num"),
+        ('{"labels": [], "fps": 1%s}' % ("0" * 400), "fps must be a number"),
+        ('{"labels": [{"text": "a", "text": "b"}]}', "'text' stands twice in the entry 'b'"),
+        ('{"labels": [{"text": "a"}], "labels": []}', "'labels' stands twice"),
+        ('{"labels": [{"text": "a\\ud800"}]}', "entry 1: the text .* half ones"),
+        ({"labels": [{"text": "a\x1b[31m"}]}, "entry 1: the text .* control characters"),
+        ({"labels": [{"text": "a", "end": 1.6}]}, "end 1.6 is no whole frame.*seconds"),
+        ({"labels": [{"text": "a", "start": 4}, {"text": "b", "end": 5, "track": 2}]}, "overlap"),
     ],
 )
 def test_a_wrong_file_gets_one_sentence_that_names_the_entry(tmp_path, data, words):
     with pytest.raises(SemttaError, match=words):
         load_labels(write(tmp_path, data))
+
+
+def test_editors_may_mark_a_file_as_utf8_but_other_encodings_are_named(tmp_path):
+    path = tmp_path / "labels.json"
+    path.write_bytes(b'\xef\xbb\xbf{"labels": [{"text": "walk"}]}')
+    assert load_labels(path).spans[0].text == "walk"
+    path.write_bytes('{"labels": [{"text": "gehe \u00fcber"}]}'.encode("latin-1"))
+    with pytest.raises(SemttaError, match="not encoded as UTF-8"):
+        load_labels(path)
+
+
+def test_a_text_that_no_file_could_hold_is_refused_before_the_work():
+    with pytest.raises(SemttaError, match="half ones"):
+        as_labels("walk\udcff")
+
+
+def test_an_entry_for_each_frame_of_a_long_video_is_read_at_once(tmp_path):
+    entries = [{"text": "a", "start": i, "end": i + 1} for i in range(20_000)]
+    path = write(tmp_path, {"labels": entries + [{"text": "b", "start": 7, "end": 8}]})
+    began = time.process_time()
+    with pytest.raises(SemttaError, match="entries 8 .* and 20001 .* overlap"):
+        load_labels(path)
+    assert time.process_time() - began < 5
+
+
+def test_entries_of_several_people_may_lie_at_the_same_time(tmp_path):
+    a, b = ({"text": "a", "track": k, "start": 0, "end": 9} for k in (1, 2))
+    everyone = {"text": "c", "start": 9}
+    assert len(load_labels(write(tmp_path, {"labels": [everyone, b, a]})).spans) == 3
 
 
 def test_ranges_past_the_end_of_the_video_are_refused(tmp_path):

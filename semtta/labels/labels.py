@@ -6,9 +6,9 @@ The smallest file is ``{"labels": [{"text": "walking"}]}``. In full::
         {"start": 0, "end": 48, "text": "walking", "track": 1, "source": "hand", "confidence": 1}]}
 
 ``start`` (first) and ``end`` (one past the last) count frames or seconds as ``unit`` says and
-default to the whole video; an entry without ``track`` holds for every track. A frame that no
-entry covers has no label. ``fps``, where given, must be the video's. ``others`` of an entry (texts
-that a labeller also thought of) is for the human reader.
+default to the whole video; frames are whole numbers. An entry without ``track`` holds for every
+track. A frame that no entry covers has no label. ``fps``, where given, must be the video's.
+``others`` of an entry (texts that a labeller also thought of) is for the human reader.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import difflib
 import json
 import math
 import os
+import unicodedata
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -125,12 +126,7 @@ def as_labels(labels: Labels | str | Path | Sequence[str | None] | None) -> Labe
 def load_labels(path: str | Path) -> Labels:
     """Read and validate a label file; raises ``SemttaError`` that names the entry."""
     path = Path(path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SemttaError(f"label file '{path}' cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise SemttaError(f"label file '{path}' is not valid JSON: {error}.") from None
+    data = _read_json(path)
     if not isinstance(data, dict) or not isinstance(data.get("labels"), list):
         raise SemttaError(f"label file '{path}' must be an object with a list 'labels'.")
     _known_keys(data, _FILE_KEYS, f"label file '{path}'")
@@ -142,7 +138,7 @@ def load_labels(path: str | Path) -> Labels:
     fps = _number(data.get("fps"), "fps", f"label file '{path}'")
     if fps is not None and fps <= 0:
         raise SemttaError(f"label file '{path}': fps must be positive, not {fps:g}.")
-    spans = tuple(_span(entry, i, path) for i, entry in enumerate(data["labels"], 1))
+    spans = tuple(_span(entry, i, path, unit) for i, entry in enumerate(data["labels"], 1))
     _no_overlap(spans, path)
     return Labels(spans, unit, name=path.name, fps=fps)
 
@@ -166,6 +162,32 @@ def save_labels(path: str | Path, labels: Labels) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _read_json(path: Path) -> object:
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        return json.loads(text, object_pairs_hook=_unique_keys)
+    except OSError as error:
+        raise SemttaError(f"label file '{path}' cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise SemttaError(f"label file '{path}' is not encoded as UTF-8; save it so.") from None
+    except RecursionError:
+        raise SemttaError(f"label file '{path}' is not valid JSON: nested too deeply.") from None
+    except ValueError as error:
+        raise SemttaError(f"label file '{path}' is not valid JSON: {error}.") from None
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict:
+    """JSON would keep the last of two values of one key, and silently lose what was meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        text = found.get("text")
+        where = f" in the entry '{text}'" if isinstance(text, str) else ""
+        raise ValueError(f"the key '{twice}' stands twice{where}")
+    return found
+
+
 def _entry(span: LabelSpan, unit: str) -> dict:
     number = int if unit == "frames" else lambda seconds: round(seconds, 3)
     entry: dict = {}
@@ -178,17 +200,14 @@ def _entry(span: LabelSpan, unit: str) -> dict:
     return entry | ({"others": list(span.others)} if span.others else {})
 
 
-def _span(entry: object, i: int, path: Path) -> LabelSpan:
+def _span(entry: object, i: int, path: Path, unit: str) -> LabelSpan:
     where = f"label file '{path}', entry {i}"
     if not isinstance(entry, dict):
         raise SemttaError(f"{where}: must be an object with a 'text'.")
     _known_keys(entry, _ENTRY_KEYS, where)
     text = _text(entry.get("text"), where)
     start, end = (_number(entry.get(key), key, where) for key in ("start", "end"))
-    if start is not None and start < 0:
-        raise SemttaError(f"{where} ('{text}'): start {start:g} is negative.")
-    if end is not None and end <= (start or 0):
-        raise SemttaError(f"{where} ('{text}'): end {end:g} is not after start {start or 0:g}.")
+    _check_range(start, end, unit, f"{where} ('{text}')")
     track = entry.get("track")
     if track is not None and (not isinstance(track, int) or isinstance(track, bool) or track < 1):
         raise SemttaError(f"{where} ('{text}'): track must be a positive whole number.")
@@ -203,16 +222,34 @@ def _span(entry: object, i: int, path: Path) -> LabelSpan:
     return LabelSpan(text, start, end, track, source, confidence, tuple(others))
 
 
+def _check_range(start: float | None, end: float | None, unit: str, where: str) -> None:
+    if start is not None and start < 0:
+        raise SemttaError(f"{where}: start {start:g} is negative.")
+    if end is not None and end <= (start or 0):
+        raise SemttaError(f"{where}: end {end:g} is not after start {start or 0:g}.")
+    for key, value in (("start", start), ("end", end)):
+        if unit == "frames" and value is not None and value != int(value):
+            raise SemttaError(f"{where}: {key} {value:g} is no whole frame; seconds need "
+                              '"unit": "seconds" beside "labels".')  # fmt: skip
+
+
 def _no_overlap(spans: tuple[LabelSpan, ...], path: Path) -> None:
-    for i, a in enumerate(spans, 1):
-        for k, b in enumerate(spans[i:], i + 1):
-            same = a.track is None or b.track is None or a.track == b.track
-            end_a = math.inf if a.end is None else a.end
-            end_b = math.inf if b.end is None else b.end
-            if same and (a.start or 0) < end_b and (b.start or 0) < end_a:
+    """Raise ``SemttaError`` if two entries hold for the same person at the same time."""
+    latest: dict[int | None, tuple[float, int]] = {}  # per track: the furthest end, whose it is
+    order = sorted(range(len(spans)), key=lambda i: spans[i].start or 0)
+    for i in order:
+        span = spans[i]
+        rivals = latest if span.track is None else {None, span.track} & latest.keys()
+        for track in rivals:
+            end, other = latest[track]
+            if (span.start or 0) < end:
+                a, b = sorted((i, other))
                 raise SemttaError(
-                    f"label file '{path}': entries {i} ('{a.text}') and {k} ('{b.text}') overlap."
+                    f"label file '{path}': entries {a + 1} ('{spans[a].text}') and {b + 1} "
+                    f"('{spans[b].text}') overlap."
                 )
+        # Without an overlap so far this end is the furthest of its track.
+        latest[span.track] = (math.inf if span.end is None else span.end, i)
 
 
 def _known_keys(data: dict, known: tuple[str, ...], where: str) -> None:
@@ -227,12 +264,24 @@ def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise SemttaError(f"{where}: the text is missing or empty; say what the person does, or "
                           "delete the entry.")  # fmt: skip
-    return value.strip()
+    text = " ".join(value.split())
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):  # no file or terminal takes them
+        raise SemttaError(f"{where}: the text {text!a} holds control characters or half ones; "
+                          "write it anew.")  # fmt: skip
+    return text
 
 
 def _number(value: object, key: str, where: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise SemttaError(f"{where}: {key} must be a number, not {value!r}.")
-    return float(value)
+    try:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError
+        number = float(value)
+    except (ValueError, OverflowError):  # JSON's whole numbers have no limit
+        number = math.nan
+    if not math.isfinite(number):
+        said = repr(value)
+        said = said if len(said) < 40 else said[:37] + "..."
+        raise SemttaError(f"{where}: {key} must be a number, not {said}.")
+    return number
