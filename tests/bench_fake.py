@@ -46,11 +46,13 @@ class FakeBenchmark:
     Args:
         kill_at: whoever reads this item kills its own process, as long as ``marker`` is absent.
         broken: this item cannot be read.
+        diverged: every motion is infinitely far from the truth of this item.
         log: every item that is read is written down here.
     """
 
     kill_at: str = ""
     broken: str = ""
+    diverged: str = ""
     marker: Path | None = None
     always: bool = False
     log: Path | None = None
@@ -80,7 +82,8 @@ class FakeBenchmark:
         frames = torch.arange(FRAMES)
         boxes = torch.tensor([190.0, 190.0, 310.0, 310.0]).expand(FRAMES, 4)
         track = Track(1, frames, frames / 30, boxes, Keypoints2D(xy, conf, LIMB12))
-        truth = FakeTruth(torch.rand(FRAMES, 12, 3, generator=generator))
+        joints = torch.rand(FRAMES, 12, 3, generator=generator)
+        truth = FakeTruth(joints * torch.nan if item.name == self.diverged else joints)
         camera = Camera(500.0, (250.0, 250.0))
         return Sample(item, track, camera, [item.label] * FRAMES, truth)
 

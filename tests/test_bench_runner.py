@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from bench_fake import FakeBenchmark, run
 
-from semtta.bench.engines import schedule
+from semtta.bench.engines import deaf_to_ctrl_c, schedule
 from semtta.bench.methods import METHODS, Method, find_methods, settings_hash
-from semtta.bench.rows import append_row, read_rows, row_key, write_rows
+from semtta.bench.options import Options, check_options, inputs
+from semtta.bench.rows import append_row, read_rows, row_key, sole_writer, write_rows
 from semtta.bench.runner import TrackRunner, plan
 from semtta.config import shipped_configs
 from semtta.errors import SemttaError
@@ -114,6 +115,8 @@ def test_report_only_computes_nothing(whole, tmp_path):
     shutil.copy(folder / "summary.json", tmp_path)
     run(tmp_path, bench, report_only=True, methods=(), overrides=())
     assert (tmp_path / "summary.json").read_text() == (folder / "summary.json").read_text()
+    (tmp_path / "summary.json").write_text("[]")  # of another program
+    assert run(tmp_path, bench, report_only=True).views[0].rows == outcome.views[0].rows
     with pytest.raises(SemttaError, match="nothing to report"):
         run(tmp_path / "empty", bench, report_only=True)
     assert not (tmp_path / "empty").exists()
@@ -146,22 +149,132 @@ def test_settings_that_cannot_run_are_refused_before_the_work(tmp_path):
     ):
         with pytest.raises(SemttaError, match=words):
             run(tmp_path / "out", bench, **options)
-    rows = tmp_path / "out" / "rows.jsonl"
-    assert not rows.exists() or not rows.read_text()
+    assert not (tmp_path / "out").exists()
 
 
-def test_torn_and_foreign_lines_are_passed_over(tmp_path):
+ROW = {"data": "d", "protocol": "p", "item": "b", "model": "m", "method": "x", "seed": 0,
+       "settings": "s", "sequence": "b", "level": "", "group": "b", "label": None,
+       "mpjpe_mm": 1.0}  # fmt: skip
+
+
+def test_a_torn_line_is_passed_over(tmp_path):
     path = tmp_path / "rows.jsonl"
-    row = {"data": "d", "protocol": "p", "item": "b", "model": "m", "method": "x", "seed": 0,
-           "settings": "s", "mpjpe_mm": float("nan")}  # fmt: skip
-    append_row(path, row)
-    append_row(path, row | {"item": "a", "mpjpe_mm": 2.0})
-    with open(path, "a") as file:
-        file.write('[1]\n{"data": "d"}\n{"data": "d", "prot')
-    rows = read_rows(path)
-    assert [r["item"] for r in rows] == ["b", "a"] and rows[0]["mpjpe_mm"] is None
+    append_row(path, ROW | {"mpjpe_mm": float("nan")})
+    append_row(path, ROW | {"item": "a\u2028", "mpjpe_mm": 2.0})
+    whole = path.read_bytes()
+    for torn in (b'{"data": "d", "prot', b'{"da', b"\0\0\0", '{"data": "\u00fc'.encode()[:-1]):
+        path.write_bytes(whole + torn)
+        rows = read_rows(path)
+        assert [r["item"] for r in rows] == ["b", "a\u2028"] and rows[0]["mpjpe_mm"] is None
     write_rows(path, rows)
-    assert [json.loads(line)["item"] for line in path.read_text().splitlines()] == ["a", "b"]
+    assert [json.loads(line)["item"] for line in path.read_text().split("\n")[:-1]] == [
+        "a\u2028", "b"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"my": "own"}', "[1]", "my own", json.dumps(ROW | {"mpjpe_mm": "1"}),
+     json.dumps(ROW | {"seed": "0"}), json.dumps(ROW | {"item": [1]}),
+     json.dumps(ROW | {"group": None}), json.dumps(ROW | {"frames": -1}),
+     json.dumps(ROW | {"mpjpe_mm": float("nan")})],
+)  # fmt: skip
+def test_what_is_no_row_is_refused_and_kept(tmp_path, line):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(ROW) + "\n" + line + "\n")
+    before = path.read_bytes()
+    with pytest.raises(SemttaError, match=r"line 2 of .*rows\.jsonl"):
+        run(tmp_path, FakeBenchmark(), methods=("frozen",), limit=1)
+    assert path.read_bytes() == before
+    path.write_text("my own notes")  # one line without an end is no torn row either
+    with pytest.raises(SemttaError, match="line 1 of"):
+        read_rows(path)
+
+
+def test_the_folder_of_another_benchmark_is_left_alone(whole, tmp_path):
+    for name in ("rows.jsonl", "summary.json", "table.md"):
+        shutil.copy(whole[0] / name, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for more in ({}, {"report_only": True}):
+        with pytest.raises(SemttaError, match="holds results of fake, not of other"):
+            run(tmp_path, FakeBenchmark(name="other"), **more)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.skipif(importlib.util.find_spec("fcntl") is None, reason="no locks here")
+def test_two_runs_do_not_write_into_one_folder(tmp_path):
+    options = {"methods": ("frozen",), "limit": 1}
+    with sole_writer(tmp_path):
+        with pytest.raises(SemttaError, match="another run writes into"):
+            run(tmp_path, FakeBenchmark(), **options)
+        assert not list(tmp_path.iterdir())
+    assert not run(tmp_path, FakeBenchmark(), **options).failures
+
+
+def test_results_under_other_settings_are_put_away_and_come_back(tmp_path):
+    log = tmp_path / "log"
+    bench, options = FakeBenchmark(log=log), {"methods": ("2d",), "limit": 1}
+    first = run(tmp_path, bench, **options)
+    run(tmp_path, bench, overrides=("optimizer.epochs=2",), **options)
+    assert len(log.read_text().split()) == 2
+    assert {row_key(row) for row in read_rows(tmp_path / "superseded.jsonl")} == {
+        row_key(row) for row in first.rows
+    }  # fmt: skip
+    again = run(tmp_path, bench, **options)
+    assert len(log.read_text().split()) == 2 and again.rows == first.rows
+    assert len(read_rows(tmp_path / "rows.jsonl")) == 2
+    assert len(read_rows(tmp_path / "superseded.jsonl")) == 4  # nothing was thrown away
+
+
+def test_a_motion_that_diverged_is_a_failure(tmp_path):
+    """A missing number would drop the track from this method's mean only."""
+    outcome = run(tmp_path, FakeBenchmark(diverged="walk0-clean"), methods=("frozen",))
+    assert len(outcome.failures) == 1 and "diverged" in outcome.failures[0]
+    assert {row["item"] for row in outcome.rows if "error" in row} == {"walk0-clean"}
+
+
+def test_a_model_named_twice_runs_once(tmp_path):
+    outcome = run(tmp_path, FakeBenchmark(), methods=("frozen",), models=("lifter",) * 2, limit=1)
+    assert len(outcome.rows) == 2  # and the control
+
+
+def test_options_of_other_benchmarks_are_refused(tmp_path):
+    given = {"root": tmp_path, "labels": tmp_path, "poses2d": "detect", "motions": tmp_path,
+             "wheel": tmp_path, "split": "test"}  # fmt: skip
+    right = {"3dpw": {"root", "labels", "poses2d", "split"}, "mocap": {"motions", "split"},
+             "beam": {"wheel"}}  # fmt: skip
+    for data, known in right.items():
+        for name, value in given.items():
+            options = Options(data=data, output=tmp_path, **{name: value})
+            if name in known:
+                check_options(options)
+                continue
+            with pytest.raises(SemttaError, match=f"--{name} belongs to"):
+                check_options(options)
+
+
+def test_what_labels_say_is_part_of_the_settings_not_where_they_lie(tmp_path):
+    def said(path):
+        return inputs(Options(data="3dpw", output=tmp_path, labels=path))["labels"]
+
+    (tmp_path / "a.json").write_text('{"x": "walk"}')
+    first = said(tmp_path / "a.json")
+    shutil.copy(tmp_path / "a.json", tmp_path / "b.json")
+    assert said(tmp_path / "b.json") == first and str(tmp_path) not in first
+    (tmp_path / "a.json").write_text('{"x": "sit"}')
+    assert said(tmp_path / "a.json") != first
+    folder = said(tmp_path)
+    (tmp_path / "b.json").write_text('{"x": "jump"}')
+    assert said(tmp_path) != folder
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signal masks here")
+def test_workers_do_not_hear_ctrl_c_while_they_start():
+    masked = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    with deaf_to_ctrl_c():
+        child = subprocess.run([sys.executable, "-c", masked], capture_output=True, text=True)
+    assert child.stdout.strip() == "True"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_the_hash_sees_what_changes_a_result():

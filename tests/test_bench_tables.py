@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from semtta.bench.methods import METHODS
 from semtta.bench.statistics import (
@@ -157,6 +158,15 @@ def test_the_view_prints_protocol_limits_intervals_and_changes():
     assert "Nothing was measured" in view_table([], spec).markdown()
 
 
+def test_brackets_are_text_and_not_markup():
+    rows = [row("a", m, 1.0, level="[/b]") for m in ("frozen", "x[/b]")]
+    spec = TableSpec(title="[/b] [red]", references=("x[/b]",))
+    console = Console(file=io.StringIO(), width=300)
+    console.print(view_table(summarise_rows(rows, spec.references), spec).rich())
+    text = console.file.getvalue()
+    assert "[/b] [red]" in text and "x[/b]" in text
+
+
 def test_per_sequence_csv():
     rows = [
         row(f"{s}{i}", "frozen", 10 * i, sequence=s, label="a, b") for s in "xy" for i in (1, 2)
@@ -245,6 +255,13 @@ def test_own_tables_and_methods(tmp_path):
         ("methods: [{name: x, label: left}]", "label must be"),
         ("methods: [frozen]\ncolumns: [speed]", "no column 'speed'"),
         ("methods: [frozen]\ngroup_by: colour", "group_by"),
+        ("methods: [frozen]\nnote: 5", "note must be a text"),
+        ("methods: [frozen]\ntitle: [x]", "title must be a text"),
+        ("methods: [frozen]\nmodels: []", "models must not be empty"),
+        ("methods: [{name: ''}]", "a mapping with a name"),
+        ("methods: [{name: x, like: [y]}]", "like unknown"),
+        ("methods: [{name: x, settings: 5}]", "settings must be"),
+        ("methods: [{name: x, settings: {lifter: 5}}]", "settings must be"),
         ("methods: [frozen]\nmethod: x", "unknown key 'method'"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from semtta.errors import SemttaError
@@ -98,14 +99,14 @@ def bench(
     except KeyboardInterrupt:
         Console(stderr=True).print(
             f"semtta: stopped; what is done is kept in {options.output}, the same command goes on.",
-            highlight=False, soft_wrap=True,
+            highlight=False, soft_wrap=True, markup=False,
         )  # fmt: skip
         raise typer.Exit(130) from None
     for view in outcome.views:
         _print_view(view, console, outcome.failures)
     console.print(
-        f"Results in [bold]{options.output}[/bold]: table.md, summary.json, per_sequence.csv, "
-        "rows.jsonl.", highlight=False,
+        f"Results in [bold]{escape(str(options.output))}[/bold]: table.md, summary.json, "
+        "per_sequence.csv, rows.jsonl.", highlight=False,
     )  # fmt: skip
     if outcome.failures:
         raise typer.Exit(1)

@@ -10,6 +10,7 @@ import os
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from typing import Any, Protocol
@@ -34,10 +35,7 @@ def run_tasks(
         engine: ``local`` (processes; this one for one worker) or ``ray``.
         workers: default the number of cores (of the cluster); one where there is a GPU.
     Raises: ``SemttaError`` if workers cannot live at all or Ray is not installed."""
-    if engine not in ENGINES:
-        raise SemttaError(f"no engine '{engine}'; known are {', '.join(ENGINES)}.")
-    if workers is not None and workers < 1:
-        raise SemttaError(f"the number of workers must be at least 1, not {workers}.")
+    check_engine(engine, workers)
     if engine == "ray":
         pool: Pool = RayActors(work, workers)
         return schedule(tasks, pool, pool.workers)
@@ -45,6 +43,14 @@ def run_tasks(
     if workers == 1:
         return _in_this_process(tasks, work)
     return schedule(tasks, Processes(work), workers)
+
+
+def check_engine(engine: str, workers: int | None) -> None:
+    """Raise ``SemttaError`` for an unknown engine or a number of workers that cannot be."""
+    if engine not in ENGINES:
+        raise SemttaError(f"no engine '{engine}'; known are {', '.join(ENGINES)}.")
+    if workers is not None and workers < 1:
+        raise SemttaError(f"the number of workers must be at least 1, not {workers}.")
 
 
 class Pool(Protocol):
@@ -140,6 +146,19 @@ class _Process:
     pipe: connection.Connection
 
 
+@contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes started meanwhile never hear Ctrl-C, not even while they import; here it waits."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Processes:
     """Spawned processes with a pipe each: no lock that a killed one could hold."""
 
@@ -150,7 +169,8 @@ class Processes:
     def start(self) -> _Process:
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_serve, args=(self.work, theirs), daemon=True)
-        process.start()
+        with deaf_to_ctrl_c():
+            process.start()
         theirs.close()
         return _Process(process, ours)
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from semtta.errors import SemttaError
+from semtta.shipped import file_sha256
 
 # Betas and joints of the shipped body are not SMPL's: these sets need the real file.
 NEEDS_SMPL = ("3dpw", "3dhp", "egobody", "emdb")
+# Options that not every benchmark has: name -> benchmarks that do.
+_SPECIAL = {
+    "root": NEEDS_SMPL, "labels": NEEDS_SMPL, "poses2d": NEEDS_SMPL, "motions": ("mocap",),
+    "wheel": ("beam",), "split": (*NEEDS_SMPL, "mocap"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,13 @@ class Options:
     overrides: tuple[str, ...] = ()
 
 
+def check_options(options: Options) -> None:
+    """Raise ``SemttaError`` for an option that the benchmark would pass over in silence."""
+    for name, known in _SPECIAL.items():
+        if getattr(options, name) is not None and options.data not in known:
+            raise SemttaError(f"--{name} belongs to --data {'|'.join(known)}, not {options.data}.")
+
+
 def overrides(options: Options) -> list[str]:
     """``key=value`` for all methods, with the body that the data set needs."""
     for item in options.overrides:
@@ -50,8 +64,24 @@ def overrides(options: Options) -> list[str]:
 
 def inputs(options: Options) -> dict[str, str]:
     """What else a result depends on: a change of these is computed anew."""
-    chosen = {"split": options.split, "poses2d": options.poses2d, "labels": options.labels}
+    chosen = {"split": options.split, "poses2d": options.poses2d}
+    if options.poses2d is not None and Path(options.poses2d).is_dir():
+        chosen["poses2d"] = _digest(Path(options.poses2d), content=False)
+    if options.labels is not None:
+        chosen["labels"] = _digest(options.labels, content=True)
     return {name: str(value) for name, value in chosen.items() if value is not None}
+
+
+def _digest(path: Path, content: bool) -> str:
+    """Twelve digits of a file or folder, wherever it lies: of what the files say, or, where they
+    are many and large, of their sizes and times."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in filter(Path.is_file, files):
+        facts = file.stat()
+        what = file_sha256(file) if content else f"{facts.st_size} {facts.st_mtime_ns}"
+        digest.update(f"{file.relative_to(path).as_posix()}\n{what}\n".encode())
+    return digest.hexdigest()[:12]
 
 
 def command_line(options: Options) -> str:

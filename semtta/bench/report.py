@@ -67,7 +67,7 @@ def stored_header(folder: Path) -> dict:
     try:
         data = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         return {name: data[name] for name in ("limits", "command", "overrides", "inputs")}
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -174,7 +175,7 @@ class TrackRunner:
             "filled": last.get("filled"),
             "reprojection_px": last.get("reprojection_px"),
         }
-        return clean(row | sample.truth.score(motion, self._body(job.config)))
+        return clean(row | _finite(sample.truth.score(motion, self._body(job.config))))
 
     def _labels(self, sample: Sample, which: str, adapter: Adapter) -> list[str | None]:
         if which == "none":
@@ -222,6 +223,16 @@ class TrackRunner:
                 config.body.name, gender=config.body.gender, search=self.body_models
             )
         return self._bodies[key]
+
+
+def _finite(numbers: dict[str, float | None]) -> dict[str, float | None]:
+    """The numbers; raises ``SemttaError`` if the motion is none. Without an error of its own
+    the track would drop out of this method's mean only, and flatter it."""
+    for name in ("mpjpe_mm", "pa_mpjpe_mm"):
+        value = numbers.get(name)
+        if value is None or not math.isfinite(value):
+            raise SemttaError("the motion holds NaN or infinite numbers: the adaptation diverged.")
+    return numbers
 
 
 def _networks(config: Config) -> str:

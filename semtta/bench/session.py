@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from semtta.bench.benchmark import Benchmark, Item
-from semtta.bench.engines import run_tasks
+from semtta.bench.engines import check_engine, run_tasks
 from semtta.bench.methods import METHODS, Method, find_methods
-from semtta.bench.options import Options, inputs, overrides
+from semtta.bench.options import Options, check_options, inputs, overrides
 from semtta.bench.report import Outcome, stored_header, write_report
-from semtta.bench.rows import append_row, read_rows, row_key, without_superseded, write_rows
+from semtta.bench.rows import (
+    append_row,
+    read_rows,
+    row_key,
+    sole_writer,
+    without_superseded,
+    write_rows,
+)
 from semtta.bench.runner import Task, TrackRunner, missing, plan
 from semtta.bench.statistics import weighted_mean
 from semtta.bench.table_files import TableSpec, load_table
@@ -19,6 +27,7 @@ from semtta.errors import SemttaError
 
 DEFAULT_METHODS = ("frozen", "frozen+gauss", "2d+smooth", "cycleadapt", "semtta")
 CONTROL = "frozen+gauss"
+ROWS, SUPERSEDED = "rows.jsonl", "superseded.jsonl"
 
 
 def run_session(
@@ -30,29 +39,68 @@ def run_session(
         benchmark: instead of the one that ``options.data`` names.
     Raises: ``SemttaError`` for anything wrong with the options, the files or the settings;
         nothing is computed then."""
+    check_options(options)
+    check_engine(options.engine, options.workers)
     spec = table_spec(options)
-    path = options.output / "rows.jsonl"
     if options.report_only:
-        return report_again(options, spec, read_rows(path))
+        rows = own_rows(options.output, benchmark.name if benchmark else options.data)
+        return report_again(options, spec, rows)
     benchmark = benchmark or open_benchmark(options)
     items = select_items(benchmark, options)
     tasks = plan(
         benchmark, items, spec.models, spec.methods, range(options.seeds),
         overrides(options), inputs(options),
     )  # fmt: skip
+    runner = TrackRunner(benchmark, options.body_models)
+    # Networks are tried before the folder is made, and rows are read again once it is ours.
+    runner.check(missing(tasks, _done(own_rows(options.output, benchmark.name))))
+    make_folder(options.output)
+    with sole_writer(options.output):
+        rows = finish(tasks, runner, options, progress)
+        return write_report(options, spec, rows, benchmark.limits)
+
+
+def own_rows(folder: Path, data: str) -> list[dict]:
+    """The rows in a folder; raises ``SemttaError`` if they are another benchmark's."""
+    rows = read_rows(folder / ROWS)
+    others = sorted({row["data"] for row in rows} - {data})
+    if others:
+        raise SemttaError(
+            f"'{folder}' holds results of {', '.join(others)}, not of {data}; choose another "
+            "folder with -o."
+        )
+    return rows
+
+
+def finish(
+    tasks: list[Task], runner: TrackRunner, options: Options, progress: Progress
+) -> list[dict]:
+    """All rows of the tasks: those of earlier runs, and what was missing.
+
+    Rows of the same runs under other settings move to ``SUPERSEDED``, and come back from there
+    when their settings do: nothing that was computed is thrown away."""
+    path, attic = options.output / ROWS, options.output / SUPERSEDED
     wanted = {row_key(job.head()) for task in tasks for job in task}
-    stored = without_superseded(read_rows(path), wanted)
-    done = {row_key(row): row for row in stored if "error" not in row}
+    before, put_away = own_rows(options.output, runner.benchmark.name), read_rows(attic)
+    back = [row for row in put_away if row_key(row) in wanted]
+    stored = {row_key(row): row for row in without_superseded([*back, *before], wanted)}
+    leaving = _done([row for row in before if row_key(row) not in stored])
+    if leaving:
+        write_rows(attic, (_done(put_away) | leaving).values())
+    done = _done(stored.values())
     todo = missing(tasks, done)
+    if todo or leaving or back:
+        write_rows(path, stored.values())  # without a line that a killed run left unfinished
     rows = [row for key, row in done.items() if key in wanted]
     if todo:
-        runner = TrackRunner(benchmark, options.body_models)
-        runner.check(todo)
-        make_folder(options.output)
-        write_rows(path, stored)  # also cuts off a line that a killed run left unfinished
         rows += compute(todo, runner, options, path, rows, progress)
         write_rows(path, read_rows(path))
-    return write_report(options, spec, rows, benchmark.limits)
+    return rows
+
+
+def _done(rows: Iterable[dict]) -> dict[tuple, dict]:
+    """Rows by key, without those of failed runs."""
+    return {row_key(row): row for row in rows if "error" not in row}
 
 
 def report_again(options: Options, spec: TableSpec, rows: list[dict]) -> Outcome:
@@ -60,7 +108,8 @@ def report_again(options: Options, spec: TableSpec, rows: list[dict]) -> Outcome
     if not rows:
         raise SemttaError(f"nothing to report: no rows in '{options.output}'.")
     if not options.methods and not options.table:
-        names = dict.fromkeys(row["method"] for row in sorted(rows, key=lambda row: row["order"]))
+        ordered = sorted(rows, key=lambda row: row.get("order", 0))
+        names = dict.fromkeys(row["method"] for row in ordered)
         known = [name for name in METHODS if name in names]
         own = [Method(name) for name in names if name not in METHODS]
         spec = replace(spec, methods=(*(METHODS[name] for name in known), *own))
@@ -79,7 +128,8 @@ def table_spec(options: Options) -> TableSpec:
     # The base model comes first, and beside it, filtered over time, the control.
     first = {"frozen": 0, CONTROL: 1}
     methods = tuple(sorted(methods, key=lambda m: first.get(m.name, 2)))
-    return replace(spec, methods=methods, models=options.models or spec.models)
+    models = tuple(dict.fromkeys(options.models or spec.models))
+    return replace(spec, methods=methods, models=models)
 
 
 def make_folder(folder: Path) -> None:

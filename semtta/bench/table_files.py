@@ -77,9 +77,14 @@ def load_table(name: str | Path) -> TableSpec:
         raise SemttaError(
             f"table '{path}': unknown key '{unknown[0]}'; known are {', '.join(sorted(known))}."
         )
+    for key in ("title", "note"):
+        if key in raw:
+            raw[key] = _line(raw[key], key, path)
     for key in ("data", "models", "columns", "references"):
         if key in raw:
             raw[key] = tuple(map(str, _list(raw[key], key, path)))
+    if not raw.get("models", True):
+        raise SemttaError(f"table '{path}': models must not be empty.")
     methods: dict[str, Method] = {}
     for entry in _list(raw["methods"], "methods", path):
         method = _method(entry, methods, path)
@@ -105,26 +110,39 @@ def _list(value, key: str, path: Path) -> list:
     return value
 
 
+def _line(value, key: str, path: Path) -> str:
+    if not isinstance(value, str):
+        raise SemttaError(f"table '{path}': {key} must be a text.")
+    return " ".join(value.split())
+
+
 def _method(entry, above: Mapping[str, Method], path: Path) -> Method:
     known = METHODS | dict(above)
     if isinstance(entry, str):
         if entry not in known:
             raise SemttaError(f"table '{path}': no method '{entry}'; known: {', '.join(METHODS)}.")
         return known[entry]
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+    if not isinstance(entry, dict) or not str(entry.get("name") or "").strip():
         raise SemttaError(f"table '{path}': a method is a name, or a mapping with a name.")
+    name = _line(entry["name"], "the name of a method", path)
     wrong = sorted(set(entry) - set(_METHOD_KEYS))
     if wrong:
-        raise SemttaError(f"table '{path}': method '{entry['name']}': unknown key '{wrong[0]}'.")
+        raise SemttaError(f"table '{path}': method '{name}': unknown key '{wrong[0]}'.")
     like = entry.get("like")
-    if like is not None and like not in known:
-        raise SemttaError(f"table '{path}': method '{entry['name']}' is like unknown '{like}'.")
-    base = known[like] if like is not None else Method(entry["name"])
+    if like is not None and str(like) not in known:
+        raise SemttaError(f"table '{path}': method '{name}' is like unknown '{like}'.")
+    base = known[str(like)] if like is not None else Method(name)
     overrides = _list(entry.get("overrides", []), "overrides", path)
     settings = entry.get("settings", base.settings)
+    files = list(settings.values()) if isinstance(settings, dict) else [settings]
+    if not all(isinstance(file, str) for file in files):
+        raise SemttaError(
+            f"table '{path}': method '{name}': settings must be a shipped name or a path, or one "
+            "of these per model."
+        )
     if isinstance(settings, dict):
         settings = dict(OURS) | settings
     return Method(
-        entry["name"], settings, (*base.overrides, *map(str, overrides)),
+        name, settings, (*base.overrides, *map(str, overrides)),
         str(entry.get("label", base.label)), str(entry.get("filter", base.filter)),
     )  # fmt: skip

@@ -41,10 +41,12 @@ class View:
 
     def rich(self) -> Table:
         """For the terminal; the notes are for beneath it. Intervals go on a line of their own."""
-        table = Table(title=self.title, title_justify="left")
+        table = Table(title=escape(self.title), title_justify="left")
         for i, heading in enumerate(self.headings):
             table.add_column(
-                heading.replace(" ", "\n"), justify="left" if i < 3 else "right", no_wrap=True
+                escape(heading.replace(" ", "\n")),
+                justify="left" if i < 3 else "right",
+                no_wrap=True,
             )
         for row in self.rows:
             cells = (cell.replace(" [", "\n[", 1) for cell in row[3:])
