@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from rich.console import Console
@@ -12,7 +15,14 @@ from rich.table import Table
 
 from semtta.errors import SemttaError
 
-PROVIDERS = ("prior", "openai")
+if TYPE_CHECKING:  # everything heavy is imported when a command runs
+    from semtta.config import Config
+    from semtta.label_jobs import Labeller, Vocabulary
+    from semtta.labels import Labels
+    from semtta.people import TrackedVideo
+
+PROVIDERS = {"prior": "auto", "openai": "vlm"}  # as users say it: as ``Labeller`` does
+_RESEMBLES = 0.6  # cosine to a name below which a text says little
 out = Console()
 
 dictionary_app = typer.Typer(help="Action names that the priors know.", no_args_is_help=True)
@@ -54,42 +64,31 @@ def label(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> None:
     """Write labels.json for VIDEO: by retrieval, by a vision-language model, or to fill in."""
-    from semtta.config import load_config
     from semtta.label_jobs import Labeller, describe, template_of, write_strips
     from semtta.labels import save_labels
     from semtta.messages import progress_bars
     from semtta.tta.adapter import Adapter, find_people, select_tracks
     from semtta.video import probe
 
-    if template + dry_run + (provider is not None and not dry_run) != 1:
-        raise SemttaError(
-            "say who labels: --provider prior (nothing is sent), --provider openai with --model "
-            "(and --base-url for another server), --dry-run to see what would be sent, or "
-            "--template for a file to fill in."
-        )
-    if provider not in (None, *PROVIDERS):
-        raise SemttaError(f"unknown provider '{provider}'; use {' or '.join(PROVIDERS)}.")
-    named = {
-        "labels.model": model, "labels.base_url": base_url, "labels.max_requests": max_requests,
-        "labels.dictionary": dictionary,
+    task = _task(provider, template, dry_run)
+    options = {
+        "model": model, "base_url": base_url, "max_requests": max_requests,
+        "dictionary": None if dictionary is None else str(dictionary),
     }  # fmt: skip
-    given = [f"{key}={value}" for key, value in named.items() if value is not None]
-    settings = load_config(config, [*given, *(overrides or [])])
+    settings = _settings(config, overrides, options)
     path = output or Path(f"{video.stem}.{'strips' if dry_run else 'labels.json'}")
-    if path.exists() and not overwrite:
-        raise SemttaError(f"'{path}' exists already; add --overwrite to replace it.")
+    _check_output(path, task, overwrite)
     probe(video)
-    labeller = None
-    if provider is not None and not dry_run:
-        kind = "auto" if provider == "prior" else "vlm"
-        labeller = Labeller.load(kind, settings, lambda text: _say(text, quiet))
-    adapter = Adapter(config=settings) if provider == "prior" and not dry_run else None
+    say = partial(_say, quiet=quiet)
+    kind = PROVIDERS.get(task)
+    labeller = Labeller.load(kind, settings, say) if kind else None
+    adapter = Adapter(config=settings) if kind == "auto" else None
     with progress_bars(quiet, out) as progress:
         tracked = find_people(video, track, poses2d, progress, settings.detector.size)
         chosen = select_tracks(tracked, track)
-        if dry_run:
-            strips = write_strips(path, tracked, chosen, settings)
-            _say(f"Nothing was sent. Would be sent: {describe(strips)}; see {path}.", quiet)
+        if task == "strips":
+            strips = write_strips(path, tracked, chosen, settings, overwrite)
+            say(f"Nothing was sent. Would be sent: {describe(strips)}; see {path}.")
             return
         if labeller is None:
             labels = template_of(tracked, chosen)
@@ -97,52 +96,97 @@ def label(
             labels = labeller.label(tracked, chosen, adapter, settings.labels.frames, progress)
         save_labels(path, labels)
     if not quiet:
-        _print_labels(labels, tracked.info.fps, settings.labels.min_confidence)
-    _finish(path, labeller, settings.labels.price, quiet)
+        _print_labels(labels, tracked, settings.labels.min_confidence)
+    _finish(path, labeller, quiet)
 
 
-def _finish(path: Path, labeller, price, quiet: bool) -> None:
-    """The last words, and the exit code after Ctrl-C."""
+def _task(provider: str | None, template: bool, dry_run: bool) -> str:
+    """What is wanted: ``template``, ``strips`` or a provider; ``SemttaError`` if not one thing."""
+    if provider is not None and provider not in PROVIDERS:
+        raise SemttaError(f"unknown provider '{provider}'; use {' or '.join(PROVIDERS)}.")
+    if dry_run and provider == "prior":
+        raise SemttaError("--provider prior sends nothing that --dry-run could show; leave one of "
+                          "them out.")  # fmt: skip
+    wanted = ["template"] if template else []
+    if dry_run:
+        wanted.append("strips")
+    elif provider is not None:
+        wanted.append(provider)
+    if len(wanted) != 1:
+        raise SemttaError(
+            "say who labels: --provider prior (nothing is sent), --provider openai with --model "
+            "(and --base-url for another server), --dry-run to see what would be sent, or "
+            "--template for a file to fill in."
+        )
+    return wanted[0]
+
+
+def _settings(config: str, overrides: list[str] | None, options: dict) -> Config:
+    """Settings; options of the group ``labels`` are taken as they are, not read as YAML: a path
+    may hold what YAML takes for a comment."""
+    from semtta.config import load_config, validate
+
+    settings = load_config(config, overrides or [])
+    given = {key: value for key, value in options.items() if value is not None}
+    settings = replace(settings, labels=replace(settings.labels, **given))
+    validate(settings)
+    return settings
+
+
+def _check_output(path: Path, task: str, overwrite: bool) -> None:
+    """Find out before the work, and before anything is paid for, that a result has no place."""
+    wants_folder = task == "strips"
+    if os.path.exists(path) and path.is_dir() != wants_folder:
+        kind, wanted = ("a file", "a folder") if wants_folder else ("a folder", "a file")
+        raise SemttaError(f"'{path}' is {kind}; --output must name {wanted} here.")
+    if os.path.exists(path) and not overwrite:
+        raise SemttaError(f"'{path}' exists already; add --overwrite to replace it.")
+    if wants_folder:
+        return  # it makes the folders on the way
+    if not path.parent.is_dir():
+        raise SemttaError(f"'{path}' cannot be written: there is no folder '{path.parent}'.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise SemttaError(f"'{path}' cannot be written: the folder is read-only.")
+
+
+def _finish(path: Path, labeller: Labeller | None, quiet: bool) -> None:
+    """The last words, and the exit code where not everything was labelled."""
     outcome = labeller.outcome if labeller is not None else None
-    if outcome is not None:
-        usage = labeller.asker.usage
-        cost = usage.cost(price)
-        money = "cost unknown: labels.price=[IN,OUT] per million tokens" if cost is None else (
-            f"cost {cost:.4f}"
+    if outcome is not None and outcome.stopped:
+        Console(stderr=True).print(
+            f"semtta: not everything was labelled ({outcome.stopped}); what was answered is in "
+            f"'{path}' and in the cache; the same command with --overwrite goes on.",
+            highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
-        _say(
-            f"{usage.requests} requests, {usage.from_cache} answers from the cache; {usage.read} "
-            f"tokens read, {usage.written} written; {money}.", quiet,
-        )  # fmt: skip
-        for number, reason in outcome.unanswered:
-            _say(f"Segment {number} got no answer: {reason}.", quiet)
-        if outcome.stopped:
-            Console(stderr=True).print(
-                f"semtta: not everything was labelled ({outcome.stopped}); what was answered is in "
-                f"'{path}' and in the cache; the same command with --overwrite goes on.",
-                highlight=False, soft_wrap=True,
-            )  # fmt: skip
-            raise typer.Exit(130 if outcome.interrupted else 1)
+        raise typer.Exit(130 if outcome.interrupted else 1)
     _say(f"Labels in {path}; check them, then: semtta adapt VIDEO --labels {path}", quiet)
 
 
-def _say(text: str, quiet: bool) -> None:
+def _say(text: str, quiet: bool = False) -> None:
     if not quiet:
-        out.print(escape(text), highlight=False, soft_wrap=True)
+        out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _print_labels(labels, fps: float, least: float) -> None:
+def _print_labels(labels: Labels, tracked: TrackedVideo, least: float) -> None:
+    """One line an entry.
+
+    Args:
+        labels: every range given, in frames.
+        tracked: whose times the frames have.
+        least: confidence below which an entry is not used."""
     table = Table()
     for heading in ("track", "frames", "seconds", "label", "confidence", "or"):
         table.add_column(heading, justify="right" if heading in ("track", "confidence") else "left")
     for span in labels.spans:
-        faint = f"{span.confidence:.2f}" if span.confidence >= least else (
-            f"{span.confidence:.2f}, not used"
-        )  # fmt: skip
+        confidence = f"{span.confidence:.2f}"
+        if not span.text:
+            confidence = "to fill in"
+        elif span.confidence < least or span.confidence == 0:
+            confidence += ", not used"
+        first, last = (float(tracked.times[i]) for i in (span.start, span.end - 1))
         table.add_row(
-            str(span.track), f"{span.start}-{span.end - 1}",
-            f"{span.start / fps:.1f}-{span.end / fps:.1f}", escape(span.text),
-            faint if span.text else "to fill in", escape(", ".join(span.others)),
+            str(span.track), f"{span.start}-{span.end - 1}", f"{first:.1f}-{last:.1f}",
+            escape(span.text), confidence, escape(", ".join(span.others)),
         )  # fmt: skip
     out.print(table)
 
@@ -150,12 +194,12 @@ def _print_labels(labels, fps: float, least: float) -> None:
 # ---------------------------------------------------------------------- dictionary
 
 
-def _vocabulary(dictionary: Path | None):
-    from semtta.config import load_config
+def _vocabulary(dictionary: Path | None) -> Vocabulary:
     from semtta.label_jobs import Vocabulary
+    from semtta.motion.dictionary import Dictionary
+    from semtta.motion.user_dictionary import UserDictionary
 
-    given = [f"labels.dictionary={dictionary}"] if dictionary else []
-    return Vocabulary.load(load_config("default", given))
+    return Vocabulary(Dictionary.load(), UserDictionary.load(dictionary))
 
 
 @dictionary_app.command("ls")
@@ -183,17 +227,20 @@ def dictionary_search(
     """What the priors make of a text: a name, parts of it, or nothing they know."""
     vocabulary = _vocabulary(dictionary)
     shipped, own = vocabulary.dictionary, vocabulary.added.resolve(text)
-    ranked = shipped.ranked(text)
-    parts = shipped.parts(text)
-    if own in vocabulary.added.names:
-        _say(f"'{text}' is your name '{own}'.", False)
+    is_own = own in vocabulary.added.names
+    if is_own and own in (vocabulary.added.motions or {}):
+        _say(f"'{text}' is your name '{own}', understood through its motion.")
+        return
+    ranked, parts = shipped.ranked(own), shipped.parts(own)
+    if is_own:
+        _say(f"'{text}' is your name '{own}', understood through its words:")
     elif shipped.find(text) is not None:
-        _say(f"'{text}' is the dictionary's '{shipped.nearest(text)}'.", False)
+        _say(f"'{text}' is the dictionary's '{shipped.nearest(text)}'.")
     elif parts:
-        _say(f"'{text}' is read as {' + '.join(parts)}; legs and root from '{parts[0]}'.", False)
-    elif ranked[0][1] < 0.6:
-        _say(f"'{text}' is like no name of the dictionary; the gate will hardly open.", False)
+        _say(f"'{text}' is read as {' + '.join(parts)}; legs and root from '{parts[0]}'.")
+    elif ranked[0][1] < _RESEMBLES:
+        _say(f"'{text}' is like no name of the dictionary; the gate will hardly open.")
     else:
-        _say(f"'{text}' is not in the dictionary; it is read as a mixture of:", False)
+        _say(f"'{text}' is not in the dictionary; it is read as a mixture of:")
     for name, cosine in ranked:
-        out.print(f"  {cosine:.2f}  {escape(name)}", highlight=False)
+        _say(f"  {cosine:.2f}  {name}")

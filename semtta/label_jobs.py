@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,19 +12,24 @@ from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.keypoints import Track
 from semtta.labels import Labels, LabelSpan
+from semtta.labels.asker import Asker
 from semtta.labels.changes import motion_segments
 from semtta.labels.questions import label_question
 from semtta.labels.strips import Strip, as_segment, make_strips
-from semtta.labels.vlm import Asker, Outcome, label_strips
+from semtta.labels.vlm import Outcome, label_strips, open_questions
 from semtta.motion import load_prior
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.retrieval import Retrieval
 from semtta.motion.user_dictionary import ExtendedPrior, UserDictionary
+from semtta.output.files import new_folder
 from semtta.people import TrackedVideo
 from semtta.tta.adapter import Adapter
 from semtta.tta.labelling import retrieved_labels
 
 LABELLERS = ("auto", "vlm")
+_STRIP_NAME = "track-{0:02d}_frames-{1:05d}-{2:05d}.jpg"
+_QUESTION_NAME = "question.txt"
+_OURS = re.compile(r"track-\d+_frames-\d+-\d+\.jpg|question\.txt")
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,8 @@ class Labeller:
         vocabulary: action names.
         retrieval: of ``auto``.
         asker: of ``vlm``.
-        announce: told in one sentence what will be sent where.
+        announce: told in one sentence each what will be sent where, what that cost, and which
+            segments got no answer.
         outcome: of the last video that a vision-language model labelled.
     """
 
@@ -76,6 +83,7 @@ class Labeller:
     def load(
         cls, kind: str, config: Config, announce: Callable[[str], None] = lambda text: None
     ) -> Labeller:
+        """A labeller of that kind; raises ``SemttaError`` if a file, package or key is missing."""
         vocabulary = Vocabulary.load(config)
         if kind == "vlm":
             return cls(kind, vocabulary, asker=Asker(config.labels), announce=announce)
@@ -90,43 +98,72 @@ class Labeller:
         frames: int = 6,
         progress: Progress = silent,
     ) -> Labels:
-        """Labels of some people of a video.
+        """Labels of some people of a video, ranges in its frames.
 
         Args:
             adapter: of ``auto``, whose model predicts.
-            frames: of ``vlm``, pictures on a strip."""
+            frames: of ``vlm``, pictures on a strip.
+        Raises ``SemttaError`` if the server gave no label at all, and ``KeyboardInterrupt`` if
+        there was none yet; else what there is when Ctrl-C comes is returned, see ``outcome``."""
         if self.kind == "auto":
-            camera = adapter.camera(tracked.info.width, tracked.info.height)
-            spans: list[LabelSpan] = []
-            for number, track in enumerate(tracks, 1):
-                spans += retrieved_labels(adapter, self.retrieval, track, camera, tracked.info.path)
-                progress("label", number, len(tracks), {})
-            return Labels(tuple(spans), name="retrieval", fps=_rate(tracked))
+            return self._retrieved(tracked, tracks, adapter, progress)
+        return self._asked(tracked, tracks, frames, progress)
+
+    def _retrieved(
+        self, tracked: TrackedVideo, tracks: Sequence[Track], adapter: Adapter, progress: Progress
+    ) -> Labels:
+        camera = adapter.camera(tracked.info.width, tracked.info.height)
+        spans: list[LabelSpan] = []
+        for number, track in enumerate(tracks, 1):
+            spans += retrieved_labels(adapter, self.retrieval, track, camera, tracked.info.path)
+            progress("label", number, len(tracks), {})
+        return Labels(tuple(spans), name="retrieval", fps=_rate(tracked))
+
+    def _asked(
+        self, tracked: TrackedVideo, tracks: Sequence[Track], frames: int, progress: Progress
+    ) -> Labels:
         strips = make_strips(tracked.info.path, pieces(tracks), frames)
         self.announce(self._will_be_sent(strips))
-        self.outcome = label_strips(
+        self.outcome = outcome = label_strips(
             strips, self.vocabulary.names, self.asker, self.vocabulary.nearest,
             lambda done, total: progress("label", done, total, {}),
         )  # fmt: skip
-        if self.outcome.interrupted and not self.outcome.spans:
-            raise KeyboardInterrupt
-        if not self.outcome.spans:
-            _, reason = (self.outcome.unanswered or [(0, self.outcome.stopped)])[-1]
+        self.announce(self._was_sent())
+        for number, reason in outcome.unanswered:
+            segment = strips[number - 1].segment
+            self.announce(f"No answer for track {segment.track}, frames {segment.start}-"
+                          f"{segment.end - 1}: {reason}.")  # fmt: skip
+        if not outcome.spans:
+            if outcome.interrupted:
+                raise KeyboardInterrupt
+            reason = outcome.unanswered[-1][1] if outcome.unanswered else outcome.stopped
             raise SemttaError(f"{self.asker.url} gave no label: {reason}.")
-        return Labels(tuple(self.outcome.spans), name="labels", fps=_rate(tracked))
+        return Labels(tuple(outcome.spans), name="labels", fps=_rate(tracked))
 
     def _will_be_sent(self, strips: Sequence[Strip]) -> str:
-        asker = self.asker
-        question = label_question(self.vocabulary.names)
-        new = [s for s in strips if asker.cache.get(asker.key(question, s.jpeg)) is None]
+        asker, names, nearest = self.asker, self.vocabulary.names, self.vocabulary.nearest
+        questions = [open_questions(strip, names, asker, nearest) for strip in strips]
+        new = [strip for strip, count in zip(strips, questions) if count]
         known = len(strips) - len(new)
         if not new:
-            return f"All {known} strips were answered before: no label is asked for again."
-        most = min((2 if asker.settings.verify else 1) * len(new), asker.settings.max_requests)
+            return "Nothing is sent: all was answered before."
+        budget = asker.settings.max_requests
         return (
             f"Sending {describe(new)} to {asker.url} (model {asker.settings.model}), in about "
-            f"{most} requests, {asker.settings.max_requests} at most"
+            f"{min(sum(questions), budget)} requests, {budget} at most"
             + (f"; {known} more were answered before." if known else ".")
+        )
+
+    def _was_sent(self) -> str:
+        usage = self.asker.usage
+        cost = usage.cost(self.asker.settings.price)
+        if cost is None:
+            money = "cost unknown: labels.price=[IN,OUT] per million tokens"
+        else:
+            money = f"cost {cost:.4f}"
+        return (
+            f"{usage.requests} requests, {usage.from_cache} answers from the cache; {usage.read} "
+            f"tokens read, {usage.written} written; {money}."
         )
 
 
@@ -157,23 +194,42 @@ def template_of(tracked: TrackedVideo, tracks: Sequence[Track]) -> Labels:
 
 
 def write_strips(
-    folder: Path, tracked: TrackedVideo, tracks: Sequence[Track], config: Config
+    folder: Path,
+    tracked: TrackedVideo,
+    tracks: Sequence[Track],
+    config: Config,
+    overwrite: bool = False,
 ) -> list[Strip]:
-    """What would be sent, as files: one JPEG per segment, and the question."""
+    """What would be sent, as files, all or none: one JPEG per segment, and the question.
+
+    Args:
+        overwrite: replace the files of an earlier call; raises ``SemttaError`` if the folder holds
+            others."""
     strips = make_strips(tracked.info.path, pieces(tracks), config.labels.frames)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    question = label_question(Vocabulary.load(config).names)
+    if overwrite and folder.is_dir():
+        _remove_strips(folder)
+    with new_folder(folder) as partial:
         for strip in strips:
-            s = strip.segment
-            name = f"track-{s.track:02d}_frames-{s.start:05d}-{s.end - 1:05d}.jpg"
-            (folder / name).write_bytes(strip.jpeg)
-        question = label_question(Vocabulary.load(config).names)
-        (folder / "question.txt").write_text(
-            f"{question.system}\n\n{question.text}\n", encoding="utf-8"
-        )
-    except OSError as error:
-        raise SemttaError(f"'{folder}' cannot be written: {error.strerror}.") from None
+            shown = strip.segment
+            name = _STRIP_NAME.format(shown.track, shown.start, shown.end - 1)
+            (partial / name).write_bytes(strip.jpeg)
+        text = f"{question.system}\n\n{question.text}\n"
+        (partial / _QUESTION_NAME).write_text(text, encoding="utf-8")
     return strips
+
+
+def _remove_strips(folder: Path) -> None:
+    try:
+        files = sorted(folder.iterdir())
+        foreign = [file.name for file in files if not _OURS.fullmatch(file.name)]
+        if foreign:
+            raise SemttaError(f"'{folder}' holds other files than strips, such as '{foreign[0]}'; "
+                              "choose another folder.")  # fmt: skip
+        for file in files:
+            file.unlink()
+    except OSError as error:
+        raise SemttaError(f"'{folder}' cannot be replaced: {error.strerror}.") from None
 
 
 def extended_priors(config: Config, added: UserDictionary) -> dict:

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from semtta.cli import app
 from semtta.errors import SemttaError
 from semtta.motion import load_prior
 from semtta.motion.dictionary import Dictionary
@@ -137,6 +139,33 @@ def test_a_name_with_a_motion_is_understood_through_it(folder, prior):
 def test_a_wrong_file_gets_one_sentence_that_names_the_line(folder, text, words):
     with pytest.raises(SemttaError, match=words):
         UserDictionary.load(write(folder, text))
+
+
+def search(text, folder, *arguments):
+    result = CliRunner().invoke(app, ["dictionary", "search", text, *arguments])
+    if isinstance(result.exception, SemttaError):
+        return str(result.exception)
+    assert result.exit_code == 0, result.exception
+    return result.output
+
+
+def test_search_says_how_a_text_is_understood(folder):
+    names = write(folder, "\u6b69\u304f: zzq @ walk.npz\nprune a [hedge]\n")
+    own = ("--dictionary", str(names))
+    assert "through its motion" in search("zzq", folder, *own)  # no word that the encoder knows
+    assert "no word" in search("zzq\u6b69", folder, *own)
+    words = search("Prune a [hedge]", folder, *own)
+    assert "'prune a [hedge]', understood through its words" in words and "0." in words
+    assert "walk + wave" in search("waving and walking", folder)
+    assert "dictionary's 'run'" in search("jogging", folder)
+    assert "no word" in search("???", folder)
+
+
+def test_a_dictionary_may_have_any_path(folder):
+    path = folder / "my #1: [names].txt"
+    path.write_text("prune a hedge: cut\n", encoding="utf-8")
+    listed = CliRunner().invoke(app, ["dictionary", "ls", "--dictionary", str(path)]).output
+    assert "prune a hedge (yours)  cut" in listed
 
 
 def test_files_that_are_none(folder):

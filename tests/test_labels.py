@@ -1,9 +1,14 @@
 import json
+import re
 import time
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from semtta.cli import app
 from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
 from semtta.labels import Labels, LabelSpan, as_labels, load_labels, save_labels
@@ -158,3 +163,40 @@ def test_frames_counted_at_another_rate_are_refused():
     labels.check(100, 4.0)
     with pytest.raises(SemttaError, match="25 frames a second, but the video has 30"):
         labels.check(120, 4.0)
+
+
+# ---------------------------------------------------------------------- semtta label
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--template", "--dry-run"), "say who labels"),
+        (("--dry-run", "--provider", "prior"), "sends nothing"),
+        (("--template", "-o", "folder", "--overwrite"), "'folder' is a folder"),
+        (("--template", "-o", "absent/l.json"), "no folder 'absent'"),
+        (("--template", "-o", "file/l.json"), "no folder 'file'"),
+        (("--dry-run", "-o", "file", "--overwrite"), "'file' is a file"),
+        (("--provider", "openai", "--model", "m", "--max-requests", "-1"), "max_requests"),
+        (("--provider", "prior", "--dictionary", "my #1: [names].txt"), "my #1: \\[names\\].txt"),
+    ],
+)
+def test_what_is_wrong_with_a_label_command_is_said_before_the_work(
+    tmp_path, monkeypatch, arguments, words
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine")
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    cv2.imwrite(str(frames / "0.png"), np.zeros((60, 80, 3), np.uint8))
+    result = CliRunner().invoke(app, ["label", "frames", *arguments])
+    assert isinstance(result.exception, SemttaError), result.output
+    assert re.search(words, str(result.exception)), result.exception
+    assert (tmp_path / "file").read_text() == "mine" and not any((tmp_path / "folder").iterdir())
+
+
+def test_a_read_only_folder_is_said_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # the owner of a machine may write
+    result = CliRunner().invoke(app, ["label", "v.mp4", "--template", "-o", f"{tmp_path}/l.json"])
+    assert "read-only" in str(result.exception)

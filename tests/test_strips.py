@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from semtta.config import load_config
 from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
+from semtta.label_jobs import write_strips
 from semtta.labels.strips import make_strips
+from semtta.people import TrackedVideo
 from semtta.skeletons import COCO17
-from semtta.video import ImageSequence
+from semtta.video import ImageSequence, VideoInfo
 
 
 @pytest.fixture
@@ -81,3 +84,32 @@ def test_a_video_that_is_too_short_is_one_sentence(video):
     short = ImageSequence(images.folder, images.names[:10], 20.0)
     with pytest.raises(SemttaError, match="fewer frames"):
         make_strips(short, [(track, 0, 40)], 4)
+
+
+def test_a_person_without_extent_still_has_a_picture(video):
+    images, track = video
+    boxes = torch.tensor([160.0, 120, 160.1, 120.1]).expand(40, 4)
+    dot = Track(1, track.frames, track.times, boxes, track.keypoints)
+    (strip,) = make_strips(images, [(dot, 0, 40)], 4)
+    width = (strip.size[0] - 3 * 6) / 4
+    assert 0.5 * strip.size[1] <= width + 1
+
+
+def test_strips_are_written_all_or_none_and_replace_only_strips(video, tmp_path):
+    images, track = video
+    info = VideoInfo(images, 320, 240, 20.0, 40)
+    tracked = TrackedVideo(info, track.times, [track])
+    folder = tmp_path / "out" / "strips"
+    config = load_config("default", ["labels.frames=4"])
+    first = write_strips(folder, tracked, [track], config)
+    assert len(list(folder.glob("*.jpg"))) == len(first)
+    with pytest.raises(SemttaError, match="--overwrite"):
+        write_strips(folder, tracked, [track], config)
+    (folder / "track-09_frames-00000-00001.jpg").write_bytes(b"of another video")
+    write_strips(folder, tracked, [track], config, overwrite=True)
+    assert len(list(folder.glob("*.jpg"))) == len(first)  # none that belongs to another video
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(SemttaError, match="holds other files than strips, such as 'notes.txt'"):
+        write_strips(folder, tracked, [track], config, overwrite=True)
+    assert (folder / "notes.txt").read_text() == "mine" and list(folder.glob("*.jpg"))
+    assert [p.name for p in folder.parent.iterdir()] == ["strips"]

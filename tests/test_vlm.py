@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from email.utils import formatdate
 
+import cv2
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 from vlm_server import Script, Server, completion
 
+from semtta.cli import app
 from semtta.config import LabelsConfig
 from semtta.errors import SemttaError
+from semtta.labels.asker import Asker
 from semtta.labels.cache import AnswerCache
+from semtta.labels.questions import label_question, read_check, read_label
 from semtta.labels.strips import Segment, Strip
-from semtta.labels.vlm import Asker, label_strips
+from semtta.labels.vlm import label_strips, open_questions
 
 pytest.importorskip("openai")
 
 NAMES = ("walk", "run", "sit on a chair")
 WALK = json.dumps({"description": "walks", "label": "walk", "confidence": 0.9})
+HOUR = {"retry-after": "3600"}
 YES, NO = '{"answer": "yes"}', '{"answer": "no"}'
 
 
@@ -90,11 +99,29 @@ def test_a_doubted_label_keeps_its_text_and_loses_confidence(serve):
         ("{{{ not json", "other", False),
         ("I cannot help with that request.", "other", False),
         ("", "other", False),
+        ('{"a": ' * 50_000, "other", False),
+        ('{"label": "walk", "confidence": 1%s}' % ("0" * 400), "walk", True),
+        ('{"answer": {"label": "walk"}, "confidence": 1}', "walk", True),
+        ('<think>{"label": "run"} or {x}?</think>' + WALK, "walk", True),
+        ('{"label": "other", "description": "x\\ud800 \\u001b[31my"}', "x [31my", False),
     ],
 )
 def test_servers_that_ignore_the_schema(serve, said, text, sure):
     span = serve(said, YES)[0].spans[0]
     assert span.text == text and (span.confidence > 0) == sure
+
+
+def test_confidences_of_all_kinds_lie_between_0_and_1():
+    def confidence(value):
+        return read_label(f'{{"label": "walk", "confidence": {value}}}', NAMES, nearest).confidence
+
+    assert [confidence(x) for x in ("0.5", "85", "1", "0")] == [0.5, 0.85, 1.0, 0.0]
+    unsaid = confidence('"high"')
+    assert all(confidence(x) == unsaid for x in ("NaN", "-1", "1e9", "true", "null"))
+
+
+def test_the_second_answer_counts_without_the_thoughts_before_it():
+    assert read_check("<think>yes or no?</think> No.") == read_check("no") < read_check("unsure")
 
 
 def test_a_refusal_is_other(serve):
@@ -112,15 +139,18 @@ def test_the_second_run_asks_nothing(serve, tmp_path):
         asker = Asker(config, cache)
         second = label_strips(strips(2), NAMES, asker, nearest)
         other = Asker(LabelsConfig(base_url=server.url, model="another"), cache)
-        assert other.cache.get(other.key(*_question())) is None
+        assert other.known(label_question(NAMES), strips()[0].jpeg) is None
     assert first.spans == second.spans and len(script.requests) == 4
     assert (asker.usage.requests, asker.usage.from_cache) == (0, 4)
 
 
-def _question():
-    from semtta.labels.questions import label_question
+def test_what_will_be_sent_is_known_before(serve, tmp_path):
+    def still_open(asker):
+        return [open_questions(strip, NAMES, asker, nearest) for strip in strips(3)]
 
-    return label_question(NAMES), strips()[0].jpeg
+    flying = '{"label": "flying"}'  # no name: nothing to verify
+    _, script, asker, _ = serve(WALK, YES, flying, WALK, count=3, max_requests=4)
+    assert still_open(asker) == [0, 0, 1] and len(script.requests) == 4
 
 
 def test_a_damaged_cache_is_asked_again(serve, tmp_path):
@@ -138,6 +168,15 @@ def test_a_429_is_waited_for_as_long_as_the_server_says(serve):
     busy = {"status": 429, "headers": {"retry-after": "7"}, "body": {"error": {"message": "slow"}}}
     outcome, script, asker, naps = serve(busy, WALK, YES)
     assert outcome.spans[0].text == "walk" and naps == [7.0] and asker.usage.requests == 3
+
+
+def test_a_429_may_name_a_date(serve):
+    soon = {"retry-after": formatdate(time.time() + 20, usegmt=True)}
+    _, _, _, naps = serve({"status": 429, "headers": soon, "body": {}}, WALK, YES)
+    assert 15 < naps[0] <= 20
+    late = {"retry-after": formatdate(time.time() + 36_000, usegmt=True)}
+    outcome, *_ = serve({"status": 429, "headers": late, "body": {}}, model="n")
+    assert "try again later" in outcome.stopped
 
 
 def test_a_pause_of_an_hour_is_not_waited_for(serve):
@@ -180,6 +219,32 @@ def test_disconnects_and_garbage_are_retried(serve):
     assert outcome.spans[0].text == "walk" and len(naps) == 4
 
 
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ({"raw": "", "status": 204}, "no JSON"),
+        ({"raw": "[" * 100_000}, "no JSON"),
+        ({"raw": "[1]"}, "no chat completion"),
+        ({"raw": '{"choices": [null]}'}, "no message"),
+        ({"body": completion([{"type": "text", "text": "walk"}])}, "no text"),
+        ({"status": 500, "body": {"error": {"message": "oops \x1b[31m\n"}}}, "oops [31m"),
+    ],
+)
+def test_why_a_segment_has_no_label_is_one_clean_line_and_not_kept(serve, tmp_path, step, words):
+    outcome, *_ = serve(step, retries=0)
+    ((_, reason),) = outcome.unanswered
+    assert words in reason and reason.isprintable()
+    assert not list((tmp_path / "answers").rglob("*.json"))
+
+
+def test_half_an_answer_is_neither_kept_nor_asked_for_again(serve):
+    cut = completion('{"description": "wal')
+    cut["choices"][0]["finish_reason"] = "length"
+    outcome, script, *_ = serve({"body": cut})
+    assert "cut off" in outcome.unanswered[0][1] and len(script.requests) == 1
+    assert serve(WALK, YES)[0].spans[0].text == "walk"
+
+
 def test_timeouts_are_retried_and_slow_answers_are_waited_for(serve):
     slow, too_slow = ({"content": WALK, "wait": wait} for wait in (0.2, 1.5))
     outcome, _, _, naps = serve(too_slow, slow, YES, timeout=0.6)
@@ -208,6 +273,21 @@ def test_a_server_without_schemas_or_temperature_is_asked_without(serve):
     assert len(script.requests) == 2 + 4  # found out once
 
 
+def test_one_bad_image_does_not_cost_the_others_their_schema(serve):
+    bad = {"status": 400, "body": {"error": {"message": "image refused"}}}
+    outcome, script, *_ = serve(bad, bad, bad, WALK, YES, count=2)
+    assert [span.start for span in outcome.spans] == [60]
+    assert [len({"response_format", "temperature"} & r.keys()) for r in script.requests] == [
+        2, 1, 0, 2, 2,
+    ]  # fmt: skip
+
+
+def test_a_refusal_in_the_middle_leaves_out_one_segment(serve):
+    flagged = {"status": 403, "body": {"error": {"message": "flagged"}}}
+    outcome, *_ = serve(WALK, YES, flagged, WALK, YES, count=3)
+    assert [span.start for span in outcome.spans] == [0, 120] and outcome.stopped is None
+
+
 def test_the_budget_counts_retries_and_keeps_what_was_answered(serve):
     down = {"status": 500, "body": {}}
     outcome, script, *_ = serve(down, WALK, YES, WALK, YES, count=5, max_requests=4)
@@ -225,7 +305,13 @@ def test_ctrl_c_keeps_what_was_answered(serve, tmp_path):
             asker._once = lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt)
 
         outcome = label_strips(strips(3), NAMES, asker, nearest, stop)
-    assert outcome.interrupted and len(outcome.spans) == 1
+        assert outcome.interrupted and len(outcome.spans) == 1
+
+        def between(done, total):
+            raise KeyboardInterrupt
+
+        outcome = label_strips(strips(3), NAMES, asker, nearest, between)
+        assert outcome.interrupted and len(outcome.spans) == 1
 
 
 @pytest.mark.parametrize(
@@ -247,9 +333,120 @@ def test_what_is_missing_is_said_before_anything_is_sent(monkeypatch):
         Asker(LabelsConfig(model="m", base_url="http://127.0.0.1:9/v1"))
 
 
+@pytest.mark.parametrize(
+    "url", ["localhost:11434/v1", "/v1", "", "null", "ftp://x/v1", "http://", "http://[::1/v1",
+            "http://localhost:99999/v1", "http://exa mple/v1"],
+)  # fmt: skip
+def test_an_address_that_is_none_is_one_sentence_and_never_openais(url, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    with pytest.raises(SemttaError, match="no address of a server"):
+        Asker(LabelsConfig(model="m", base_url=url))
+    monkeypatch.setenv("OPENAI_BASE_URL", "localhost:1")
+    with pytest.raises(SemttaError, match="'localhost:1' is no address"):
+        Asker(LabelsConfig(model="m"))
+
+
+def test_what_the_environment_spoils_is_one_sentence_without_the_key(monkeypatch):
+    settings = LabelsConfig(model="m", base_url="http://127.0.0.1:9/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-\u201csecret")
+    with pytest.raises(SemttaError, match="no key has") as caught:
+        Asker(settings)
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret\n")  # as from a file
+    monkeypatch.setenv("ALL_PROXY", "x y:z")
+    with pytest.raises(SemttaError, match="HTTP_PROXY"):
+        Asker(settings)
+
+
+def test_a_cache_that_cannot_be_written_is_said_before_anything_is_sent(serve, tmp_path):
+    (tmp_path / "file").write_text("")
+    script = Script(WALK, YES)
+    with Server(script) as server:
+        config = LabelsConfig(base_url=server.url, model="m", cache=str(tmp_path / "file" / "c"))
+        with pytest.raises(SemttaError, match="cannot be written.*labels.cache"):
+            label_strips(strips(), NAMES, Asker(config), nearest)
+    assert not script.requests
+
+
+def test_the_cache_may_lie_at_home_if_there_is_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert AnswerCache().folder == tmp_path / ".cache" / "semtta" / "answers"
+    assert AnswerCache("~/a").folder == tmp_path / "a"
+    with pytest.raises(SemttaError, match="home folder is unknown"):
+        AnswerCache("~nobody-of-this-name/a")
+
+
 def test_a_key_goes_to_the_server_it_is_meant_for(serve, monkeypatch):
     _, script, *_ = serve(WALK, YES)
     assert script.keys[0] == "Bearer none"
     monkeypatch.setenv("MY_KEY", "secret")
     _, script, *_ = serve(WALK, YES, api_key_env="MY_KEY", model="n")
     assert script.keys[0] == "Bearer secret"
+
+
+# ---------------------------------------------------------------------- the commands
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch):
+    """ask(server, ...) -> (code, stdout, stderr) of ``semtta label`` on two people in 4 frames."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (tmp_path / "frames").mkdir()
+    for i in range(4):
+        cv2.imwrite(str(tmp_path / "frames" / f"{i}.png"), np.full((120, 160, 3), 90, np.uint8))
+    g = np.random.default_rng(0)
+    xyc = np.concatenate((g.uniform(10, 100, (2, 4, 17, 2)), np.ones((2, 4, 17, 1))), -1)
+    people = [
+        {"image_id": frame, "idx": person + 1, "keypoints": xyc[person, frame].ravel().tolist()}
+        for frame in range(4)
+        for person in range(2)
+    ]
+    (tmp_path / "p.json").write_text(json.dumps(people))
+
+    def call(server, *arguments):
+        common = ("label", "frames", "--poses2d", "p.json", "--track", "all", "--provider",
+                  "openai", "--model", "m", "--base-url", server.url, "labels.cache=cache",
+                  "labels.retries=1", "-o", "l.json")  # fmt: skip
+        return CliRunner().invoke(app, [*common, *arguments], env={"COLUMNS": "200"})
+
+    return call
+
+
+def test_a_servers_words_are_printed_as_they_are_and_its_failures_are_named(ask, tmp_path):
+    broken = {"status": 500, "body": {"error": {"message": "bad [/red] [b]thing"}}}
+    with Server(Script(WALK, YES, broken)) as server:
+        result = ask(server)
+        assert result.exit_code == 0, result.exception
+        assert "No answer for track 2, frames 0-3: " in result.output
+        assert "bad [/red] [b]thing" in result.output
+        (tmp_path / "cache").rename(tmp_path / "old")
+        server.server.script.steps = [WALK, YES, broken | {"status": 429, "headers": HOUR}]
+        result = ask(server, "--overwrite")
+    assert result.exit_code == 1 and "pause of 3600 s" in result.stderr
+    assert len(json.loads((tmp_path / "l.json").read_text())["labels"]) == 1
+
+
+def test_what_was_answered_is_not_announced_as_sent(ask):
+    with Server(Script(WALK, YES, WALK, YES)) as server:
+        assert "Sending 2 images" in ask(server).output
+        again = ask(server, "--overwrite")
+    assert "Nothing is sent: all was answered before." in again.output
+    assert "0 requests, 4 answers" in again.output
+
+
+def test_ctrl_c_writes_what_was_answered_and_says_how_to_go_on(ask, tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with Server(Script(WALK, YES)) as server:
+        asked = Asker._once
+
+        def once(self, *arguments):
+            return (asked if self.usage.requests < 3 else interrupted)(self, *arguments)
+
+        monkeypatch.setattr(Asker, "_once", once)
+        result = ask(server)
+    assert result.exit_code == 130 and "goes on" in result.stderr
+    assert len(json.loads((tmp_path / "l.json").read_text())["labels"]) == 1

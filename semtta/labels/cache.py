@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from semtta.errors import SemttaError
-
-
-def default_folder() -> Path:
-    """``semtta/answers`` in the user's cache folder ($XDG_CACHE_HOME or ~/.cache)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "semtta" / "answers"
 
 
 class AnswerCache:
@@ -23,11 +19,17 @@ class AnswerCache:
     A file that is damaged counts as absent. Any number of processes may share a folder.
 
     Args:
-        folder: made when the first answer comes.
+        folder: made when the first question is asked, ``~`` is the user's home; None =
+            ``semtta/answers`` in the user's cache folder ($XDG_CACHE_HOME or ~/.cache).
     """
 
     def __init__(self, folder: str | Path | None = None):
-        self.folder = Path(folder) if folder else default_folder()
+        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+        try:
+            self.folder = Path(folder or base / "semtta" / "answers").expanduser()
+        except RuntimeError:
+            raise SemttaError("the user's home folder is unknown; set labels.cache to a folder for "
+                              "answers.") from None  # fmt: skip
 
     @staticmethod
     def key(question: dict) -> str:
@@ -43,8 +45,17 @@ class AnswerCache:
             return None
         return answer if isinstance(answer, str) else None
 
+    def prepare(self) -> None:
+        """Make the folder; raises ``SemttaError`` if no answer could be kept there."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        if not os.access(self.folder, os.W_OK):
+            raise self._unwritable(PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
     def put(self, key: str, answer: str) -> None:
-        """Keep an answer; the file is whole or absent."""
+        """Keep an answer; the file is whole or absent. Raises ``SemttaError`` if it cannot be."""
         path = self._path(key)
         temporary = path.with_name(f".{key[:16]}.{uuid.uuid4().hex[:8]}")
         try:
@@ -52,8 +63,14 @@ class AnswerCache:
             temporary.write_text(json.dumps({"answer": answer}) + "\n", encoding="utf-8")
             os.replace(temporary, path)
         except OSError as error:
-            raise SemttaError(f"the cache of answers '{self.folder}' cannot be written: "
-                              f"{error.strerror}; set labels.cache.") from None  # fmt: skip
+            raise self._unwritable(error) from None
+        finally:
+            with suppress(OSError):  # it is gone if all went well
+                temporary.unlink()
+
+    def _unwritable(self, error: OSError) -> SemttaError:
+        return SemttaError(f"the cache of answers '{self.folder}' cannot be written: "
+                           f"{error.strerror}; set labels.cache.")  # fmt: skip
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.json"

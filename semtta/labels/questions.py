@@ -10,6 +10,8 @@ from dataclasses import dataclass
 OTHER = "other"
 _NEAR = 0.6  # cosine of texts above which an unknown answer means a known name
 _UNSAID = 0.7  # confidence of an answer that gives none
+_SHORT = 60  # characters; a longer answer may contain names that it does not mean
+_LONGEST_WORDS, _LONGEST_ANSWER = 200, 20_000  # characters that are kept, and that are read
 _SYSTEM = (
     "You label human motion for 3D pose estimation. An image shows one person several times, side "
     "by side in temporal order, from left to right; the yellow box marks the person, the text in "
@@ -86,28 +88,26 @@ def read_label(answer: str, names: Sequence[str], nearest: Nearest) -> Answer:
 
     In this order: the name itself, without regard to case, a name that the text contains, the
     nearest name by meaning; else ``other`` with confidence 0."""
-    data = _json_in(answer)
-    said = data.get("label") if data else answer
-    words = data.get("description") if data else None
-    confidence = data.get("confidence", _UNSAID) if data else _UNSAID
-    if isinstance(confidence, bool) or not isinstance(confidence, (int, float)):
-        confidence = _UNSAID
-    confidence = min(1.0, max(0.0, float(confidence))) if confidence == confidence else _UNSAID
+    answer = _without_thoughts(answer)
+    data = _json_in(answer, "label")
+    said = answer if data is None else data.get("label")
     if not isinstance(said, str) or not said.strip():
         return Answer(OTHER, 0.0)
-    known = {_plain(name): name for name in names}
+    confidence = _UNSAID if data is None else _confidence(data.get("confidence"))
+    plain, known = _plain(said), {_plain(name): name for name in names}
     if said in names:
         return Answer(said, confidence)
-    if _plain(said) in known:
-        return Answer(known[_plain(said)], confidence)
-    if _plain(said) == OTHER:
-        own = words.strip() if isinstance(words, str) else ""
-        return Answer(own[:200] or OTHER, 0.0)
-    inside = [name for key, name in known.items() if re.search(rf"\b{re.escape(key)}\b",
-                                                              _plain(said))]  # fmt: skip
-    if inside and len(said) < 60:  # a longer text may name what it does not mean
-        return Answer(max(inside, key=len), 0.8 * confidence)
-    name, cosine = nearest(_plain(said)[:200])
+    if plain in known:
+        return Answer(known[plain], confidence)
+    if plain == OTHER:
+        words = data.get("description") if data is not None else None
+        own = printable(words)[:_LONGEST_WORDS] if isinstance(words, str) else ""
+        return Answer(own or OTHER, 0.0)
+    if len(said) < _SHORT:
+        inside = [key for key in known if re.search(rf"\b{re.escape(key)}\b", plain)]
+        if inside:
+            return Answer(known[max(inside, key=len)], 0.8 * confidence)
+    name, cosine = nearest(plain[:_LONGEST_WORDS])
     if cosine >= _NEAR:
         return Answer(name, cosine * 0.8 * confidence)
     return Answer(OTHER, 0.0)
@@ -115,25 +115,46 @@ def read_label(answer: str, names: Sequence[str], nearest: Nearest) -> Answer:
 
 def read_check(answer: str) -> float:
     """Factor on the confidence: 1 for yes, less for no and for whatever is neither."""
-    data = _json_in(answer)
-    said = data.get("answer") if data else answer
+    answer = _without_thoughts(answer)
+    data = _json_in(answer, "answer")
+    said = answer if data is None else data.get("answer")
     if isinstance(said, bool):
         return _WEIGHTS["yes" if said else "no"]
     found = re.findall(r"\b(yes|no|unsure)\b", said.lower()) if isinstance(said, str) else []
     return _WEIGHTS[found[0]] if len(set(found)) == 1 else _WEIGHTS["unsure"]
 
 
-def _json_in(text: str) -> dict | None:
-    """The JSON object in a text, be it fenced or surrounded by words; None if there is none."""
-    decoder = json.JSONDecoder()
+def printable(text: str) -> str:
+    """One line of a stranger's text, without what no terminal or file should get."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _confidence(value: object) -> float:
+    """In [0, 1]; a number above 1 is a percentage, anything else says nothing."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 100:
+        return _UNSAID
+    return float(value) if value <= 1 else value / 100
+
+
+def _without_thoughts(answer: str) -> str:
+    """What models that reason aloud say in the end; the rest weighs answers that they reject."""
+    return answer.rpartition("</think>")[2][:_LONGEST_ANSWER]
+
+
+def _json_in(text: str, key: str) -> dict | None:
+    """The JSON object in a text, be it fenced, surrounded by words or inside another one.
+
+    The first with the key, else the first; None if there is none."""
+    decoder, first = json.JSONDecoder(), None
     for match in re.finditer(r"\{", text):
         try:
             value, _ = decoder.raw_decode(text, match.start())
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(value, dict):
+        if key in value:
             return value
-    return None
+        first = value if first is None else first
+    return first
 
 
 def _plain(text: str) -> str:

@@ -17,7 +17,8 @@ _HEIGHT = 384  # pixels of a picture
 _MARGIN = 1.35  # of the picture over the largest box of the segment: what stands around matters
 _ASPECT = (0.5, 1.4)  # width over height of a picture
 _EDGE = 0.08  # share of the segment left out at both ends, where the last action still shows
-_GAP = 6
+_SMALLEST = 16.0  # pixels of the video that a picture shows at least
+_GAP = 6  # white pixels between pictures
 _QUALITY = 85
 _BOX_COLOR = (255, 225, 40)
 
@@ -55,6 +56,19 @@ class Strip:
     size: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What a strip will show.
+
+    Args:
+        positions: in the track, of the pictures.
+        window: width and height of what each shows, pixels of the video.
+    """
+
+    positions: list[int]
+    window: tuple[float, float]
+
+
 def as_segment(track: Track, start: int, stop: int) -> Segment:
     """A half-open range of positions in the track as frames of the video."""
     frames, times = track.frames[start:stop], track.times[start:stop]
@@ -72,45 +86,54 @@ def make_strips(
     Args:
         pieces: tracks with half-open ranges of positions in them.
         count: pictures on a strip, evenly spaced in time; fewer where the piece has fewer frames.
-    """
+    Raises ``SemttaError`` if the video ends before the tracks do."""
     plans = [_plan(track, start, stop, count) for track, start, stop in pieces]
     wanted: dict[int, list[tuple[int, int]]] = {}
-    for i, (positions, _) in enumerate(plans):
-        for k, position in enumerate(positions):
+    for i, plan in enumerate(plans):
+        for k, position in enumerate(plan.positions):
             wanted.setdefault(int(pieces[i][0].frames[position]), []).append((i, k))
-    pictures: list[list[np.ndarray | None]] = [[None] * len(p) for p, _ in plans]
+    pictures: list[dict[int, np.ndarray]] = [{} for _ in plans]
+    strips: list[Strip | None] = [None] * len(plans)
     last = max(wanted, default=-1)
     for number, _, image in read_frames(video):
         for i, k in wanted.get(number, ()):
-            track, start, _ = pieces[i]
-            positions, window = plans[i]
-            since = float(track.times[positions[k]] - track.times[start])
-            box = track.boxes[positions[k]].numpy()
-            pictures[i][k] = _picture(image, box, window, f"{k + 1}: {since:.1f} s")
+            pictures[i][k] = _shown(image, pieces[i], plans[i], k)
+            if len(pictures[i]) == len(plans[i].positions):
+                # Only the JPEG is held: the pictures of a long video would fill the memory.
+                strips[i] = _strip(pieces[i], plans[i], pictures[i])
+                pictures[i] = {}
         if number >= last:
             break
-    strips = []
-    for (track, start, stop), (positions, _), row in zip(pieces, plans, pictures):
-        if any(picture is None for picture in row):
+    for strip, (track, _, _) in zip(strips, pieces):
+        if strip is None:
             raise SemttaError(f"'{video}' has fewer frames than track {track.id}.")
-        jpeg, size = _join(row)
-        frames = tuple(int(track.frames[p]) for p in positions)
-        strips.append(Strip(as_segment(track, start, stop), frames, jpeg, size))
     return strips
 
 
-def _plan(track: Track, start: int, stop: int, count: int) -> tuple[list[int], tuple[float, float]]:
-    """Positions in the track that are shown, and width and height of the pictures in pixels.
+def _shown(image: np.ndarray, piece: tuple[Track, int, int], plan: _Plan, k: int) -> np.ndarray:
+    """The k-th picture of a strip."""
+    track, start, _ = piece
+    position = plan.positions[k]
+    since = float(track.times[position] - track.times[start])
+    return _picture(image, track.boxes[position].numpy(), plan.window, f"{k + 1}: {since:.1f} s")
 
-    One size for the whole segment: a person who comes nearer grows, a jump goes up."""
+
+def _strip(piece: tuple[Track, int, int], plan: _Plan, pictures: dict[int, np.ndarray]) -> Strip:
+    jpeg, size = _join([pictures[k] for k in sorted(pictures)])
+    frames = tuple(int(piece[0].frames[position]) for position in plan.positions)
+    return Strip(as_segment(*piece), frames, jpeg, size)
+
+
+def _plan(track: Track, start: int, stop: int, count: int) -> _Plan:
+    """One size for the whole segment: a person who comes nearer grows, a jump goes up."""
     length = stop - start
     low, high = start + _EDGE * (length - 1), start + (1 - _EDGE) * (length - 1)
     positions = sorted({round(x) for x in np.linspace(low, high, count)})
     boxes = track.boxes[start:stop].numpy()
-    width, height = _MARGIN * (boxes[:, 2:] - boxes[:, :2]).max(0)
+    width, height = (float(side) for side in _MARGIN * (boxes[:, 2:] - boxes[:, :2]).max(0))
+    height = max(height, width / _ASPECT[1], _SMALLEST)
     width = max(width, _ASPECT[0] * height)
-    height = max(height, width / _ASPECT[1], 16.0)
-    return positions, (float(width), float(height))
+    return _Plan(positions, (width, height))
 
 
 def _picture(

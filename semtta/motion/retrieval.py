@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from semtta.motion.prior import EmbeddedPrior
 from semtta.motion.resample import fractional_index, resample_positions
 from semtta.shipped import asset, file_sha256
 
-MAX_GAP = 0.25  # seconds without a frame that end a run
+_MAX_GAP = 0.25  # seconds without a frame that end a run
 _STRIDE = 0.5  # seconds between neighbouring windows
 _SWITCH = 0.02  # chance that another action begins between two of them
 _SHORTEST = 0.3  # seconds; a shorter run shows nothing
@@ -95,10 +95,11 @@ class Retrieval:
             return self
         kept = [i for i, name in enumerate(self.names) if name not in motions]
         own = [F.normalize(self.embed(motion).mean(0), dim=0) for motion in motions.values()]
-        return Retrieval(
-            self.priors, (*(self.names[i] for i in kept), *motions),
-            torch.cat((self.features[kept], torch.stack(own))), self.matrix, self.temperature,
-        )  # fmt: skip
+        return replace(
+            self,
+            names=(*(self.names[i] for i in kept), *motions),
+            features=torch.cat((self.features[kept], torch.stack(own))),
+        )
 
     def embed(self, motion: Tensor) -> Tensor:
         """(S, 60, 24, 3, 3) local rotations at 30 fps, any root -> (S, D) unit."""
@@ -204,7 +205,7 @@ def decode(evidence: Tensor, switch: float) -> tuple[Tensor, Tensor]:
 
 
 def _runs(times: Tensor) -> list[tuple[int, int]]:
-    cuts = (torch.nonzero(times.diff() > MAX_GAP)[:, 0] + 1).tolist()
+    cuts = (torch.nonzero(times.diff() > _MAX_GAP)[:, 0] + 1).tolist()
     return list(zip([0, *cuts], [*cuts, len(times)]))
 
 
