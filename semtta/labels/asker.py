@@ -108,7 +108,7 @@ class Asker:
         if known is not None:
             self.usage.from_cache += 1
             return known
-        self.cache.prepare()  # before an answer is paid for that cannot be kept
+        self.cache.check()  # before an answer is paid for that cannot be kept
         answer = self._patiently(question, jpeg)
         self._has_answered = True
         self.cache.put(self._key(question, jpeg), answer)

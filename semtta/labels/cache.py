@@ -19,7 +19,7 @@ class AnswerCache:
     A file that is damaged counts as absent. Any number of processes may share a folder.
 
     Args:
-        folder: made when the first question is asked, ``~`` is the user's home; None =
+        folder: made when the first answer comes, ``~`` is the user's home; None =
             ``semtta/answers`` in the user's cache folder ($XDG_CACHE_HOME or ~/.cache).
     """
 
@@ -45,14 +45,15 @@ class AnswerCache:
             return None
         return answer if isinstance(answer, str) else None
 
-    def prepare(self) -> None:
-        """Make the folder; raises ``SemttaError`` if no answer could be kept there."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._unwritable(error) from None
-        if not os.access(self.folder, os.W_OK):
-            raise self._unwritable(PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    def check(self) -> None:
+        """Raise ``SemttaError`` if no answer could be kept; nothing is made yet."""
+        place = self.folder.absolute()
+        while not os.path.exists(place):
+            place = place.parent
+        if not place.is_dir():
+            raise self._unwritable(errno.ENOTDIR)
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise self._unwritable(errno.EACCES)
 
     def put(self, key: str, answer: str) -> None:
         """Keep an answer; the file is whole or absent. Raises ``SemttaError`` if it cannot be."""
@@ -63,14 +64,15 @@ class AnswerCache:
             temporary.write_text(json.dumps({"answer": answer}) + "\n", encoding="utf-8")
             os.replace(temporary, path)
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise self._unwritable(error.errno) from None
         finally:
             with suppress(OSError):  # it is gone if all went well
                 temporary.unlink()
 
-    def _unwritable(self, error: OSError) -> SemttaError:
-        return SemttaError(f"the cache of answers '{self.folder}' cannot be written: "
-                           f"{error.strerror}; set labels.cache.")  # fmt: skip
+    def _unwritable(self, code: int | None) -> SemttaError:
+        reason = os.strerror(code) if code else "unknown reason"
+        return SemttaError(f"the cache of answers '{self.folder}' cannot be written: {reason}; "
+                           "set labels.cache.")  # fmt: skip
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.json"
