@@ -417,6 +417,7 @@ BAD_3DPW = {
     "betas": ({"betas": [np.zeros(5)] * 2}, "'betas' of person 0 has shape"),
     "camera": ({"cam_intrinsics": np.eye(4)}, "'cam_intrinsics'"),
     "invisible": ({"poses2d": [np.zeros((8, 3, 18))] * 2}, "person 0 has no 2D joints"),
+    "focal": ({"cam_intrinsics": np.zeros((3, 3))}, "walk_00_p0 has the focal length 0"),
     "no frame": ({"campose_valid": [np.zeros(8)] * 2}, "has no frame with campose_valid"),
 }
 
@@ -444,6 +445,26 @@ def test_bad_pickles(tmp_path, bodies, case):
     file.write_bytes(contents[case])
     with pytest.raises(SemttaError, match="walk_00.pkl"):
         open_3dpw(tmp_path, bodies).items()
+
+
+def test_check_reads_what_a_run_would_read(tmp_path, bodies):
+    sets.write_3dpw(tmp_path, poses=[np.zeros((8, 72)), np.zeros((8, 66))])
+    rows = check("3dpw", tmp_path, bodies)
+    assert any("'poses' of person 1 has shape (8, 66)" in row.detail for row in rows)
+    sets.write_3dpw(tmp_path, genders=["f", "x"])
+    assert any("no m or f for person 1" in row.detail for row in check("3dpw", tmp_path, bodies))
+    sets.write_egobody_short(tmp_path / "ego")
+    file = tmp_path / "ego" / "annotation_egocentric_smpl_npz" / "egocapture_test_smpl.npz"
+    with np.load(file) as content:
+        np.savez(file, **{**content, "gender": ["f"]})
+    rows = check("egobody", tmp_path / "ego", bodies)
+    assert any("'gender' has 1 entries, expected 5" in row.detail for row in rows)
+
+
+def test_a_missing_folder_of_2d_poses_ends_the_run_at_once(tmp_path, bodies):
+    sets.write_3dpw(tmp_path)
+    with pytest.raises(SemttaError, match="poses2d: there is no folder"):
+        open_3dpw(tmp_path, bodies, poses2d=tmp_path / "nowhere").items()
 
 
 @needs_h5py
@@ -518,6 +539,7 @@ def test_bad_emdb(tmp_path, bodies):
         ({"good_frames_mask": np.zeros(6, bool)}, "has no frame with good_frames"),
         ({"smpl": {}}, "has no 'betas'"),
         ({"camera": None}, "has no 'width'"),
+        ({"emdb1": np.array([True, False])}, "'emdb1' has shape"),
     ):
         sets.write_emdb(tmp_path, **changes)
         with pytest.raises(SemttaError, match=words):

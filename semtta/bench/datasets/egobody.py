@@ -60,12 +60,11 @@ def findings(root: Path, split: str) -> list[Finding]:
     lacking = [n for n in names if not any((root / "egocentric_color" / n).glob("*/PV/*.jpg"))]
     detail = f"missing in {', '.join(lacking)}" if lacking else f"in {root / 'egocentric_color'}"
     found.append(Finding(f"{split}: images", "missing" if lacking or not names else "ok", detail))
-    if not short.is_file():
-        for name in names:
-            try:
-                read_raw(root, name)
-            except SemttaError as error:
-                found.append(Finding(f"{split}: annotations", "missing", str(error)))
+    for name in names:
+        try:
+            _read_short(short, name) if short.is_file() else read_raw(root, name)
+        except SemttaError as error:
+            found.append(Finding(f"{split}: annotations", "missing", str(error)))
     return found
 
 
@@ -151,7 +150,10 @@ def _read_short(file: Path, name: str) -> dict:
             )
         return numbers(value[chosen], (len(chosen), *shape), f"'{file}': '{key}' of {name}")
 
-    genders = {str(g) for g in np.ravel(entry(content, "gender", file))[chosen]}
+    everybody = np.ravel(entry(content, "gender", file))
+    if len(everybody) != total:
+        raise SemttaError(f"'{file}': 'gender' has {len(everybody)} entries, expected {total}.")
+    genders = {str(gender) for gender in everybody[chosen]}
     gender = {"m": "male", "f": "female", "male": "male", "female": "female"}.get(
         genders.pop() if len(genders) == 1 else ""
     )

@@ -32,7 +32,7 @@ def items(root: Path, split: str) -> list[Item]:
         )
     found = []
     for file in files:
-        if bool(entry(read_pickle_file(file, "EMDB sequence"), split, file)):
+        if _belongs(read_pickle_file(file, "EMDB sequence"), split, file):
             name = f"{file.parents[1].name}_{file.parent.name}"
             found.append(Item(name, name, group=file.parents[1].name))
     return found
@@ -73,14 +73,14 @@ def findings(root: Path, split: str) -> list[Finding]:
     for file in _files(root):
         try:
             content = read_pickle_file(file, "EMDB sequence")
-            if not bool(entry(content, split, file)):
+            if not _belongs(content, split, file):
                 continue
             chosen.append(file)
             expected = len(_arrays(file, content)["good"])
             have = len(list((file.parent / "images").glob("*.jpg")))
             if have < expected:
                 images.append(f"{file.parent.name} ({have} of {expected})")
-        except (SemttaError, ValueError) as error:
+        except SemttaError as error:
             broken.append(str(error))
     state = "ok" if len(chosen) >= SPLITS[split] and not broken else "missing"
     found = [Finding(f"{split}: annotations", state,
@@ -97,6 +97,11 @@ def _files(root: Path) -> list[Path]:
         for file in root.glob("P*/*/*_data.pkl")
         if file.name == f"{file.parents[1].name}_{file.parent.name}_data.pkl"
     )
+
+
+def _belongs(content: dict, split: str, file: Path) -> bool:
+    flag = np.ravel(entry(content, split, file))
+    return bool(numbers(flag, (1,), f"'{file}': '{split}'")[0])
 
 
 def _arrays(file: Path, content: dict) -> dict[str, np.ndarray]:

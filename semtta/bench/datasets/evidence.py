@@ -118,9 +118,14 @@ def _detected(images: ImageSequence) -> list[Track]:
     return track_video(images).tracks
 
 
-def _entry(folder: Path, names: tuple[str, ...]) -> Path:
-    if not folder.is_dir():
+def require_folder(folder: str | Path) -> None:
+    """Raise ``SemttaError`` if there is no folder of 2D poses."""
+    if not Path(folder).is_dir():
         raise SemttaError(f"poses2d: there is no folder '{folder}' with 2D poses per sequence.")
+
+
+def _entry(folder: Path, names: tuple[str, ...]) -> Path:
+    require_folder(folder)
     for name in names:
         for candidate in (folder / name, folder / f"{name}.json", folder / f"{name}.npz"):
             if candidate.exists():

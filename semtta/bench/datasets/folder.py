@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from semtta.bench.benchmark import Item, Sample
-from semtta.bench.datasets.evidence import DETECT, find_evidence
+from semtta.bench.datasets.evidence import DETECT, find_evidence, require_folder
 from semtta.bench.datasets.files import read_json
 from semtta.bench.datasets.recording import BodyTruth, JointTruth, Recording
 from semtta.bench.datasets.regressors import require_regressor
@@ -112,6 +112,11 @@ class FolderBenchmark:
         whole = self.data.read(self.root, item, self.rules)
         counted = self._counted(whole, item)
         recording = _take(whole, counted)
+        if not recording.camera.focal > 0:
+            raise SemttaError(
+                f"track {item.name} has the focal length {recording.camera.focal:g}; its camera's "
+                "intrinsics are damaged."
+            )
         truth = TrackTruth(
             self.rules, recording.truth, recording.frames, recording.images.fps, self.body_models
         )
@@ -135,6 +140,8 @@ class FolderBenchmark:
     def _require_files(self) -> None:
         if not self.root.is_dir():
             raise SemttaError(f"there is no folder '{self.root}' with {self.data.title}.")
+        if self.poses2d is not None and str(self.poses2d) != DETECT:
+            require_folder(self.poses2d)
         if self.rules.regressor != "smpl24":
             require_regressor(self.rules.regressor, self.rules.name, self.body_models)
         genders = self.data.genders if self.rules.truth == "gendered" else ()
