@@ -18,8 +18,10 @@ from semtta.bench.methods import METHODS, Method, find_methods, settings_hash
 from semtta.bench.options import Options, check_options, inputs
 from semtta.bench.rows import append_row, read_rows, row_key, sole_writer, write_rows
 from semtta.bench.runner import TrackRunner, plan
+from semtta.bench.used_files import used_files
 from semtta.config import shipped_configs
 from semtta.errors import SemttaError
+from semtta.shipped import asset, file_sha256
 
 FAKE = Path(__file__).parent / "bench_fake.py"
 MODELS = ("lifter", "lifter-narrow", "hmr", "hmr2")
@@ -266,6 +268,36 @@ def test_what_labels_say_is_part_of_the_settings_not_where_they_lie(tmp_path):
     folder = said(tmp_path)
     (tmp_path / "b.json").write_text('{"x": "jump"}')
     assert said(tmp_path) != folder
+
+
+def test_the_users_own_files_are_part_of_the_settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMTTA_CHECKPOINTS", str(tmp_path))
+    assert used_files(METHODS["semtta"].config("lifter")) == {}
+    method = METHODS["paper"]
+    config = method.config("hmr", ["body.name=smpl", f"alignment.clip={tmp_path}/absent"])
+    assert "model" not in used_files(config, tmp_path)
+    (tmp_path / "model_checkpoint.pt").write_bytes(b"one")
+    (tmp_path / "SMPL_NEUTRAL.npz").write_bytes(b"body")
+    first = used_files(config, tmp_path)
+    assert {"model", "body"} <= set(first) and "clip" not in first
+    (tmp_path / "model_checkpoint.pt").write_bytes(b"another")
+    second = used_files(config, tmp_path)
+    assert first["model"] != second["model"] and first["body"] == second["body"]
+    hashes = {settings_hash(method, config, {}, files) for files in ({}, first, second)}
+    assert len(hashes) == 3
+    assert settings_hash(method, config, {}, {}) == settings_hash(method, config, {})
+
+
+def test_the_summary_tells_whose_weights_they_were(tmp_path):
+    weights = tmp_path / "mine.pt"
+    shutil.copy(asset("hmr/lifter.pt"), weights)
+    for _ in range(2):  # the second time, only a report
+        run(tmp_path / "out", FakeBenchmark(), methods=("frozen",), limit=1,
+            overrides=(f"model.checkpoint={weights}",))  # fmt: skip
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert summary["files"] == {"lifter": {"model": file_sha256(weights)[:12]}}
+    run(tmp_path / "out", FakeBenchmark(), report_only=True)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["files"] == summary["files"]
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signal masks here")

@@ -150,6 +150,7 @@ def test_the_view_prints_protocol_limits_intervals_and_changes():
     view = view_table(summarise_rows(rows, spec.references), spec, ["Nothing here is real."])
     text = view.markdown()
     assert "protocol p12" in text and "Nothing here is real." in text and "mean of 2" in text
+    assert "Seeds are averaged first" in text
     assert "PA-MPJPE vs cycleadapt" in text and "filled" not in text  # nobody measured it
     line = next(li for li in text.splitlines() if "| semtta |" in li)
     assert "83.5 [" in line and "-10.7 % (8/8) [" in line and line.rstrip("| ").endswith("]")
@@ -203,6 +204,10 @@ def test_pages_are_made_from_summaries(tmp_path):
     for words in ("(published)", "84.4", "87.7", "fake12", "Nothing here is real.", "--seeds 1",
                   "optimizer.epochs=1"):  # fmt: skip
         assert words in page
+    (results / "torn.json").write_text('{"rows": [')
+    with pytest.raises(SystemExit, match="torn.json' is not readable JSON"):
+        make_results.main(arguments)
+    (results / "torn.json").unlink()
     readme.write_text("no markers")
     with pytest.raises(SystemExit, match="needs one line"):
         make_results.main(arguments)

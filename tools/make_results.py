@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     args = parser.parse_args(arguments)
     runs = read_runs(args.results)
-    published = json.loads((args.results / "published.json").read_text(encoding="utf-8"))
+    published = read_json(args.results / "published.json")
     pages = {args.output: results_page(runs, published)}
     readme = args.readme.read_text(encoding="utf-8")
     if runs:
@@ -62,10 +62,18 @@ def read_runs(folder: Path) -> dict[str, dict]:
     """Summaries by file name; other files are passed over."""
     runs = {}
     for path in sorted(folder.glob("*.json")):
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
         if isinstance(data, dict) and "protocol" in data and data.get("rows"):
             runs[path.stem] = data
     return runs
+
+
+def read_json(path: Path):
+    """Content of a file; ends the program with a sentence if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        sys.exit(f"'{path}' is not readable JSON ({error}); copy it again from its run.")
 
 
 def spec_of(run: dict) -> TableSpec:

@@ -126,11 +126,17 @@ def find_methods(names: Sequence[str], own: Sequence[Method] = ()) -> list[Metho
     return [known[name] for name in dict.fromkeys(names)]
 
 
-def settings_hash(method: Method, config: Config, inputs: Mapping[str, str]) -> str:
+def settings_hash(
+    method: Method,
+    config: Config,
+    inputs: Mapping[str, str],
+    files: Mapping[str, str] | None = None,
+) -> str:
     """Twelve digits that change with whatever changes a result, the seed apart.
 
     Args:
-        inputs: what else the benchmark was opened with (2D source, labels)."""
+        inputs: what else the benchmark was opened with (2D source, labels).
+        files: hashes of the user's own files, see ``used_files``."""
     auto = method.label == "auto"
     parts = {
         "version": semtta.__version__,
@@ -145,4 +151,6 @@ def settings_hash(method: Method, config: Config, inputs: Mapping[str, str]) -> 
             if path.is_file() and (auto or path.name != "retrieval.npz")
         },
     }
+    if files:
+        parts["files"] = dict(files)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

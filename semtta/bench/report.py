@@ -49,7 +49,8 @@ def write_report(
         "group_by": spec.group_by, "columns": spec.columns, "references": spec.references,
         "version": semtta.__version__, "seeds": sorted({row["seed"] for row in rows}),
         "command": command_line(options), "models": spec.models,
-        "overrides": options.overrides, "inputs": inputs(options), "failures": failures,
+        "overrides": options.overrides, "inputs": inputs(options), "files": {},
+        "failures": failures,
         "methods": [_described(method) for method in spec.methods],
         "rows": summary,
     }  # fmt: skip
@@ -66,7 +67,8 @@ def stored_header(folder: Path) -> dict:
     """What an earlier report in a folder says of how its rows were made; empty without one."""
     try:
         data = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        return {name: data[name] for name in ("limits", "command", "overrides", "inputs")}
+        header = {name: data[name] for name in ("limits", "command", "overrides", "inputs")}
+        return header | {"files": data.get("files", {})}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 

@@ -20,6 +20,7 @@ import semtta
 from semtta.bench.benchmark import Benchmark, Item, Sample
 from semtta.bench.methods import FILTER_SIGMA, Method, settings_hash
 from semtta.bench.rows import row_key
+from semtta.bench.used_files import used_files
 from semtta.body import Body, load_body
 from semtta.config import Config
 from semtta.errors import SemttaError
@@ -79,18 +80,22 @@ def plan(
     seeds: Sequence[int],
     overrides: Sequence[str] = (),
     inputs: Mapping[str, str] | None = None,
+    body_models: Path | None = None,
 ) -> list[Task]:
     """Every job, one task per item.
 
     Args:
         overrides: ``key=value`` for all methods.
         inputs: what else the benchmark was opened with, see ``settings_hash``.
+        body_models: folder of SMPL files.
     Raises ``SemttaError`` for settings that no run could use."""
     chosen = []
     for model in models:
         for method in methods:
             config = method.config(model, overrides)
-            chosen.append((model, method, config, settings_hash(method, config, inputs or {})))
+            files = used_files(config, body_models)
+            settings = settings_hash(method, config, inputs or {}, files)
+            chosen.append((model, method, config, settings))
     return [
         [
             Job(benchmark.name, benchmark.protocol, item, order, model, method, seed,

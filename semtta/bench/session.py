@@ -22,6 +22,7 @@ from semtta.bench.rows import (
 from semtta.bench.runner import Task, TrackRunner, missing, plan
 from semtta.bench.statistics import weighted_mean
 from semtta.bench.table_files import TableSpec, load_table
+from semtta.bench.used_files import used_files
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 
@@ -49,7 +50,7 @@ def run_session(
     items = select_items(benchmark, options)
     tasks = plan(
         benchmark, items, spec.models, spec.methods, range(options.seeds),
-        overrides(options), inputs(options),
+        overrides(options), inputs(options), options.body_models,
     )  # fmt: skip
     runner = TrackRunner(benchmark, options.body_models)
     # Networks are tried before the folder is made, and rows are read again once it is ours.
@@ -57,7 +58,17 @@ def run_session(
     make_folder(options.output)
     with sole_writer(options.output):
         rows = finish(tasks, runner, options, progress)
-        return write_report(options, spec, rows, benchmark.limits)
+        files = {"files": files_of(tasks, options)}
+        return write_report(options, spec, rows, benchmark.limits, files)
+
+
+def files_of(tasks: list[Task], options: Options) -> dict[str, dict[str, str]]:
+    """Hashes of the user's own files by model, for the summary."""
+    files: dict[str, dict[str, str]] = {}
+    for job in tasks[0]:
+        used = used_files(job.config, options.body_models)
+        files.setdefault(job.model, {}).update(used)
+    return files
 
 
 def own_rows(folder: Path, data: str) -> list[dict]:

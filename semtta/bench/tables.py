@@ -104,6 +104,8 @@ def reading_notes(rows: Sequence[dict], columns: Sequence[str] = ()) -> list[str
         "all hidden joint-frames; every method on the same frames. "
         f"Tracks: {_span(tracks)}; seeds: {', '.join(seeds)}."
     ]
+    if any(str(row["seed"]).startswith("mean") for row in rows):
+        notes.append("Seeds are averaged first: brackets do not tell how seeds differ.")
     if any(row["versus"] for row in rows):
         notes.append("vs: change in percent (tracks on which it is lower / tracks).")
     if any(row["ci95"] for row in rows):
