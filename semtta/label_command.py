@@ -159,7 +159,10 @@ def _finish(path: Path, labeller: Labeller | None, quiet: bool) -> None:
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
         raise typer.Exit(130 if outcome.interrupted else 1)
-    _say(f"Labels in {path}; check them, then: semtta adapt VIDEO --labels {path}", quiet)
+    done = f"Ranges in {path}; fill in their texts" if labeller is None else (
+        f"Labels in {path}; check them"
+    )  # fmt: skip
+    _say(f"{done}, then: semtta adapt VIDEO --labels {path}", quiet)
 
 
 def _say(text: str, quiet: bool = False) -> None:
@@ -209,8 +212,9 @@ def dictionary_ls(dictionary: DictionaryFile = None) -> None:
     shipped = vocabulary.dictionary
     others: dict[str, list[str]] = {name: [] for name in vocabulary.names}
     for phrase, index in zip(shipped.phrases, shipped.phrase_label.tolist()):
-        if phrase != shipped.labels[index]:
-            others[shipped.labels[index]].append(phrase)
+        name = vocabulary.added.resolve(shipped.labels[index])
+        if phrase.lower() != name.lower():
+            others[name].append(phrase)
     for phrase, name in (vocabulary.added.phrases or {}).items():
         others[name].append(phrase)
     for name, phrases in others.items():

@@ -45,7 +45,9 @@ class Vocabulary:
 
     @property
     def names(self) -> list[str]:
-        return list(dict.fromkeys((*self.added.names, *self.dictionary.labels)))
+        """The user's names, then the shipped ones that the user did not write too."""
+        shipped = [name for name in self.dictionary.labels if self.added.resolve(name) == name]
+        return list(dict.fromkeys((*self.added.names, *shipped)))
 
     def nearest(self, text: str) -> tuple[str, float]:
         """The name that a text most likely means, and how near it is."""

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from semtta.cli import app
 from semtta.errors import SemttaError
+from semtta.label_jobs import Vocabulary
 from semtta.motion import load_prior
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.user_dictionary import ExtendedPrior, UserDictionary
@@ -166,6 +167,15 @@ def test_a_dictionary_may_have_any_path(folder):
     path.write_text("prune a hedge: cut\n", encoding="utf-8")
     listed = CliRunner().invoke(app, ["dictionary", "ls", "--dictionary", str(path)]).output
     assert "prune a hedge (yours)  cut" in listed
+
+
+def test_a_shipped_name_of_the_users_is_offered_once_in_the_users_case(folder, dictionary):
+    added = UserDictionary.load(write(folder, "WALK: my way @ walk.npz\n"))
+    names = Vocabulary(dictionary, added).names
+    assert names[0] == "WALK" and "walk" not in names and len(names) == len(dictionary.labels)
+    path = ("dictionary", "ls", "--dictionary", str(folder / "names.txt"))
+    listed = CliRunner().invoke(app, path).output
+    assert listed.startswith("WALK (yours)  ") and listed.splitlines()[0].endswith("my way")
 
 
 def test_files_that_are_none(folder):

@@ -74,6 +74,8 @@ def test_an_exemplar_is_found_by_its_motion(retrieval, walk):
     assert found.text == "hold an odd pose"
     (found,) = extended.name(walk, torch.arange(60) / 30)
     assert found.text.startswith("walk")
+    own = retrieval.with_exemplars({"WALK": odd})
+    assert "walk" not in own.names and len(own.names) == len(own.features) == len(retrieval.names)
 
 
 def test_a_foreign_file_is_one_sentence(tmp_path):

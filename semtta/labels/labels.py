@@ -29,6 +29,7 @@ from semtta.errors import SemttaError
 from semtta.keypoints import Track
 
 _FILE_KEYS = ("version", "unit", "fps", "labels")
+_LONGEST_TEXT = 500  # characters
 _ENTRY_KEYS = ("start", "end", "text", "track", "source", "confidence", "others")
 
 
@@ -265,6 +266,9 @@ def _text(value: object, where: str) -> str:
         raise SemttaError(f"{where}: the text is missing or empty; say what the person does, or "
                           "delete the entry.")  # fmt: skip
     text = " ".join(value.split())
+    if len(text) > _LONGEST_TEXT:
+        raise SemttaError(f"{where}: the text is {len(text)} characters long; say in a few words "
+                          "what the person does.")  # fmt: skip
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):  # no file or terminal takes them
         raise SemttaError(f"{where}: the text {text!a} holds control characters or half ones; "
                           "write it anew.")  # fmt: skip

@@ -90,10 +90,12 @@ class Retrieval:
     def with_exemplars(self, motions: dict[str, Tensor]) -> Retrieval:
         """With further candidates, each by motions (K, 60, 24, 3, 3) that show it.
 
-        A name that is there already is found by the motions instead of by its text."""
+        A name that is there already, in whatever case, is found by the motions instead of by its
+        text."""
         if not motions:
             return self
-        kept = [i for i, name in enumerate(self.names) if name not in motions]
+        replaced = {name.lower() for name in motions}
+        kept = [i for i, name in enumerate(self.names) if name.lower() not in replaced]
         own = [F.normalize(self.embed(motion).mean(0), dim=0) for motion in motions.values()]
         return replace(
             self,
