@@ -15,7 +15,7 @@ from bench_fake import FakeBenchmark, run
 
 from semtta.bench.engines import deaf_to_ctrl_c, schedule
 from semtta.bench.methods import METHODS, Method, find_methods, settings_hash
-from semtta.bench.options import Options, check_options, inputs
+from semtta.bench.options import Options, check_options, inputs, overrides
 from semtta.bench.rows import append_row, read_rows, row_key, sole_writer, write_rows
 from semtta.bench.runner import TrackRunner, plan
 from semtta.bench.used_files import used_files
@@ -253,6 +253,13 @@ def test_options_of_other_benchmarks_are_refused(tmp_path):
                 continue
             with pytest.raises(SemttaError, match=f"--{name} belongs to"):
                 check_options(options)
+
+
+def test_licensed_sets_are_not_measured_on_the_shipped_body(tmp_path):
+    options = Options(data="3dpw", output=tmp_path, overrides=("body.name=cc0",))
+    with pytest.raises(SemttaError, match="measured on SMPL's body"):
+        overrides(options)
+    assert overrides(replace(options, data="beam")) == ["body.name=cc0"]
 
 
 def test_what_labels_say_is_part_of_the_settings_not_where_they_lie(tmp_path):

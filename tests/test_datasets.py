@@ -461,6 +461,20 @@ def test_check_reads_what_a_run_would_read(tmp_path, bodies):
     assert any("'gender' has 1 entries, expected 5" in row.detail for row in rows)
 
 
+def test_damaged_bodies_and_regressors_end_the_run_at_once(tmp_path, bodies):
+    sets.write_3dpw(tmp_path)
+    for name, what in (("SMPL_FEMALE.npz", "SMPL female"), ("J_regressor_h36m.npy", None)):
+        whole = (bodies / name).read_bytes()
+        (bodies / name).write_bytes(b"PK")
+        with pytest.raises(SemttaError, match=name):
+            open_3dpw(tmp_path, bodies).items()
+        if what:
+            rows = {row.what: row for row in check("3dpw", tmp_path, bodies)}
+            assert rows[what].state == "missing" and name in rows[what].detail
+        (bodies / name).write_bytes(whole)
+    assert len(open_3dpw(tmp_path, bodies).items()) == 2
+
+
 def test_a_missing_folder_of_2d_poses_ends_the_run_at_once(tmp_path, bodies):
     sets.write_3dpw(tmp_path)
     with pytest.raises(SemttaError, match="poses2d: there is no folder"):

@@ -55,10 +55,15 @@ def check_table(
 
 def _body(gender: str, needed: bool, body_models: Path | None) -> Finding:
     path = find_body_file(gender, body_models)
+    absent = "missing" if needed else "optional"
     if path is not None:
+        try:
+            load_body("smpl", gender=gender, search=body_models)
+        except SemttaError as error:
+            return Finding(f"SMPL {gender}", absent, str(error))
         return Finding(f"SMPL {gender}", "ok", str(path))
     detail = "into body_models/smpl/; licence and download: smpl.is.tue.mpg.de"
-    return Finding(f"SMPL {gender}", "missing" if needed else "optional", detail)
+    return Finding(f"SMPL {gender}", absent, detail)
 
 
 def _regressor(kind: str, rules: Protocol, body_models: Path | None) -> Finding:

@@ -58,6 +58,8 @@ def overrides(options: Options) -> list[str]:
         for taken, option in (("model.name", "--model"), ("seed", "--seeds")):
             if key == taken:
                 raise SemttaError(f"'{item}': say it with {option}.")
+        if options.data in NEEDS_SMPL and item == "body.name=cc0":
+            raise SemttaError(f"'{item}': the truth of {options.data} is measured on SMPL's body.")
     body = ["body.name=smpl"] if options.data in NEEDS_SMPL else []
     return [*body, *options.overrides]
 

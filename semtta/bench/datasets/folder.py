@@ -13,10 +13,8 @@ from semtta.bench.benchmark import Item, Sample
 from semtta.bench.datasets.evidence import DETECT, find_evidence, require_folder
 from semtta.bench.datasets.files import read_json
 from semtta.bench.datasets.recording import BodyTruth, JointTruth, Recording
-from semtta.bench.datasets.regressors import require_regressor
-from semtta.bench.datasets.truth import TrackTruth
+from semtta.bench.datasets.truth import TrackTruth, require_bodies
 from semtta.bench.protocols import Protocol
-from semtta.body.search import require_body_file
 from semtta.doctor import Finding
 from semtta.errors import SemttaError
 from semtta.keypoints import Track
@@ -120,7 +118,6 @@ class FolderBenchmark:
         truth = TrackTruth(
             self.rules, recording.truth, recording.frames, recording.images.fps, self.body_models
         )
-        truth.require_files()
         found = find_evidence(recording, whole.images, self.poses2d, (item.name, item.sequence))
         track = Track(
             id=recording.person,
@@ -142,11 +139,8 @@ class FolderBenchmark:
             raise SemttaError(f"there is no folder '{self.root}' with {self.data.title}.")
         if self.poses2d is not None and str(self.poses2d) != DETECT:
             require_folder(self.poses2d)
-        if self.rules.regressor != "smpl24":
-            require_regressor(self.rules.regressor, self.rules.name, self.body_models)
         genders = self.data.genders if self.rules.truth == "gendered" else ()
-        for gender in ("neutral", *genders):
-            require_body_file(gender, self.body_models)
+        require_bodies(self.rules, genders, self.body_models)
 
     def _counted(self, recording: Recording, item: Item) -> Tensor:
         chosen = torch.ones(len(recording.frames), dtype=torch.bool)

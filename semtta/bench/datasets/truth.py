@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from semtta.bench.metrics import (
 )
 from semtta.bench.protocols import Protocol
 from semtta.body import Body, JointRegressor, load_body
+from semtta.body.search import require_body_file
 from semtta.errors import SemttaError
 from semtta.skeletons import SMPL24, Skeleton
 from semtta.tta.result import Motion
@@ -44,13 +46,6 @@ class TrackTruth:
     frames: Tensor
     fps: float
     body_models: Path | None = None
-
-    def require_files(self) -> None:
-        """Raise ``SemttaError`` now for a body or regressor that scoring would miss later."""
-        if isinstance(self.truth, BodyTruth):
-            self._true_body()
-        if self.protocol.regressor != "smpl24":
-            require_regressor(self.protocol.regressor, self.protocol.name, self.body_models)
 
     @torch.no_grad()
     def score(self, motion: Motion, body: Body) -> dict[str, float | None]:
@@ -146,8 +141,25 @@ def _order(source: Skeleton, target: Skeleton) -> list[int]:
     return source.indices(target.joints)
 
 
-@lru_cache(maxsize=3)
+def require_bodies(protocol: Protocol, genders: Iterable[str], body_models: Path | None) -> None:
+    """Read every body and regressor that scoring will need, before hours are spent.
+
+    Raises ``SemttaError`` for one that is missing or damaged."""
+    if protocol.regressor != "smpl24":
+        path = require_regressor(protocol.regressor, protocol.name, body_models)
+        neutral = _body("neutral", body_models)
+        _regressor(protocol.regressor, path, path.stat().st_mtime_ns, neutral)
+    for gender in ("neutral", *genders):
+        _body(gender, body_models)
+
+
 def _body(gender: str, body_models: Path | None) -> Body:
+    path = require_body_file(gender, body_models)
+    return _read_body(gender, body_models, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=3)
+def _read_body(gender: str, body_models: Path | None, modified: int) -> Body:
     return load_body("smpl", gender=gender, search=body_models)
 
 
