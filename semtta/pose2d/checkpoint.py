@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from semtta.errors import SemttaError
 from semtta.motion.clip_text import ClipTextTower
 from semtta.pose2d.clip2pose import Clip2Pose, PromptSpec
 from semtta.pose2d.estimator import Estimator, EstimatorSpec
+from semtta.pose2d.files import whole_file
 from semtta.pose2d.settings import Pose2DConfig, settings_yaml
 from semtta.pose2d.text import MeanTower, PromptTower, TransformerTower
 
@@ -36,13 +35,12 @@ def save_checkpoint(
     if config is not None:
         about["settings"] = settings_yaml(config)
     weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        torch.save({"semtta_pose2d": json.dumps(about), "state_dict": weights}, temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise SemttaError(f"cannot write '{path}': {error.strerror}.") from None
+    content = {"semtta_pose2d": json.dumps(about), "state_dict": weights}
+    with whole_file(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # what a full disk is to PyTorch
+            raise OSError(str(error).split("\n")[0]) from error
     return path
 
 
@@ -53,12 +51,14 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Est
     path = Path(path)
     about, weights = _read(path)
     try:
-        estimator = Estimator(EstimatorSpec(**about["estimator"]))
-        model: nn.Module = estimator
+        model: nn.Module = Estimator(EstimatorSpec(**about["estimator"]))
         if about["kind"] == "clip2pose":
             tower = _make_tower(about["tower"])
-            model = Clip2Pose(estimator, tower, PromptSpec(**about["prompt"]))
-    except (KeyError, TypeError, ValueError) as error:
+            model = Clip2Pose(model, tower, PromptSpec(**about["prompt"]))
+        elif about["kind"] != "estimator":
+            raise ValueError(about["kind"])
+    except (SemttaError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError,
+            MemoryError, AssertionError) as error:  # fmt: skip
         raise SemttaError(f"'{path}' describes a network that this version does not know "
                           f"({error!r}).") from error  # fmt: skip
     floats = {key: value for key, value in weights.items() if value.is_floating_point()}
@@ -80,7 +80,7 @@ def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:
             raise ValueError(f"format {about['format']}")
         return about, weights
     except Exception as error:  # a hostile or truncated file can raise anything
-        reason = (str(error).split("\n")[0] or type(error).__name__)[:160]
+        reason = f"{type(error).__name__}: {error}".split("\n")[0].split(". ")[0][:160]
         raise SemttaError(f"'{path}' is damaged or not {_WHAT} ({reason}).") from error
 
 

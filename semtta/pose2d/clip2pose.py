@@ -103,7 +103,11 @@ class ImageTokens(nn.Module):
 
 
 class DomainToken(nn.Module):
-    """[D]: G_D([mu_1; sigma_1; ...; mu_L; sigma_L]), the same network for both domains."""
+    """[D]: G_D([mu_1; sigma_1; ...; mu_L; sigma_L]), the same network for both domains.
+
+    The paper calls the statistics a vector of R^C; mean and spread of all channels of four maps
+    are 2 sum C_l numbers. They are not detached: the prompt trains the backbone too.
+    """
 
     def __init__(self, channels: Sequence[int], width: int):
         super().__init__()
@@ -149,7 +153,8 @@ class Clip2Pose(nn.Module):
         estimator: F_v and the heat-map head, trained. ("All parameters in F_v and F_t are
             frozen" cannot hold for F_v: an untrained head on a frozen ImageNet network reaches
             nothing near the paper's figures, and there is nothing else to align.)
-        tower: F_t, frozen.
+        tower: F_t, frozen: CLIP's *text* tower alone. The "frozen CLIP encoders" of the abstract
+            include one of images that the method never mentions again.
         spec: sizes.
         names: (K, D) embeddings of the joints' names to start S^(0) from; None = N(0, 0.02).
     """
@@ -159,6 +164,10 @@ class Clip2Pose(nn.Module):
         super().__init__()
         channels, width = estimator.backbone.channels, tower.width
         skeleton = estimator.spec.joints
+        length = len(skeleton) + spec.image_tokens + 3  # [D], [SOS] and [EOS]
+        if tower.context is not None and length > tower.context:
+            raise SemttaError(f"a prompt of {length} tokens, but the text tower reads "
+                              f"{tower.context}; lower clip2pose.image_tokens.")  # fmt: skip
         start = TOKEN_STD * torch.randn(len(skeleton), width) if names is None else names
         self.estimator, self.tower, self.prompt_spec = estimator, tower, spec
         self.structure = StructureTokens(skeleton.adjacency(), start, spec.graph_layers)

@@ -11,7 +11,7 @@ from semtta.pose2d.backbones import make_backbone
 from semtta.pose2d.heatmaps import cells_to_pixels, encode
 from semtta.pose2d.skeletons import GroupedSkeleton, grouped_skeleton
 
-_SMALLEST = 64
+_SMALLEST, _LARGEST = 64, 2048  # pixels
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class EstimatorSpec:
 
     def __post_init__(self):
         grouped_skeleton(self.skeleton)
-        if self.size % 32 or self.size < _SMALLEST:
-            raise SemttaError(f"the crop's size must be a multiple of 32 and at least {_SMALLEST} "
-                              f"pixels, not {self.size}.")  # fmt: skip
+        if self.size % 32 or not _SMALLEST <= self.size <= _LARGEST:
+            raise SemttaError(f"the crop's size must be a multiple of 32 from {_SMALLEST} to "
+                              f"{_LARGEST} pixels, not {self.size}.")  # fmt: skip
         if self.deconv < 1 or not 1 <= self.layers <= 4 or not self.sigma > 0:
             raise SemttaError("an estimator needs deconv >= 1 channels, 1 to 4 layers, sigma > 0.")
 

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -36,10 +37,12 @@ class PromptTower(nn.Module):
     Attributes:
         width: D of a prompt token.
         dim: of the embedding e.
+        context: longest prompt, [SOS] and [EOS] included; None = any.
     """
 
     width: int
     dim: int
+    context: int | None = None
 
     def forward(self, shared: Tensor, own: Tensor) -> Tensor:
         """e = F_t(P) (Eq. 2).
@@ -75,6 +78,7 @@ class TransformerTower(PromptTower):
                  dtype: torch.dtype = torch.bfloat16):  # fmt: skip
         super().__init__()
         self.width, self.dim = tower.text_projection.shape
+        self.context = len(tower.positional_embedding)
         self.blocks = tower.transformer["resblocks"].to(dtype)
         self.ln_final = tower.ln_final.float()
         self.register_buffer("positions", tower.positional_embedding.detach().float().clone())
@@ -82,11 +86,6 @@ class TransformerTower(PromptTower):
         self.register_buffer("start", start.detach().float().clone())
         self.register_buffer("end", end.detach().float().clone())
         self.requires_grad_(False).eval()
-
-    @property
-    def context(self) -> int:
-        """Longest prompt, [SOS] and [EOS] included."""
-        return len(self.positions)
 
     def forward(self, shared: Tensor, own: Tensor) -> Tensor:
         batch, count = own.shape[:2]
@@ -181,17 +180,26 @@ def make_tower(
     if kind == "builtin":
         return MeanTower(), TextEncoder.load()
     if kind == "clip":
-        path = clip or find_user_file("clip")
-        if path is None:
-            raise SemttaError("clip2pose.text=clip needs CLIP's text tower: give "
-                              "clip2pose.clip=FILE, or choose clip2pose.text=builtin.")  # fmt: skip
-        text = load_clip_text(path)
+        text = load_clip_text(clip_path(clip))
         table = text.tower.token_embedding.weight
         start, end = table[text.bpe.start], table[text.bpe.end]
         return TransformerTower(text.tower, start, end, dtype), text
     if layers == 0:
         return MeanTower(), None
     return random_tower(layers, seed, dtype), None
+
+
+def clip_path(given: str | None) -> Path:
+    """Where CLIP's text tower is: the given place, or one where user files are looked for.
+
+    Raises ``SemttaError`` if nothing is there."""
+    path = given or find_user_file("clip")
+    if path is None:
+        raise SemttaError("clip2pose.text=clip needs CLIP's text tower: give clip2pose.clip=FILE, "
+                          "or choose clip2pose.text=builtin.")  # fmt: skip
+    if not Path(path).exists():
+        raise SemttaError(f"CLIP's text tower '{path}' does not exist.")
+    return Path(path)
 
 
 def random_tower(layers: int, seed: int, dtype: torch.dtype = torch.bfloat16) -> TransformerTower:
