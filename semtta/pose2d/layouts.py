@@ -41,8 +41,8 @@ class Layout:
         skeleton: ours.
         joints: for each of ours the data set's index, several indices to be averaged, or None.
         read: (folder, split) -> labelled people.
-        splits: names that ``read`` knows, the first one is the default for training, the last
-            one for testing.
+        splits: names that ``read`` knows; the first one is the default.
+        test: the default for evaluation; empty = the last of ``splits``.
         crop: ``whole`` image, square around the ``joints`` (inside the image where its size is
             known, as in RegDA), or around the given ``box``.
         scale: of that square.
@@ -56,7 +56,13 @@ class Layout:
     splits: tuple[str, ...]
     crop: str
     scale: float = 1.0
+    test: str = ""
     note: str = ""
+
+    @property
+    def test_split(self) -> str:
+        """What is measured on where nobody says otherwise."""
+        return self.test or self.splits[-1]
 
 
 # SURREAL's images are mirrored against its joints: SMPL's left ones are on the person's right.
@@ -75,7 +81,7 @@ LAYOUTS = {
         Layout("surreal_regda", BODY16, _SURREAL_REGDA, readers.surreal, ("train", "val", "test"),
                "whole", note="collar bones for shoulders, as RegDA and UniFrame"),
         Layout("lsp", BODY16, _LSP, readers.lsp, ("all", "train", "test"), "whole",
-               note="the peers adapt to and test on all 2000 images"),
+               test="all", note="the peers adapt to and test on all 2000 images"),
         Layout("lsp_extended", BODY16, _LSP, readers.lsp_extended, ("all",), "joints", 1.4),
         Layout("human36m", BODY16, _H36M, readers.human36m, ("train", "test"), "joints",
                _BOX_SCALE),
@@ -209,7 +215,7 @@ def coco_set(folder: str | Path, skeleton: GroupedSkeleton, scale: float = 1.0) 
             if corners is not None:
                 crop, grown = "box", _pixel_scale(corners, scale)
             people.append(_entry(person, joints, crop, grown))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except readers.MALFORMED as error:
         raise SemttaError(f"'{file}' is not a COCO keypoint file ({error!r}).") from error
     return KeypointSet(folder.name, skeleton, people)
 
@@ -233,5 +239,5 @@ def read_boxes(path: str | Path) -> dict[str, np.ndarray]:
         if not all(np.isfinite(b).all() and (b[2:] > b[:2]).all() for b in boxes.values()):
             raise ValueError("a box must be x0 < x1, y0 < y1")
         return boxes
-    except (AttributeError, TypeError, ValueError) as error:
+    except readers.MALFORMED as error:
         raise SemttaError(f"'{path}' is not an object of boxes by file name ({error}).") from error

@@ -21,6 +21,10 @@ _H36M_STEP = 5  # every fifth frame
 _RHD_SMALLEST, _RHD_JOINTS, _RHD_OVERLAP = 64, 16, 0.3
 
 
+# What well-formed files of another layout, or hostile ones, make the readers stumble over.
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+
+
 @dataclass(frozen=True)
 class Labelled:
     """One labelled person or hand, as a data set has it.
@@ -50,7 +54,7 @@ def read_json(path: Path):
         raise SemttaError(f"the file '{path}' is missing.")
     try:
         return json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SemttaError(f"'{path}' is not readable JSON ({error}); copy it again.") from error
 
 
@@ -59,7 +63,7 @@ def _table(path: Path, make) -> list[Labelled]:
     content = read_json(path)
     try:
         return make(content)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except MALFORMED as error:
         raise SemttaError(f"'{path}' is not laid out as expected ({error!r}).") from error
 
 
@@ -199,8 +203,7 @@ def rhd(root: Path, split: str) -> list[Labelled]:
             image = root / split / "color" / f"{int(key):05d}.png"
             found += _hands(image, both)
         return found
-    except (pickle.UnpicklingError, KeyError, TypeError, ValueError, AttributeError, EOFError,
-            ImportError, IndexError) as error:  # fmt: skip
+    except (*MALFORMED, pickle.UnpicklingError, EOFError, ImportError) as error:
         raise SemttaError(f"'{file}' is not RHD's annotation file ({error!r}).") from error
 
 

@@ -17,6 +17,8 @@ from semtta.pose2d.augment import NO_CHANGE, View, apply_look
 from semtta.pose2d.skeletons import GroupedSkeleton
 from semtta.video import read_image
 
+_LARGEST = 100  # sides of an image: a square beyond shows a dot, and its blur would take forever
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -72,10 +74,20 @@ class KeypointSet:
         """Number of labelled joints."""
         return int(sum((entry.weight > 0).sum() for entry in self.entries))
 
+    def missing(self) -> list[Path]:
+        """Files of the set that are not there."""
+        files = (e.image for e in self.entries if not isinstance(e.image, np.ndarray))
+        return [file for file in files if not file.is_file()]
+
     def cached(self, size: int) -> KeypointSet:
-        """The same set with every crop cut once and held in memory (3 size^2 bytes each)."""
+        """The same set with every crop cut once and held in memory (3 size^2 bytes each).
+
+        Entries that are in memory already stay as they are: frames of a video have a margin, for
+        views that look beyond the crop."""
 
         def cut(entry: Entry) -> Entry:
+            if isinstance(entry.image, np.ndarray):
+                return entry
             crop = cut_crop(entry, size, NO_CHANGE)
             return Entry(crop.image, None, crop.xy, crop.weight, False, entry.name)
 
@@ -119,8 +131,12 @@ def cut_crop(entry: Entry, size: int, view: View) -> Crop:
     if square is None:
         square = np.array([(width - 1) / 2, (height - 1) / 2, max(width, height)])
     x, y, side = (float(v) for v in square)
-    if not np.isfinite([x, y, side]).all() or side < 1:
-        raise SemttaError(f"'{entry.name}' has no crop: centre ({x}, {y}), side {side} pixels.")
+    if not np.isfinite([x, y, side]).all() or not 1 <= side <= _LARGEST * max(width, height):
+        raise SemttaError(f"'{entry.name}' has no crop: centre ({x:g}, {y:g}), side {side:g} "
+                          f"pixels, in an image of {width} x {height}.")  # fmt: skip
+    apart = np.abs([x - width / 2, y - height / 2]) > (side + np.array([width, height])) / 2
+    if apart.any() and np.any(entry.weight):  # unlabelled boxes of a tracker may leave the image
+        raise SemttaError(f"'{entry.name}' lies outside its image of {width} x {height} pixels.")
     scale = size / side
     # pixel centres on both sides: the square's middle falls between the middle two pixels
     middle = (size - 1) / 2

@@ -42,6 +42,8 @@ def unlabelled_set(
         )
         return track_set(path, tracked.tracks, skeleton, size)
     if path.is_dir():
+        if boxes != "whole" and not Path(boxes).is_file():
+            raise SemttaError(f"boxes must be whole, people or a JSON file, but '{boxes}' is none.")
         given = None if boxes == "whole" else read_boxes(boxes)
         return _images(path, skeleton, given)
     if boxes != "whole":
