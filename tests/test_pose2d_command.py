@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from semtta.body import load_body
 from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
+from semtta.pose2d import runs, synth
 from semtta.pose2d.checkpoint import load_checkpoint, save_checkpoint
 from semtta.pose2d.command import app
 from semtta.pose2d.detect import estimate_keypoints, estimate_track
@@ -24,6 +27,7 @@ from semtta.pose2d.settings import (
     shipped_settings,
 )
 from semtta.pose2d.skeletons import BODY16
+from semtta.pose2d.synth import write_renders
 from semtta.pose2d.unlabelled import track_set
 from semtta.skeletons import COCO17
 from semtta.video import write_video
@@ -70,12 +74,18 @@ def test_settings_are_checked(tmp_path):
     assert load_settings(path) == load_settings("pose2d_body")
     for word, hint in (("optimizer.lrr=1", "optimizer.lr"), ("zzz=1", "unknown"),
                        ("strategy=magic", "strategy"), ("optimizer.lr=x", "optimizer.lr"),
-                       ("optimizer.batch=0", "at least 1"), ("augment.scale=[2,1]", "scale"),
+                       ("optimizer.batch=1", "at least 2"), ("augment.scale=[2,1]", "scale"),
                        ("uniframe.style=2", "between"), ("estimator.size=100", "32"),
                        ("bn=none", "bn"), ("optimizer.lr=nan", "optimizer.lr"),
+                       ("seed=-1", "seed"), ("source.kind=lspp", "source.kind"),
+                       ("augment.rotation=.inf", "rotation"), ("augment.shear=90", "shear"),
+                       ("augment.scale=[1,.inf]", "scale"), ("augment.blur=.nan", "blur"),
+                       ("clip2pose.image_tokens=-1", "image_tokens"),
                        ("lr", "key=value")):  # fmt: skip
         with pytest.raises(SemttaError, match=hint):
             load_settings("pose2d_cpu", [word])
+    with pytest.raises(SemttaError, match="one after the other"):
+        load_settings("pose2d_cpu", ["strategy=regda", "bn=joint"])
     with pytest.raises(SemttaError, match="no settings"):
         load_settings("pose2d_cat")
     path.write_text("a: [")
@@ -132,11 +142,62 @@ def test_wrong_commands_say_what_is_wrong(tmp_path):
         (("eval", tmp_path / "absent.pt"), "no checkpoint"),
         (("render", "--count", 0), "--count"),
         (("train", "--config", "nothing"), "no settings"),
+        (("train", *SMALL, "strategy=clip2pose", "-o", tmp_path / "a"), "needs a target"),
+        (("train", *SMALL, "-o", model / "a"), "cannot be written"),
+        (("eval", model), "--root"),
+        (("eval", model, "--data", "cocoa", "--root", tmp_path), "unknown data set"),
+        (("render", "--seed", -1), "--seed"),
     ]  # fmt: skip
     for words, message in cases:
         with pytest.raises(SemttaError, match=message):
             run(*words)
     assert not (tmp_path / "a" / "model.pt").exists()
+
+
+def test_what_fails_fails_before_anything_is_opened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for variable in ("SEMTTA_CHECKPOINTS", "XDG_DATA_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.setattr(runs, "open_set", lambda *_: pytest.fail("opened"))
+    for words, message in (((), "target.root"), (("absent",), "target.root"),
+                           ((".", "clip2pose.text=clip"), "CLIP"),
+                           ((".", "--clip", "no.pt"), "no.pt")):  # fmt: skip
+        with pytest.raises(SemttaError, match=message):
+            run("adapt", *words, *SMALL, "-o", tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_may_have_any_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    renders = write_renders("r", 2, 0, 64, load_body("cc0"))
+    for name in ("0123", "no", "[läufe] #2: a=b"):
+        renders = renders.rename(name)
+        run("train", *SMALL, "source.kind=coco", "--source", name, "-o", f"out/{name}", "--quiet")
+        assert {p.name for p in Path("out", name).iterdir()} == {"model.pt", "history.json"}
+
+
+def test_earlier_renders_do_not_outlive_new_ones(tmp_path, monkeypatch):
+    renders = tmp_path / "r"
+    run("render", "--count", 5, "--size", 64, "-o", renders, "--quiet")
+    run("render", "--count", 3, "--size", 64, "-o", renders, "--overwrite", "--quiet")
+    assert len(list((renders / "images").iterdir())) == 3
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(synth, "render_people", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_renders(renders, 3, 1, 64, load_body("cc0"))
+    assert not (renders / "annotations.json").exists()
+
+
+def test_the_split_for_testing_is_measured_by_default(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "open_set", lambda data, *_: data.split)
+    wanted = {"rhd": "evaluation", "freihand": "test", "wholebody_hands": "val", "lsp": "all",
+              "surreal": "test", "coco": None}  # fmt: skip
+    assert {k: runs.labelled_set(k, tmp_path, None, 64, "hand21") for k in wanted} == wanted
+    assert runs.labelled_set("rhd", tmp_path, "training", 64, "hand21") == "training"
 
 
 def test_settings_are_shown():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,9 @@ from scipy.io import savemat
 from semtta.errors import SemttaError
 from semtta.pose2d.augment import NO_CHANGE, Augmentation, View, apply_look
 from semtta.pose2d.layouts import LAYOUTS, coco_set, load_set
+from semtta.pose2d.runs import open_set
 from semtta.pose2d.samples import Entry, KeypointSet, cut_batch, cut_crop, shuffled
+from semtta.pose2d.settings import DataConfig
 from semtta.pose2d.skeletons import BODY16, HAND21
 from semtta.pose2d.unlabelled import unlabelled_set
 from semtta.skeletons import SMPL24
@@ -253,7 +256,8 @@ def test_a_coco_folder_is_matched_by_name(tmp_path):
      (json.dumps(coco(("left_wrist",), [[1, 2, 2], [3, 4, 1]])), "names 1"),
      (json.dumps(coco(("tail",), [[1, 2, 2]])), "no joint"),
      (json.dumps({**coco(("left_wrist",), [[1, 2, 2]]), "annotations": []}), "no images"),
-     (json.dumps(coco(("left_wrist",), ["a", "b", "c"])), "COCO")],
+     (json.dumps(coco(("left_wrist",), ["a", "b", "c"])), "COCO"),
+     (json.dumps(coco(("left_wrist",), [[10**400, 2, 2]])), "COCO"), ("[" * 100000, "JSON")],
 )  # fmt: skip
 def test_broken_annotations_are_named(tmp_path, content, message):
     (tmp_path / "annotations.json").write_text(content)
@@ -291,6 +295,10 @@ def test_missing_and_torn_images_are_named_when_they_are_needed(tmp_path):
         cut_crop(found.entries[0], 64, NO_CHANGE)
     with pytest.raises(SemttaError, match="train0.png"):
         found.cached(32)
+    # a set that is not held in memory would come upon it in the middle of a training
+    (tmp_path / "train" / "run0" / "train0.png").unlink()
+    with pytest.raises(SemttaError, match=r"lacks 1 of its images.*train0\.png"):
+        open_set(DataConfig("surreal", str(tmp_path), cache=False), "body16", 64)
 
 
 def test_joints_outside_the_crop_have_no_weight():
@@ -298,9 +306,15 @@ def test_joints_outside_the_crop_have_no_weight():
     xy[0], xy[1], xy[2] = [-3, 5], [500, 5], [np.nan, 5]
     crop = cut_crop(Entry(np.zeros((64, 64, 3), np.uint8), None, xy, np.ones(16)), 64, NO_CHANGE)
     assert not crop.weight[:3].any() and crop.weight[3:].all() and np.isfinite(crop.xy).all()
-    with pytest.raises(SemttaError, match="no crop"):
-        square = np.array([1, np.nan, 3])
-        cut_crop(Entry(np.zeros((8, 8, 3), np.uint8), square, xy, np.ones(16)), 64, NO_CHANGE)
+    for square, message in (([1, np.nan, 3], "no crop"), ([4, 4, 1e9], "no crop"),
+                            ([90, 4, 20], "outside its image")):  # fmt: skip
+        entry = Entry(
+            np.zeros((8, 8, 3), np.uint8), np.array(square), xy, np.ones(16), name="a.png"
+        )
+        with pytest.raises(SemttaError, match=rf"a\.png.* {message}"):
+            cut_crop(entry, 64, NO_CHANGE)
+    # the box of a tracker may have left the image
+    assert cut_crop(replace(entry, weight=np.zeros(16)), 64, NO_CHANGE).image.shape == (64, 64, 3)
     with pytest.raises(SemttaError, match="joints"):
         KeypointSet("x", BODY16, [Entry(np.zeros((8, 8, 3)), None, xy[:3], np.ones(3))])
 
@@ -329,6 +343,8 @@ def test_unlabelled_images_of_any_size(tmp_path):
     (tmp_path / "g").mkdir()
     with pytest.raises(SemttaError, match="no images"):
         unlabelled_set(tmp_path / "g", BODY16, 64)
+    with pytest.raises(SemttaError, match="'peple' is none"):
+        unlabelled_set(tmp_path / "f", BODY16, 64, "peple")
     with pytest.raises(SemttaError, match="exist"):
         unlabelled_set(tmp_path / "absent.mp4", BODY16, 64)
 
@@ -340,6 +356,8 @@ def test_frames_of_a_video_keep_a_margin_for_views(tmp_path):
     assert len(found) == 3 and found.entries[0].image.shape == (80, 80, 3)
     whole = cut_crop(found.entries[2], 64, NO_CHANGE)
     assert abs(float(whole.image.mean()) - 80) < 4
+    opened = open_set(DataConfig("frames", str(path)), "hand21", 64)  # and when held in memory
+    assert opened.entries[0].image.shape == (80, 80, 3)
 
 
 def test_a_view_moves_joints_and_pixels_alike():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -144,8 +145,11 @@ def render(
     """Write labelled renders of the body as a COCO-style folder."""
     from semtta.body import load_body
     from semtta.messages import progress_bars
+    from semtta.pose2d.settings import MAX_SEED
     from semtta.pose2d.synth import write_renders
 
+    if not 0 <= seed <= MAX_SEED:
+        raise SemttaError(f"--seed must lie between 0 and {MAX_SEED}.")
     if count < 1 or not 32 <= size <= 1024:
         raise SemttaError("--count must be at least 1 and --size between 32 and 1024 pixels.")
     if (output / "annotations.json").exists() and not overwrite:
@@ -181,7 +185,7 @@ def _fit(
     from semtta.pose2d.runs import run_training
     from semtta.pose2d.settings import load_settings
 
-    given = [f"{key}={value}" for key, value in named.items() if value is not None]
+    given = [f"{key}={_as_yaml(value)}" for key, value in named.items() if value is not None]
     settings = load_settings(config, given + list(overrides or []))
     with progress_bars(quiet, out) as progress:
         file, fitted = run_training(
@@ -193,6 +197,11 @@ def _fit(
     words = [f"{name} {last[name]:.3f}" for name in ("sup", "adv", "align") if name in last]
     out.print(f"[bold]{file}[/bold]: {', '.join(words)}; "
               f"{last['images_per_second']:.0f} images/s.", highlight=False)  # fmt: skip
+
+
+def _as_yaml(value: str | Path | int) -> str:
+    """What settings read back as it is: folders may be called ``0123``, ``no`` or ``run #2``."""
+    return str(value) if isinstance(value, int) else json.dumps(str(value), ensure_ascii=False)
 
 
 def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -48,37 +49,36 @@ def estimate_keypoints(
     spec = estimator_of(model).spec
     if len(boxes) != len(frames):
         raise SemttaError(f"{len(boxes)} boxes for {len(frames)} frames.")
-    rows = {int(frame): t for t, frame in enumerate(frames)}
-    joints = len(spec.joints)
+    joints, done = len(spec.joints), 0
     xy, height = torch.zeros(len(frames), joints, 2), torch.zeros(len(frames), joints)
-    waiting: list[tuple[int, np.ndarray, np.ndarray]] = []
     model.eval()
-
-    def settle() -> None:
-        if waiting:
-            found = _run(model, [crop for _, crop, _ in waiting], [s for *_, s in waiting])
-            for (t, _, _), points, heights in zip(waiting, *found, strict=True):
-                xy[t], height[t] = points, heights
-            waiting.clear()
-
-    done, last = 0, int(frames[-1])
-    for index, _, image in read_frames(video):
-        if index in rows:
-            t, nothing = rows[index], np.zeros((joints, 2))
-            box = boxes[t].numpy()
-            square = square_around(box[:2], box[2:], scale)
-            entry = Entry(image, square, nothing, nothing[:, 0], name=f"frame {index}")
-            waiting.append((t, cut_crop(entry, spec.size, NO_CHANGE).image, square))
-            done += 1
-            progress("estimator", done, len(frames), {})
-            if len(waiting) == _BATCH:
-                settle()
-        if index == last:
-            break
-    settle()
+    crops = _crops(video, frames, boxes, spec.size, scale)
+    while part := list(islice(crops, _BATCH)):
+        rows, images, squares = zip(*part)
+        at = list(rows)
+        xy[at], height[at] = _run(model, images, squares)
+        done += len(part)
+        progress("estimator", done, len(frames), {})
     if done < len(frames):
-        raise SemttaError(f"'{video}' ends before frame {last}, up to which boxes are given.")
+        raise SemttaError(f"'{video}' ends before frame {int(frames[-1])}, up to which boxes are "
+                          "given.")  # fmt: skip
     return Keypoints2D(xy, height.clamp(0, 1), spec.joints)
+
+
+def _crops(
+    video: str | Path | ImageSequence, frames: Tensor, boxes: Tensor, size: int, scale: float
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Row of ``frames``, crop (S, S, 3) uint8 and its square (3,), image pixels, of each frame."""
+    rows = {int(frame): t for t, frame in enumerate(frames)}
+    last = max(rows, default=-1)
+    for index, _, image in read_frames(video):
+        if index > last:
+            return
+        if index in rows:
+            box = boxes[rows[index]].numpy()
+            square = square_around(box[:2], box[2:], scale)
+            entry = Entry(image, square, np.zeros((0, 2)), np.zeros(0), name=f"frame {index}")
+            yield rows[index], cut_crop(entry, size, NO_CHANGE).image, square
 
 
 @torch.no_grad()
@@ -89,7 +89,7 @@ def _run(
     estimator = estimator_of(model)
     spec = estimator.spec
     images = torch.from_numpy(np.stack(crops))
-    cells, height = decode(model(prepare(images, estimator)).float().cpu(), "subpixel")
+    cells, height = decode(model(prepare(images, estimator)).float().cpu(), spec.refine)
     pixels = spec.to_pixels(cells)
     around = torch.from_numpy(np.stack(squares)).float()
     scale = around[:, None, 2:] / spec.size

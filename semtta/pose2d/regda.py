@@ -38,12 +38,11 @@ class RegDA:
             nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
             last_layer(width, joints),
         ).to(device)  # fmt: skip
-        features = [estimator.backbone, estimator.upsampling]
-        everything = nn.ModuleDict({"model": estimator, "second": self.second})
-        self._all = make_optimizer([everything], config)
+        # by its name a backbone gets its own rate
+        backbone = nn.ModuleDict({"backbone": estimator.backbone})
+        self._all = make_optimizer([estimator, self.second], config)
         self._second = make_optimizer([self.second], config)
-        self._features = make_optimizer([nn.ModuleDict({"backbone": features[0]}), features[1]],
-                                        config)  # fmt: skip
+        self._features = make_optimizer([backbone, estimator.upsampling], config)
         self.optimizers = [self._all, self._second, self._features]
         self.gauges: dict[str, float] = {}
 

@@ -16,11 +16,13 @@ from semtta.pose2d.backbones import load_imagenet
 from semtta.pose2d.checkpoint import load_checkpoint, save_checkpoint
 from semtta.pose2d.clip2pose import Clip2Pose
 from semtta.pose2d.estimator import Estimator
-from semtta.pose2d.layouts import load_set
+from semtta.pose2d.files import check_writable, whole_file
+from semtta.pose2d.layouts import LAYOUTS, load_set
 from semtta.pose2d.samples import KeypointSet
-from semtta.pose2d.settings import DataConfig, Pose2DConfig
+from semtta.pose2d.settings import KINDS, DataConfig, Pose2DConfig
 from semtta.pose2d.skeletons import BODY16, grouped_skeleton
 from semtta.pose2d.synth import synthetic_set
+from semtta.pose2d.text import clip_path
 from semtta.pose2d.unlabelled import unlabelled_set
 
 _MANY = 2000  # renders from which on a second process pays
@@ -39,12 +41,15 @@ def open_set(
         processes = 2 if data.count >= _MANY else 1
         return synthetic_set(data.count, data.seed, size, load_body("cc0"), processes=processes)
     if data.root is None:
-        raise SemttaError(f"data of kind '{data.kind}' needs its folder (source.root or "
-                          "target.root).")  # fmt: skip
+        raise SemttaError(f"data of kind '{data.kind}' needs its folder.")
     if data.kind == "frames":
         found = unlabelled_set(data.root, joints, size, data.boxes, progress)
     else:
         found = load_set(data.kind, data.root, data.split, joints)
+    absent = found.missing()
+    if absent:
+        raise SemttaError(f"the set '{found.name}' lacks {len(absent)} of its images, first "
+                          f"'{absent[0]}'.")  # fmt: skip
     return found.cached(size) if data.cache else found
 
 
@@ -74,6 +79,8 @@ def run_training(
     file = output / "model.pt"
     if file.exists() and not overwrite:
         raise SemttaError(f"'{file}' exists; choose another --output or add --overwrite.")
+    check_writable(output)
+    check_inputs(config, needs_target)
     device = pick_device(config.device)
     estimator = open_estimator(config, device)
     spec = estimator.spec
@@ -82,21 +89,47 @@ def run_training(
     if needs_target:
         target = open_set(config.target, spec.skeleton, spec.size, progress)
     fitted = DomainAdapter(estimator, config).fit(source, target, progress=progress)
-    save_checkpoint(file, fitted.model, config)
-    (output / "history.json").write_text(json.dumps(fitted.history, indent=1), encoding="utf8")
-    return file, fitted
+    with whole_file(output / "history.json") as temporary:
+        temporary.write_text(json.dumps(fitted.history, indent=1), encoding="utf8")
+    return save_checkpoint(file, fitted.model, config), fitted
+
+
+def check_inputs(config: Pose2DConfig, needs_target: bool) -> None:
+    """Raise ``SemttaError`` for what can be known to fail before minutes of rendering."""
+    if not needs_target and config.strategy != "source_only":
+        raise SemttaError(f"strategy '{config.strategy}' needs a target; use `semtta pose2d adapt` "
+                          "or strategy=source_only.")  # fmt: skip
+    opened = {"source": config.source} | ({"target": config.target} if needs_target else {})
+    for name, data in opened.items():
+        if data.kind == "renders":
+            continue
+        if data.root is None:
+            raise SemttaError(f"data of kind '{data.kind}' needs its folder; give {name}.root.")
+        if not Path(data.root).exists():
+            raise SemttaError(f"there is no folder or video '{data.root}': {name}.root does not "
+                              "exist.")  # fmt: skip
+    if config.strategy == "clip2pose" and config.clip2pose.text == "clip":
+        clip_path(config.clip2pose.clip)
 
 
 def labelled_set(
     kind: str, root: Path | None, split: str | None, model_size: int, skeleton: str
 ) -> KeypointSet:
-    """A set for evaluation."""
-    data = DataConfig(kind=kind, root=None if root is None else str(root), split=split, cache=False)
+    """A set for evaluation: the split for testing where none is named.
+
+    Raises ``SemttaError`` if it is no labelled set, or not there."""
     if kind == "frames":
         raise SemttaError("frames have no labels to measure by; use a labelled data set.")
+    if kind not in KINDS:
+        raise SemttaError(f"unknown data set '{kind}'; use one of {', '.join(KINDS)}.")
     if kind == "renders":
-        data.count, data.seed = 500, 1_000_003  # never a training seed by chance
-    return open_set(data, skeleton, model_size)
+        # never a training seed by chance
+        return open_set(DataConfig(kind, count=500, seed=1_000_003), skeleton, model_size)
+    if root is None:
+        raise SemttaError(f"--data {kind} needs its folder; give --root FOLDER.")
+    if kind in LAYOUTS:
+        split = split or LAYOUTS[kind].test_split
+    return open_set(DataConfig(kind, str(root), split, cache=False), skeleton, model_size)
 
 
 def thresholds(text: str) -> Sequence[float]:

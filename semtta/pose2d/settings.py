@@ -12,8 +12,12 @@ from omegaconf import OmegaConf
 from semtta.config import check_values, read_settings
 from semtta.errors import SemttaError
 from semtta.pose2d.augment import Augmentation
+from semtta.pose2d.clip2pose import PromptSpec
 from semtta.pose2d.estimator import EstimatorSpec
+from semtta.pose2d.layouts import LAYOUTS
 
+MAX_SEED = 2**63 - 1
+KINDS = ("coco", "renders", "frames", *LAYOUTS)
 STRATEGIES = ("source_only", "bn_only", "adversarial", "clip2pose", "regda", "uniframe")
 
 
@@ -49,8 +53,8 @@ class DataConfig:
 class OptimizerConfig:
     name: str = "sgd"  # sgd | adam
     lr: float = 1e-4
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
+    momentum: float = 0.9  # of sgd
+    weight_decay: float = 1e-4  # of sgd; adam takes none, as in UniFrame
     backbone_lr_mult: float = 1.0
     schedule: str = "steps"  # steps | cosine | inverse (RegDA's second stage)
     milestones: list[int] = field(default_factory=lambda: [45, 60])  # epochs, a tenth after each
@@ -122,6 +126,8 @@ class Pose2DConfig:
 
 _CHOICES = {
     "strategy": STRATEGIES,
+    "source.kind": KINDS,
+    "target.kind": KINDS,
     "loss": ("sum", "mean"),
     "bn": ("separate", "joint", "adabn"),
     "optimizer.name": ("sgd", "adam"),
@@ -131,16 +137,21 @@ _CHOICES = {
     "clip2pose.text_precision": ("bf16", "fp32"),
 }
 _AT_LEAST = {
-    "optimizer.lr": 0.0, "optimizer.epochs": 1, "optimizer.iterations": 1, "optimizer.batch": 1,
+    "optimizer.lr": 0.0, "optimizer.epochs": 1, "optimizer.iterations": 1, "optimizer.batch": 2,
     "optimizer.backbone_lr_mult": 0.0, "optimizer.weight_decay": 0.0, "optimizer.momentum": 0.0,
     "optimizer.workers": 1, "source.count": 1, "target.count": 1, "adversary.weight": 0.0,
-    "adversary.hidden": 1, "adversary.alpha": 0.0, "clip2pose.layers": 0,
+    "adversary.hidden": 1, "clip2pose.layers": 0,
     "clip2pose.alignment_weight": 0.0, "regda.margin": 0.0, "regda.trade_off": 0.0,
-    "regda.scale": 0.01, "uniframe.momentum": 0.0, "uniframe.weight": 0.0,
-    "augment.rotation": 0.0, "augment.translate": 0.0, "augment.colour": 0.0,
-    "augment.blur": 0.0,
+    "regda.scale": 0.01, "uniframe.weight": 0.0,
 }  # fmt: skip
-_SHARES = ("uniframe.mask_ratio", "uniframe.style", "uniframe.occlude", "uniframe.momentum")
+_BETWEEN = {
+    "seed": (0, MAX_SEED), "source.seed": (0, MAX_SEED), "target.seed": (0, MAX_SEED),
+    "augment.rotation": (0, 180), "augment.shear": (0, 80), "augment.translate": (0, 1),
+    "augment.colour": (0, 1), "augment.blur": (0, 50), "adversary.alpha": (0, 1000),
+    "clip2pose.gate_bias": (-100, 100), "regda.strength": (0, 1), "uniframe.mask_ratio": (0, 1),
+    "uniframe.style": (0, 1), "uniframe.occlude": (0, 1), "uniframe.momentum": (0, 1),
+}  # fmt: skip
+_ZOOM = (0.1, 10.0)  # of views
 
 
 def shipped_settings() -> dict[str, Path]:
@@ -164,12 +175,18 @@ def check_settings(config: Pose2DConfig) -> Pose2DConfig:
     """The settings themselves; raises ``SemttaError`` for a value that no run could use."""
     values = OmegaConf.structured(config)
     check_values(values, _CHOICES, _AT_LEAST)
-    for key in _SHARES:
-        if not 0 <= OmegaConf.select(values, key) <= 1:
-            raise SemttaError(f"{key} must lie between 0 and 1.")
-    low_high = config.augment.scale
-    if len(low_high) != 2 or not 0 < low_high[0] <= low_high[1]:
-        raise SemttaError("augment.scale must be two numbers, 0 < least <= most.")
+    for key, (low, high) in _BETWEEN.items():
+        value = OmegaConf.select(values, key)
+        if not low <= value <= high:
+            raise SemttaError(f"{key} must lie between {low} and {high}, not {value}.")
+    scale = config.augment.scale
+    if len(scale) != 2 or not _ZOOM[0] <= scale[0] <= scale[1] <= _ZOOM[1]:
+        raise SemttaError(f"augment.scale must be two numbers, {_ZOOM[0]:g} <= least <= most <= "
+                          f"{_ZOOM[1]:g}.")  # fmt: skip
+    if config.bn == "joint" and config.strategy in ("regda", "uniframe"):
+        raise SemttaError(f"strategy '{config.strategy}' passes the domains one after the other; "
+                          "use bn=separate or bn=adabn.")  # fmt: skip
+    PromptSpec(config.clip2pose.image_tokens, config.clip2pose.graph_layers)
     config.estimator.spec()
     return config
 

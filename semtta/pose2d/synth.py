@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import count as numbers
 from pathlib import Path
 
 import cv2
@@ -27,6 +26,7 @@ from semtta.errors import SemttaError
 from semtta.geometry.raster import front_faces, rasterize, vertex_normals
 from semtta.pose2d import synth_look as look
 from semtta.pose2d import synth_scene as scene
+from semtta.pose2d.files import whole_file
 from semtta.pose2d.samples import Entry, KeypointSet
 from semtta.pose2d.skeletons import BODY16
 from semtta.pose2d.synth_pose import random_betas, random_poses, random_view
@@ -197,10 +197,12 @@ def write_renders(
 ) -> Path:  # fmt: skip
     """Write renders as a COCO-style folder: ``images/*.jpg`` and ``annotations.json``.
 
-    The annotations come last, so that an interrupted folder is not taken for a whole one."""
+    The annotations come last, and those of earlier renders go first, so that an interrupted
+    folder is not taken for a whole one. Raises ``SemttaError`` if it cannot be written."""
     folder = Path(folder)
     try:
         (folder / "images").mkdir(parents=True, exist_ok=True)
+        _forget(folder)
     except OSError as error:
         raise SemttaError(f"cannot make the folder '{folder}': {error.strerror}.") from None
     images, annotations = [], []
@@ -208,7 +210,8 @@ def write_renders(
         name = f"{i:06d}.jpg"
         bgr = cv2.cvtColor(render.image, cv2.COLOR_RGB2BGR)
         data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
-        (folder / "images" / name).write_bytes(data.tobytes())
+        with whole_file(folder / "images" / name) as temporary:
+            temporary.write_bytes(data.tobytes())
         inside = ((render.xy >= 0) & (render.xy <= size - 1)).all(1)
         triples = np.concatenate([render.xy, 2.0 * inside[:, None]], 1)
         images.append({"id": i, "file_name": name, "width": size, "height": size})
@@ -219,7 +222,19 @@ def write_renders(
     category = {"id": 1, "name": "person", "keypoints": list(BODY16.joints), "skeleton": edges}
     content = {"info": {"description": f"renders of body '{body.name}', seed {seed}"},
                "images": images, "annotations": annotations, "categories": [category]}  # fmt: skip
-    temporary = folder / f".annotations.{uuid.uuid4().hex[:8]}"
-    temporary.write_text(json.dumps(content), encoding="utf8")
-    os.replace(temporary, folder / "annotations.json")
+    with whole_file(folder / "annotations.json") as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf8")
     return folder
+
+
+def _forget(folder: Path) -> None:
+    """Remove earlier renders of :func:`write_renders`, their annotations first."""
+    annotations = folder / "annotations.json"
+    if not annotations.exists():
+        return
+    annotations.unlink()
+    for i in numbers():
+        try:
+            (folder / "images" / f"{i:06d}.jpg").unlink()
+        except FileNotFoundError:
+            return
