@@ -494,6 +494,15 @@ def test_broken_files_end_in_one_sentence(tmp_path):
         list_motions(tmp_path / "z")
 
 
+@pytest.mark.parametrize("trans", [np.full((240, 3), 1e6), 50 * np.arange(720.0).reshape(240, 3)])
+def test_translations_that_are_no_metres_are_refused(tmp_path, trans):
+    """Far away, single precision leaves nothing of the person; the camera cannot follow."""
+    amass(tmp_path / "walk_poses.npz", trans=trans)
+    benchmark = open_mocap(tmp_path, "all")
+    with pytest.raises(SemttaError, match="translations must be in metres"):
+        benchmark.load(benchmark.items()[0])
+
+
 def test_broken_bvh_files_end_in_one_sentence(tmp_path):
     whole = bvh(tmp_path / "a.bvh", {}).read_text()
     cases = {

@@ -15,6 +15,17 @@ import roma
 import torch
 from torch import Tensor
 
+from semtta.bench.landmark_groups import (
+    GROUPS,
+    HIPS,
+    LIMB_BONES,
+    MOVED,
+    PARENTS,
+    PATHS,
+    SHOULDERS,
+    SPREAD,
+    TOWARDS,
+)
 from semtta.geometry import ray_rotation
 from semtta.skeletons import BODY27
 
@@ -76,73 +87,6 @@ class Observation:
     space: Tensor
     conf3d: Tensor
     box: Tensor
-
-
-def _groups() -> list[list[int]]:
-    """Sets of landmarks that vanish together; repeated ones are more likely."""
-    left_arm = BODY27.indices(f"left_{p}" for p in ("elbow", "wrist", "pinky", "index", "thumb"))
-    left_leg = BODY27.indices(f"left_{p}" for p in ("knee", "ankle", "heel", "big_toe"))
-    right_arm = [BODY27.flip[i] for i in left_arm]
-    right_leg = [BODY27.flip[i] for i in left_leg]
-    shoulders = BODY27.indices(("left_shoulder", "right_shoulder"))
-    hips = BODY27.indices(("left_hip", "right_hip"))
-    feet = left_leg[1:] + right_leg[1:]
-    face = list(range(5))
-    limbs = [left_arm, right_arm, left_arm[1:], right_arm[1:], left_leg, right_leg,
-             left_leg[1:], right_leg[1:]]  # fmt: skip
-    legs = left_leg + right_leg
-    sides = [
-        [shoulders[0], hips[0], *left_arm, *left_leg],
-        [shoulders[1], hips[1], *right_arm, *right_leg],
-    ]
-    upper = face + shoulders + left_arm + right_arm
-    return [*limbs, legs, legs, legs, legs + hips, feet, face, *sides, left_arm + right_arm, upper]
-
-
-GROUPS = _groups()
-_PARENT = {
-    "nose": "neck", "eye": "nose", "ear": "nose", "shoulder": "neck", "elbow": "shoulder",
-    "wrist": "elbow", "pinky": "wrist", "index": "wrist", "thumb": "wrist", "hip": "root",
-    "knee": "hip", "ankle": "knee", "heel": "ankle", "big_toe": "ankle", "neck": "root",
-}  # fmt: skip
-# Size of the 2D error of each kind of landmark over that of a usual one.
-_SPREAD = {"nose": 0.8, "eye": 0.8, "ear": 0.9, "shoulder": 1.0, "hip": 1.3, "elbow": 1.0,
-           "wrist": 1.1, "knee": 1.0, "ankle": 1.0, "heel": 1.1, "big_toe": 1.3, "pinky": 1.5,
-           "index": 1.5, "thumb": 1.4}  # fmt: skip
-SPREAD = torch.tensor([_SPREAD[n.split("_", 1)[-1] if "_" in n else n] for n in BODY27.joints])
-HIPS = BODY27.indices(("left_hip", "right_hip"))
-_SHOULDERS = BODY27.indices(("left_shoulder", "right_shoulder"))
-
-
-def _bone_paths() -> tuple[list[int], Tensor]:
-    """Parent of each of the 28 points (27 landmarks, neck; -1 = root) and the sum along paths."""
-    names = [*BODY27.joints, "neck"]
-    parents = []
-    for name in names:
-        side, _, part = name.partition("_")
-        parent = _PARENT[part or side]
-        if parent in ("neck", "root", "nose"):
-            parents.append(-1 if parent == "root" else names.index(parent))
-        else:
-            parents.append(names.index(f"{side}_{parent}"))
-    paths = torch.zeros(len(names), len(names))
-    for i in range(len(names)):
-        j = i
-        while j >= 0:
-            paths[i, j] = 1.0
-            j = parents[j]
-    return parents, paths
-
-
-_PARENTS, _PATHS = _bone_paths()
-# Landmarks drawn differently by different detectors, and the point they are moved towards.
-_MOVED = BODY27.indices(f"{s}_{p}" for p in ("hip", "knee", "elbow", "shoulder")
-                        for s in ("left", "right"))  # fmt: skip
-_TOWARDS = BODY27.indices(f"{s}_{p}" for p in ("knee", "ankle", "wrist", "elbow")
-                          for s in ("left", "right"))  # fmt: skip
-_LIMB_BONES = torch.tensor(
-    [any(p in n for p in ("elbow", "wrist", "knee", "ankle")) for n in (*BODY27.joints, "neck")]
-)
 
 
 class Random:
@@ -219,10 +163,10 @@ def observe(points: Tensor, random: Random, noise: NoiseModel) -> Observation:
 def _redefine(points: Tensor, random: Random, noise: NoiseModel) -> Tensor:
     """Landmarks as this detector's annotators understood them; left and right alike."""
     batch = len(points)
-    share = noise.definition * random.normal(batch, 1, len(_MOVED) // 2, 1)
-    bones = points[..., _TOWARDS, :] - points[..., _MOVED, :]
+    share = noise.definition * random.normal(batch, 1, len(MOVED) // 2, 1)
+    bones = points[..., TOWARDS, :] - points[..., MOVED, :]
     points = points.clone()
-    points[..., _MOVED, :] += share.repeat_interleave(2, dim=2) * bones
+    points[..., MOVED, :] += share.repeat_interleave(2, dim=2) * bones
     return points
 
 
@@ -290,20 +234,20 @@ def _space(points: Tensor, center: Tensor, random: Random, noise: NoiseModel) ->
     batch, frames, joints, _ = points.shape
     local = points @ ray_rotation(center)
     hips = local[..., HIPS, :].mean(2, keepdim=True)
-    neck = local[..., _SHOULDERS, :].mean(2, keepdim=True)
+    neck = local[..., SHOULDERS, :].mean(2, keepdim=True)
     tree = torch.cat((local, neck), dim=2) - hips
-    parent = torch.cat((tree, torch.zeros_like(hips)), dim=2)[:, :, _PARENTS]
+    parent = torch.cat((tree, torch.zeros_like(hips)), dim=2)[:, :, PARENTS]
     bones = tree - parent
     length = bones.norm(dim=-1)
     lean = 0.8 * random.normal(batch, 1, joints + 1) + 0.6 * random.wander(0.3, batch, joints + 1)
-    flip = random.chance(noise.flip, batch, 1, joints + 1) & _LIMB_BONES
+    flip = random.chance(noise.flip, batch, 1, joints + 1) & LIMB_BONES
     depth = torch.where(flip, -bones[..., 2], bones[..., 2])
     level = random.uniform(0.4, 1.6, batch, 1, 1)
     depth = depth + noise.depth * level * lean * length
     bones = torch.cat((bones[..., :2], depth[..., None]), dim=-1)
     length = length * torch.exp(0.25 * noise.depth * random.normal(batch, 1, joints + 1))
     bones = bones * (length / bones.norm(dim=-1).clamp_min(1e-4))[..., None]
-    space = (_PATHS @ bones)[:, :, :joints]
+    space = (PATHS @ bones)[:, :, :joints]
     squeeze = torch.ones(batch, 1, 1, 3)
     squeeze[..., 2] = random.uniform(*noise.depth_scale, batch, 1, 1)
     space = space * squeeze * random.uniform(*noise.scale, batch, 1, 1, 1)

@@ -51,6 +51,7 @@ _LIMBS = BODY27.indices(LIMB12.joints)
 _SHORTEST = 30  # frames; shorter clips show nothing
 _ENOUGH = 0.8  # share of ``frames`` that two windows of one clip must have each
 _COMMON = 0.34  # a label with a larger share of the windows takes one of each clip
+_FARTHEST = 100.0  # metres that nobody walks within one window
 _SHAPE = 0.8  # standard deviation of the betas
 _FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # y up -> y down
 
@@ -243,6 +244,11 @@ def _scene(window: Window, number: int, cameras: int) -> tuple[Tensor, Tensor, T
     rotmats, trans = rotmats[part].clone(), trans[part]
     if len(rotmats) < window.frames:
         raise SemttaError(f"the motion '{window.entry.name}' is shorter than its file says.")
+    if float((trans - trans[0]).abs().max()) > _FARTHEST or float(trans.abs().max()) > 1e4:
+        raise SemttaError(
+            f"the motion '{window.entry.name}' is {float(trans.abs().max()):.0f} m away or goes as "
+            "far in seconds; translations must be in metres."
+        )
     betas = _SHAPE * torch.randn(10, generator=named_generator(f"shape:{window.entry.name}"))
     points = _body().landmarks(rotmats, betas, BODY27) + trans[:, None]
     points = points - points.mean((0, 1))
