@@ -14,6 +14,7 @@ from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from semtta.bench.command import bench
 from semtta.errors import SemttaError
@@ -107,7 +108,7 @@ def adapt(
         return
     if not quiet:
         _summary(results)
-        out.print(f"Results in [bold]{folder}[/bold]: track-XX.npz, report.json"
+        out.print(f"Results in [bold]{escape(str(folder))}[/bold]: track-XX.npz, report.json"
                   + ("." if no_overlay else "; look at overlay.mp4."))  # fmt: skip
 
 
@@ -135,8 +136,8 @@ def demo(
             settings, folder, overlay=not no_overlay, overwrite=overwrite, progress=progress
         )
     _demo_table(numbers)
-    where = "" if no_overlay else f"; look at [bold]{folder / 'overlay.mp4'}[/bold]"
-    out.print(f"Results in [bold]{folder}[/bold]{where}.")
+    where = "" if no_overlay else "; look at overlay.mp4"
+    out.print(f"Results in [bold]{escape(str(folder))}[/bold]{where}.")
 
 
 @app.command()
@@ -182,7 +183,8 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except SemttaError as error:
-        Console(stderr=True).print(f"[red]semtta:[/red] {error}", highlight=False, soft_wrap=True)
+        text = f"[red]semtta:[/red] {escape(str(error))}"
+        Console(stderr=True).print(text, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         Console(stderr=True).print("semtta: stopped; nothing was written.")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -35,7 +36,7 @@ def progress_bars(quiet: bool, console: Console) -> Iterator[engine.Progress]:
 
     def update(stage: str, done: int, total: int | None, values: dict) -> None:
         if stage == "note":
-            console.print(f"[yellow]note:[/yellow] {values['text']}", highlight=False)
+            console.print(f"[yellow]note:[/yellow] {escape(values['text'])}", highlight=False)
             return
         if stage not in tasks or (done <= 1 and bars.tasks[tasks[stage]].finished):
             tasks[stage] = bars.add_task(_TITLES.get(stage, stage), total=total, note="")

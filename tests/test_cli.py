@@ -125,7 +125,7 @@ def test_an_unknown_setting_names_the_nearest(run, tmp_path, empty_room):
 
 def test_output_that_cannot_be_written_or_is_there_already(run, tmp_path, empty_room):
     (tmp_path / "file").write_text("")
-    refused(run("adapt", empty_room, "-o", "file/below"), "cannot be written")
+    refused(run("adapt", empty_room, "-o", "file/below"), "'file' is a file, not a folder")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "config.yaml").write_text("")
     refused(run("adapt", empty_room, "-o", "out"), "--overwrite")
@@ -338,6 +338,25 @@ def test_bench_lists_methods_and_tables(run):
 def test_bench_check_names_what_is_missing(run, tmp_path):
     code, out, err = run("bench", "check", "3dpw", "--root", tmp_path)
     assert code == 1 and "sequenceFiles" in out and not err
+
+
+def test_what_looks_like_markup_is_printed_as_it_stands(run, tmp_path, empty_room):
+    refused(run("adapt", "clip [/bold].mp4"), "clip [/bold].mp4")
+    write_poses(tmp_path / "p.npz")
+    unsure = {"labels": [{"text": "walk", "confidence": 0.3}]}
+    (tmp_path / "l.json").write_text(json.dumps(unsure))
+    code, out, err = run("adapt", empty_room, "--poses2d", "p.npz", "--labels", "l.json",
+                         "--no-overlay", "optimizer.epochs=1", "-o", "[x] [/red]")  # fmt: skip
+    assert code == 0 and "Results in [x] [/red]" in out, err
+
+
+def test_labels_of_a_track_that_is_not_adapted(run, tmp_path, empty_room):
+    write_poses(tmp_path / "p.npz")
+    (tmp_path / "l.json").write_text('{"labels": [{"text": "walk", "track": 7}]}')
+    refused(
+        run("adapt", empty_room, "--poses2d", "p.npz", "--labels", "l.json"), "names track 7 only"
+    )
+    nothing_written(tmp_path, empty_room.name, "p.npz", "l.json")
 
 
 def test_own_poses_on_a_path_with_spaces_and_umlauts(run, tmp_path):

@@ -60,7 +60,7 @@ class UserDictionary:
             return cls()
         path = Path(path)
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not a text file"
             raise SemttaError(f"dictionary '{path}' cannot be read: {reason}.") from None

@@ -57,8 +57,9 @@ def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
 
 def check_folder(path: Path, overwrite: bool) -> None:
     """Raise ``SemttaError`` if a folder is taken or is not one."""
-    if path.exists() and not path.is_dir():
-        raise SemttaError(f"output '{path}' is a file, not a folder.")
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise SemttaError(f"output '{path}': '{place}' is a file, not a folder.")
     taken = path.is_dir() and any(path.iterdir())
     if taken and not overwrite:
         raise SemttaError(f"output '{path}' exists already; add --overwrite to replace it.")

@@ -104,8 +104,11 @@ class Adapter:
             labels.check(len(video.times), float(video.times[-1]) + 1 / video.info.fps)
             labels = self._believed(labels, progress)
         camera = self.camera(video.info.width, video.info.height)
+        chosen = select_tracks(video, tracks)
+        if labels is not None:
+            _check_tracks(labels, chosen)
         results = []
-        for track in select_tracks(video, tracks):
+        for track in chosen:
             note = memory_note(self.config, self.model, len(track), video.info.fps)
             if note:
                 progress("note", 0, None, {"text": note})
@@ -277,6 +280,16 @@ def select_tracks(video: TrackedVideo, which: str | int) -> list[Track]:
         known = ", ".join(str(track.id) for track in video.tracks)
         raise SemttaError(f"no track '{which}'; this video has {known} (or: largest, all).")
     return found
+
+
+def _check_tracks(labels: Labels, chosen: Sequence[Track]) -> None:
+    """Raise ``SemttaError`` if every label names a track that is not adapted."""
+    named, ids = {span.track for span in labels.spans}, {track.id for track in chosen}
+    if named and None not in named and not named & ids:
+        raise SemttaError(
+            f"{labels.name} names track {', '.join(map(str, sorted(named)))} only, but track "
+            f"{', '.join(map(str, sorted(ids)))} is adapted; leave 'track' out or choose --track."
+        )
 
 
 def _pixel_error(run: Run) -> float:
