@@ -15,6 +15,7 @@ from scipy.io import savemat
 from semtta.errors import SemttaError
 from semtta.pose2d.augment import NO_CHANGE, Augmentation, View, apply_look
 from semtta.pose2d.layouts import LAYOUTS, coco_set, load_set
+from semtta.pose2d.readers import _image_plane
 from semtta.pose2d.runs import open_set
 from semtta.pose2d.samples import Entry, KeypointSet, cut_batch, cut_crop, shuffled
 from semtta.pose2d.settings import DataConfig
@@ -246,6 +247,8 @@ def test_a_coco_folder_is_matched_by_name(tmp_path):
     assert joint(entry, "left_wrist") == [3, 4] and entry.weight.sum() == 1
     # a box of the whole image cuts the whole image, pixel for pixel
     assert np.allclose(cut_crop(entry, 64, NO_CHANGE).xy[BODY16.index("left_wrist")], [3, 4])
+    with pytest.raises(SemttaError, match="no splits"):
+        load_set("coco", tmp_path, "val")
     write(tmp_path / "annotations.json", coco(names, [[1, 2, 2], [3, 4, 1], [23, 4, 1]], None))
     assert coco_set(tmp_path, BODY16).entries[0].square[2] == pytest.approx(22 * 1.5)
 
@@ -299,6 +302,14 @@ def test_missing_and_torn_images_are_named_when_they_are_needed(tmp_path):
     (tmp_path / "train" / "run0" / "train0.png").unlink()
     with pytest.raises(SemttaError, match=r"lacks 1 of its images.*train0\.png"):
         open_set(DataConfig("surreal", str(tmp_path), cache=False), "body16", 64)
+    with pytest.raises(SemttaError, match="body16.* 'hand21'"):
+        open_set(DataConfig("surreal", str(tmp_path)), "hand21", 64)
+
+
+def test_nothing_is_seen_from_behind():
+    with np.errstate(all="raise"):
+        seen = _image_plane(np.array([[2.0, 4, 2], [2, 4, -2], [2, 4, 0]]))
+    assert seen[0].tolist() == [1, 2] and np.isnan(seen[1:]).all()
 
 
 def test_joints_outside_the_crop_have_no_weight():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -92,7 +92,7 @@ class DomainAdapter:
                 "images_per_second": settings.iterations * batches.images / seconds,
             })  # fmt: skip
             if epoch + 1 == settings.epochs and self.config.bn == "adabn" and target is not None:
-                self._target_statistics(strategy.model, batches)
+                self._statistics_of(target, strategy.model, batches)
             if evaluate is not None:
                 history[-1].update(evaluate(strategy.model.eval()))
         return Fitted(strategy.model.eval(), history)
@@ -111,16 +111,16 @@ class DomainAdapter:
             raise SemttaError("optimizer.batch must be at least 2: batch norm needs two images.")
 
     @torch.no_grad()
-    def _target_statistics(self, model: nn.Module, batches: _Batches) -> None:
-        """Running statistics of all batch norms over the target alone (AdaBN, Li et al. 2016)."""
+    def _statistics_of(self, images: KeypointSet, model: nn.Module, batches: _Batches) -> None:
+        """Running statistics of all batch norms over one set alone (AdaBN, Li et al. 2016)."""
         norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # cumulative mean
         model.train()
-        for images in batches.target_once():
-            model(images)
+        for crops in batches.once(images):
+            model(crops)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
@@ -170,7 +170,6 @@ class _Batches:
         self.source, self.config, self.estimator = source, config, estimator
         self.target = target if views else None
         self.views = views
-        self.adapting = target
         self._rng = np.random.default_rng([config.seed, 1])
         self._target_rng = np.random.default_rng([config.seed, 2])
         batch = config.optimizer.batch
@@ -181,6 +180,7 @@ class _Batches:
         cv2.setNumThreads(1)  # crops are cut on several threads already
 
     def next(self, step: int, progress: float) -> Domains:
+        """What step ``step`` sees, ``progress`` of the training being done."""
         spec = self.estimator.spec
         source = self._cut(self.source, next(self._source_order), self._rng)
         device = next(self.estimator.parameters()).device
@@ -195,14 +195,14 @@ class _Batches:
         return Domains(self._ready(source.images), truth.to(device), weight.to(device),
                        tuple(target), tuple(affines), progress, step)  # fmt: skip
 
-    def target_once(self):
-        """Every target image once, unchanged, in batches of at least two."""
-        count, batch = len(self.adapting), max(2, self.config.optimizer.batch)
+    def once(self, images: KeypointSet) -> Iterator[Tensor]:
+        """Every image once, unchanged, in batches of at least two."""
+        count, batch = len(images), max(2, self.config.optimizer.batch)
         for start in range(0, count, batch):
             order = np.arange(start, min(start + batch, count))
             order = order if len(order) > 1 else np.repeat(order, 2)
             size = self.estimator.spec.size
-            crops = cut_batch(self.adapting, order, size, [NO_CHANGE] * len(order))
+            crops = cut_batch(images, order, size, [NO_CHANGE] * len(order))
             yield self._ready(crops.images)
 
     def _cut(self, images: KeypointSet, order: Sequence[int], rng: np.random.Generator) -> Batch:

@@ -23,12 +23,13 @@ from torch import Tensor, nn
 
 from semtta.errors import SemttaError
 from semtta.pose2d.backbones import channel_statistics
-from semtta.pose2d.estimator import Estimator
+from semtta.pose2d.estimator import Estimator, EstimatorSpec
 from semtta.pose2d.losses import squared_error
 from semtta.pose2d.text import TOKEN_STD, PromptTower
 
 _DOMAIN_HIDDEN = 256
 _BOTTLENECK = 16  # G_I narrows by this factor, as CoCoOp's meta network
+_GATE_BOTTLENECK = 4  # W1 narrows C by this factor; the paper gives none
 
 
 @dataclass(frozen=True)
@@ -173,17 +174,17 @@ class Clip2Pose(nn.Module):
         self.structure = StructureTokens(skeleton.adjacency(), start, spec.graph_layers)
         self.image = ImageTokens(channels[-1], width, spec.image_tokens)
         self.domain = DomainToken(channels, width)
+        narrow = channels[-1] // _GATE_BOTTLENECK
         self.gate = nn.Sequential(
-            nn.Linear(tower.dim, channels[-1] // 4), nn.ReLU(), nn.Linear(channels[-1] // 4,
-                                                                          channels[-1])
-        )  # fmt: skip
+            nn.Linear(tower.dim, narrow), nn.ReLU(), nn.Linear(narrow, channels[-1])
+        )
         nn.init.zeros_(self.gate[2].weight)
         nn.init.constant_(self.gate[2].bias, spec.gate_bias)
         # The paper writes R^(C x D) and compares in C.
         self.direction = nn.Linear(tower.dim, channels[-1], bias=False)
 
     @property
-    def spec(self):
+    def spec(self) -> EstimatorSpec:
         """Of the estimator."""
         return self.estimator.spec
 
@@ -192,8 +193,12 @@ class Clip2Pose(nn.Module):
 
         Returns:
             (K, D), the same for all images, and (B, M + 1, D)."""
+        return self.structure(), self.own_tokens(maps)
+
+    def own_tokens(self, maps: tuple[Tensor, ...]) -> Tensor:
+        """[V]_1..[V]_M [D] of each image, (B, M + 1, D)."""
         pooled = maps[-1].float().mean((2, 3))
-        return self.structure(), torch.cat((self.image(pooled), self.domain(maps)), 1)
+        return torch.cat((self.image(pooled), self.domain(maps)), 1)
 
     def describe(self, images: Tensor) -> Described:
         """(B, 3, S, S) normalised images -> everything that the losses need."""
@@ -205,9 +210,8 @@ class Clip2Pose(nn.Module):
         Only the text tower, which has none, reads all prompts at once: the structure tokens pass
         it once for the whole step."""
         features = [self.estimator.features(images) for images in batches]
-        prompts = [self.prompt(maps) for maps in features]
-        own = torch.cat([own for _, own in prompts])
-        embeddings = self.tower(prompts[0][0], own).split([len(images) for images in batches])
+        own = torch.cat([self.own_tokens(maps) for maps in features])
+        embeddings = self.tower(self.structure(), own).split([len(images) for images in batches])
         return [self._gated(maps[-1], e) for maps, e in zip(features, embeddings, strict=True)]
 
     def _gated(self, z: Tensor, e: Tensor) -> Described:

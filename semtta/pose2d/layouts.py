@@ -111,6 +111,8 @@ def load_set(kind: str, root: str | Path, split: str | None = None,
     if not root.is_dir():
         raise SemttaError(f"there is no folder '{root}' for data set '{kind}'.")
     if kind == "coco":
+        if split is not None:
+            raise SemttaError(f"a COCO-style folder has no splits, but '{split}' is asked for.")
         return coco_set(root, skeleton)
     if kind not in LAYOUTS:
         raise SemttaError(f"unknown data set '{kind}'; use coco, {', '.join(LAYOUTS)}.")

@@ -176,10 +176,16 @@ def human36m(root: Path, split: str) -> list[Labelled]:
 
 
 def _pinhole(world: np.ndarray, camera: dict) -> np.ndarray:
+    """(N, 3) world -> (N, 2) pixels by a camera's R, t, f, c."""
     r, t = np.asarray(camera["R"], float).reshape(3, 3), np.asarray(camera["t"], float).reshape(3)
     f, c = np.asarray(camera["f"], float).reshape(2), np.asarray(camera["c"], float).reshape(2)
-    points = world @ r.T + t
-    return points[:, :2] / points[:, 2:] * f + c
+    return _image_plane(world @ r.T + t) * f + c
+
+
+def _image_plane(points: np.ndarray) -> np.ndarray:
+    """(N, 3) camera frame -> (N, 2) x/z, y/z; NaN for what is not in front of the camera."""
+    depth = points[:, 2:]
+    return points[:, :2] / np.where(depth > 0, depth, np.nan)
 
 
 # -------------------------------------------------------------------------------- hands
@@ -258,8 +264,7 @@ def freihand(root: Path, split: str) -> list[Labelled]:
             raise ValueError(f"{len(content)} hands but {len(matrices)} cameras")
         photos = []
         for i, (points, k) in enumerate(zip(content, matrices)):
-            uv = _points(points, 3, 21) @ _points(k, 3, 3).T
-            photos.append((i, uv[:, :2] / uv[:, 2:]))
+            photos.append((i, _image_plane(_points(points, 3, 21) @ _points(k, 3, 3).T)))
         return photos
 
     photos = _table(root / "training_xyz.json", make)

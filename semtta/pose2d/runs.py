@@ -46,6 +46,9 @@ def open_set(
         found = unlabelled_set(data.root, joints, size, data.boxes, progress)
     else:
         found = load_set(data.kind, data.root, data.split, joints)
+    if found.skeleton != joints:
+        raise SemttaError(f"the set '{found.name}' has skeleton '{found.skeleton.name}', but the "
+                          f"estimator '{skeleton}'.")  # fmt: skip
     absent = found.missing()
     if absent:
         raise SemttaError(f"the set '{found.name}' lacks {len(absent)} of its images, first "
