@@ -46,12 +46,14 @@ class FakeBenchmark:
     Args:
         kill_at: whoever reads this item kills its own process, as long as ``marker`` is absent.
         broken: this item cannot be read.
+        silent: nobody says what is done.
         diverged: every motion is infinitely far from the truth of this item.
         log: every item that is read is written down here.
     """
 
     kill_at: str = ""
     broken: str = ""
+    silent: bool = False
     diverged: str = ""
     marker: Path | None = None
     always: bool = False
@@ -85,7 +87,8 @@ class FakeBenchmark:
         joints = torch.rand(FRAMES, 12, 3, generator=generator)
         truth = FakeTruth(joints * torch.nan if item.name == self.diverged else joints)
         camera = Camera(500.0, (250.0, 250.0))
-        return Sample(item, track, camera, [item.label] * FRAMES, truth)
+        label = None if self.silent else item.label
+        return Sample(item, track, camera, [label] * FRAMES, truth)
 
 
 def run(output: Path, benchmark: FakeBenchmark, **options):

@@ -235,6 +235,18 @@ def test_a_motion_that_diverged_is_a_failure(tmp_path):
     assert {row["item"] for row in outcome.rows if "error" in row} == {"walk0-clean"}
 
 
+def test_a_table_says_which_tracks_are_left_out_and_who_had_no_text(tmp_path):
+    bench, options = FakeBenchmark(broken="walk0-clean"), {"methods": ("frozen", "semtta")}
+    for silent, words in ((False, None), (True, "semtta ran without any text")):
+        run(tmp_path / str(silent), replace(bench, silent=silent), limit=2, **options)
+        summary = json.loads((tmp_path / str(silent) / "summary.json").read_text())
+        left, *rest = summary["remarks"]
+        assert "1 tracks left out" in left
+        assert words in rest[0] if silent else not rest
+        table = (tmp_path / str(silent) / "table.md").read_text()
+        assert all(remark in table for remark in summary["remarks"])
+
+
 def test_a_model_named_twice_runs_once(tmp_path):
     outcome = run(tmp_path, FakeBenchmark(), methods=("frozen",), models=("lifter",) * 2, limit=1)
     assert len(outcome.rows) == 2  # and the control

@@ -88,7 +88,8 @@ def results_page(runs: dict[str, dict], published: dict) -> str:
     parts = [INTRO]
     left = dict(published["tables"])
     for name, run in runs.items():
-        view = view_table(run["rows"], spec_of(run), [run["limits"], *run["failures"]])
+        notes = [run["limits"], *run.get("remarks", ()), *run["failures"]]
+        view = view_table(run["rows"], spec_of(run), notes)
         heading = f"## {run['title']}: {run['data']}"
         parts.append(f"{heading}\n\n{run_lines(name, run)}\n\n{view.markdown()}")
         if run["table"] in left:

@@ -38,10 +38,9 @@ def write_report(
         key=lambda r: (str(r["model"]), order[r["method"]], r["item"], r["seed"]),
     )
     failures = _failures(rows)
-    left_out = _left_out(rows)
+    remarks = [*_left_out(rows), *_without_text(rows, spec)]
     summary = summarise_rows(rows, spec.references, by=spec.group_by)
-    notes = [limits, *left_out, *failures] if limits else [*left_out, *failures]
-    view = view_table(summary, spec, notes)
+    view = view_table(summary, spec, [limits, *remarks, *failures])
     header = {
         "title": spec.title, "table": spec.name, "note": spec.note,
         "data": rows[0]["data"] if rows else options.data,
@@ -50,7 +49,7 @@ def write_report(
         "version": semtta.__version__, "seeds": sorted({row["seed"] for row in rows}),
         "command": command_line(options), "models": spec.models,
         "overrides": options.overrides, "inputs": inputs(options), "files": {},
-        "failures": failures,
+        "remarks": remarks, "failures": failures,
         "methods": [_described(method) for method in spec.methods],
         "rows": summary,
     }  # fmt: skip
@@ -93,6 +92,16 @@ def _failures(rows: list[dict]) -> list[str]:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         sentences.append(f"{', '.join(names[:3])}{more} ({', '.join(methods)}): {reason}")
     return sorted(sentences)
+
+
+def _without_text(rows: list[dict], spec: TableSpec) -> list[str]:
+    """A sentence where methods that read labels were given none."""
+    reading = {method.name for method in spec.methods if method.label in ("right", "wrong")}
+    measured = [row for row in rows if row["method"] in reading and "error" not in row]
+    if not measured or any(row.get("labelled") for row in measured):
+        return []
+    names = ", ".join(dict.fromkeys(row["method"] for row in measured))
+    return [f"No labels were there (--labels): {names} ran without any text."]
 
 
 def _left_out(rows: list[dict]) -> list[str]:
