@@ -320,6 +320,14 @@ def test_without_a_network_one_sentence_says_what_to_do(tmp_path, monkeypatch):
         fetch_wheel(tmp_path)
 
 
+def test_a_cache_that_cannot_be_written_is_one_sentence(small_wheel, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "cache" / "cam01-clean.mp4").mkdir(parents=True)
+    for folder in (tmp_path / "file" / "beam", tmp_path / "cache"):
+        with pytest.raises(SemttaError, match="cannot be written into"):
+            get_clips(folder, small_wheel)
+
+
 def test_wrong_package_files_are_refused(small_wheel, tmp_path, monkeypatch):
     with pytest.raises(SemttaError, match="no package file"):
         unpack_clips(tmp_path / "absent.whl", tmp_path / "a")

