@@ -187,15 +187,25 @@ def main() -> None:
         Console(stderr=True).print(text, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        Console(stderr=True).print("semtta: stopped; nothing was written.")
+        _stopped()
         sys.exit(130)
+    except SystemExit as stop:  # Typer turns Ctrl-C into a silent exit
+        if isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt):
+            _stopped()
+        raise
 
 
 # ---------------------------------------------------------------------- messages
 
 
+def _stopped() -> None:
+    Console(stderr=True).print("semtta: stopped; no unfinished result was kept.")
+
+
 def _overrides(named: dict, overrides: list[str] | None) -> list[str]:
-    given = [f"{key}={value}" for key, value in named.items() if value is not None]
+    from semtta.config import as_override
+
+    given = [as_override(key, value) for key, value in named.items() if value is not None]
     return given + list(overrides or [])
 
 

@@ -7,6 +7,7 @@ others, which stand in ``configs/default.yaml`` with the reason beside each.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from semtta.errors import SemttaError
 
@@ -271,6 +273,11 @@ def read_settings(
         key = item.split("=", 1)[0]
         if OmegaConf.select(typed, key, throw_on_missing=False) is None and key not in keys:
             raise SemttaError(_unknown(key, keys, show))
+        try:
+            OmegaConf.from_dotlist([item])
+        except YAMLError as error:
+            reason = str(error).splitlines()[0]
+            raise SemttaError(f"'{item}' has a value that is not valid YAML: {reason}.") from None
     try:
         merged = OmegaConf.merge(typed, loaded, OmegaConf.from_dotlist(list(overrides)))
         return OmegaConf.to_object(merged)
@@ -278,7 +285,15 @@ def read_settings(
         key = (getattr(error, "full_key", None) or "").strip()
         if key and key not in keys:
             raise SemttaError(_unknown(key, keys, show)) from None
-        raise SemttaError(f"setting '{key}': {str(error).splitlines()[0]}.") from None
+        named = f"setting '{key}'" if key else f"settings {', '.join(overrides)}"
+        raise SemttaError(f"{named}: {str(error).splitlines()[0]}.") from None
+
+
+def as_override(key: str, value: str | Path | float) -> str:
+    """``key=value`` that is read back as it is: folders may be called ``0123``, ``no``, ``a #2``."""
+    if isinstance(value, (str, Path)):
+        value = json.dumps(str(value), ensure_ascii=False)
+    return f"{key}={value}"
 
 
 def check_values(

@@ -50,6 +50,8 @@ def adapt_video(
         labeller: ``auto`` or ``vlm``: who labels the video first, instead of ``labels``. What it
             says is written beside the results as labels.json.
         dry_run: stop there; nothing is written or sent, the result is an empty list."""
+    from semtta.pose2d.checkpoint import load_checkpoint
+
     if poses2d is not None and estimator is not None:
         raise SemttaError("give either --poses2d or --estimator, not both.")
     info = probe(video)
@@ -60,6 +62,8 @@ def adapt_video(
 
     label = Labeller.load(labeller, config, announce) if labeller else None
     added = label.vocabulary.added if label else UserDictionary.load(config.labels.dictionary)
+    if estimator is not None:
+        load_checkpoint(estimator)
     if dry_run and labels is not None and info.frames:
         labels.check(info.frames, info.frames / info.fps)
     body = load_body(config.body.name, gender=config.body.gender, search=body_models)

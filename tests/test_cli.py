@@ -350,6 +350,16 @@ def test_what_looks_like_markup_is_printed_as_it_stands(run, tmp_path, empty_roo
     assert code == 0 and "Results in [x] [/red]" in out, err
 
 
+def test_ctrl_c_is_one_sentence(run, tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("semtta.jobs.run_demo", interrupted)
+    code, _, err = run("demo", "-o", "out")
+    assert code == 130 and err.split() == "semtta: stopped; no unfinished result was kept.".split()
+    nothing_written(tmp_path)
+
+
 def test_labels_of_a_track_that_is_not_adapted(run, tmp_path, empty_room):
     write_poses(tmp_path / "p.npz")
     (tmp_path / "l.json").write_text('{"labels": [{"text": "walk", "track": 7}]}')

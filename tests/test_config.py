@@ -1,6 +1,6 @@
 import pytest
 
-from semtta.config import Config, config_to_yaml, load_config, shipped_configs
+from semtta.config import Config, as_override, config_to_yaml, load_config, shipped_configs
 from semtta.errors import SemttaError
 
 
@@ -41,6 +41,20 @@ def test_an_unknown_key_is_answered_by_the_nearest_known_one(override, hint):
 def test_impossible_values_are_refused(override):
     with pytest.raises(SemttaError):
         load_config("default", [override])
+
+
+def test_broken_overrides_are_named():
+    for override, words in (("optimizer.betas=[0.9,", "not valid YAML"), ("model=3", "model=3")):
+        with pytest.raises(SemttaError) as error:
+            load_config("default", [override])
+        assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_options_of_the_command_line_are_read_back_as_they_are():
+    for name in ("no", "0123", "run #2/ä b.pt", "a: [b"):
+        config = load_config("default", [as_override("model.checkpoint", name)])
+        assert config.model.checkpoint == name
+    assert load_config("default", [as_override("optimizer.lr", 0.5)]).optimizer.lr == 0.5
 
 
 def test_a_file_with_an_unknown_key_or_broken_yaml_is_refused(tmp_path):

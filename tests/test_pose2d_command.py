@@ -124,6 +124,14 @@ def test_render_train_adapt_eval(tmp_path):
     assert "'regda'" in text
 
 
+def test_smoke(tmp_path):
+    """The shipped settings the whole way: renders, training, checkpoint; the loss falls."""
+    run("train", "--config", "pose2d_cpu", "smoke=true", "-o", tmp_path / "out")
+    history = json.loads((tmp_path / "out" / "history.json").read_text())
+    assert history[-1]["sup"] < 16 * np.pi * 1.5**2  # of maps that are zero
+    assert load_checkpoint(tmp_path / "out" / "model.pt").spec.backbone == "efficientnet_lite0"
+
+
 def test_wrong_commands_say_what_is_wrong(tmp_path):
     model = save_checkpoint(tmp_path / "m.pt", Estimator(EstimatorSpec(
         "body16", "efficientnet_lite0", 64, 8)))  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -181,11 +180,12 @@ def _fit(
     config: str, named: dict, overrides: list[str] | None, output: Path, needs_target: bool,
     overwrite: bool, quiet: bool,
 ) -> None:  # fmt: skip
+    from semtta.config import as_override
     from semtta.messages import progress_bars
     from semtta.pose2d.runs import run_training
     from semtta.pose2d.settings import load_settings
 
-    given = [f"{key}={_as_yaml(value)}" for key, value in named.items() if value is not None]
+    given = [as_override(key, value) for key, value in named.items() if value is not None]
     settings = load_settings(config, given + list(overrides or []))
     with progress_bars(quiet, out) as progress:
         file, fitted = run_training(
@@ -197,11 +197,6 @@ def _fit(
     words = [f"{name} {last[name]:.3f}" for name in ("sup", "adv", "align") if name in last]
     out.print(f"[bold]{file}[/bold]: {', '.join(words)}; "
               f"{last['images_per_second']:.0f} images/s.", highlight=False)  # fmt: skip
-
-
-def _as_yaml(value: str | Path | int) -> str:
-    """What settings read back as it is: folders may be called ``0123``, ``no`` or ``run #2``."""
-    return str(value) if isinstance(value, int) else json.dumps(str(value), ensure_ascii=False)
 
 
 def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
