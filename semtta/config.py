@@ -290,7 +290,7 @@ def read_settings(
 
 
 def as_override(key: str, value: str | Path | float) -> str:
-    """``key=value`` that is read back as it is: folders may be called ``0123``, ``no``, ``a #2``."""
+    """``key=value`` read back as it is: folders may be called ``0123``, ``no`` or ``a #2``."""
     if isinstance(value, (str, Path)):
         value = json.dumps(str(value), ensure_ascii=False)
     return f"{key}={value}"
