@@ -145,6 +145,19 @@ def test_bn_only_differs_from_source_only_in_statistics_alone():
     assert torch.allclose(adabn.backbone.bn1.running_mean, sum(means) / 2, atol=1e-4)
 
 
+@pytest.mark.parametrize("strategy", ["source_only", "clip2pose", "uniframe"])
+def test_frozen_statistics_stay_as_they_came(strategy):
+    net = estimator()
+    before = copy.deepcopy(net.state_dict())
+    config = settings(strategy=strategy, bn="frozen", optimizer__epochs=2)
+    fitted = DomainAdapter(net, config).fit(SOURCE, TARGET, evaluate=lambda model: {})
+    after = getattr(fitted.model, "estimator", fitted.model).state_dict()
+    for key in before:
+        if "running" in key:
+            assert torch.equal(before[key], after[key])
+    assert not torch.equal(before["head.weight"], after["head.weight"])
+
+
 def test_one_batch_for_both_domains():
     for strategy in ("bn_only", "adversarial", "clip2pose"):
         DomainAdapter(estimator(), settings(strategy=strategy, bn="joint")).fit(SOURCE, TARGET)

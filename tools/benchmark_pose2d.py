@@ -58,6 +58,8 @@ METHODS = {
     "clip2pose:noalign": ["strategy=clip2pose", "clip2pose.text=builtin",
                           "clip2pose.alignment_weight=0"],
     "clip2pose:noadv": ["strategy=clip2pose", "clip2pose.text=builtin", "adversary.weight=0"],
+    "clip2pose:frozenbn": ["strategy=clip2pose", "clip2pose.text=builtin", "bn=frozen"],
+    "source_only:frozenbn": ["strategy=source_only", "bn=frozen"],
     # RegDA takes maps as distributions: 16 makes those of an estimator trained on squares so
     "regda": ["strategy=regda", "regda.scale=16"],
     "uniframe": ["strategy=uniframe"],

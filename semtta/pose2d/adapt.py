@@ -75,6 +75,9 @@ class DomainAdapter:
         total, history = settings.epochs * settings.iterations, []
         for epoch in range(settings.epochs):
             strategy.model.train()
+            if self.config.bn == "frozen":
+                for norm in _batch_norms(strategy.model):
+                    norm.eval()
             begun, losses = time.perf_counter(), []
             for i in range(settings.iterations):
                 step = epoch * settings.iterations + i
@@ -113,7 +116,7 @@ class DomainAdapter:
     @torch.no_grad()
     def _statistics_of(self, images: KeypointSet, model: nn.Module, batches: _Batches) -> None:
         """Running statistics of all batch norms over one set alone (AdaBN, Li et al. 2016)."""
-        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        norms = _batch_norms(model)
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
@@ -221,6 +224,10 @@ def prepare(images: Tensor, estimator: Estimator) -> Tensor:
     backbone = estimator.backbone
     mean, std = (x.new_tensor(v)[:, None, None] for v in (backbone.mean, backbone.std))
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def _batch_norms(model: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 def _means(rows: list[dict[str, float]]) -> dict[str, float]:

@@ -110,7 +110,8 @@ class Pose2DConfig:
     smoke: bool = False  # a few hundred images and iterations, to see that everything runs
     loss: str = "sum"  # sum (Eq. 8) | mean (the peers' code)
     # separate = a pass for each domain, running statistics of both; joint = one batch; adabn =
-    # statistics of the target alone, computed at the end
+    # statistics of the target alone, computed at the end; frozen = those that the estimator came
+    # with, for targets too uniform to have statistics of their own (one person, one scene)
     bn: str = "separate"
     freeze_backbone: bool = False  # the paper's words taken literally
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
@@ -129,7 +130,7 @@ _CHOICES = {
     "source.kind": KINDS,
     "target.kind": KINDS,
     "loss": ("sum", "mean"),
-    "bn": ("separate", "joint", "adabn"),
+    "bn": ("separate", "joint", "adabn", "frozen"),
     "optimizer.name": ("sgd", "adam"),
     "optimizer.schedule": ("steps", "cosine", "inverse"),
     "optimizer.precision": ("auto", "fp32", "bf16"),
