@@ -111,6 +111,13 @@ METHODS: dict[str, Method] = {
         Method("paper", PAPER),
         # What the paper compares with.
         Method("cycleadapt", CYCLEADAPT, label="none"),
+        # How much of the difference is the shape alone.
+        Method(
+            "cycleadapt+shape",
+            CYCLEADAPT,
+            ("smoothing.shape_target=first", "smoothing.shape_weight=0.1"),
+            label="none",
+        ),
         Method("discriminator", CYCLEADAPT, ("strategy=discriminator",)),
         Method("unpaired", CYCLEADAPT, ("strategy=unpaired",)),
     )

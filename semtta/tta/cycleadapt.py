@@ -33,7 +33,7 @@ from torch import Tensor
 from semtta.hmr.base import Prediction
 from semtta.tta.run import Run, seen_rotations
 from semtta.tta.schedule import learning_rate
-from semtta.tta.smoothing import build_smoother, window_mean
+from semtta.tta.smoothing import build_smoother, shape_target
 from semtta.tta.strategy import Draw, Networks
 from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_terms
 
@@ -44,7 +44,7 @@ class Targets:
 
     Args:
         rotmats: (T, 24, 3, 3) denoised rotations.
-        betas: (T, 10) window mean of the shape.
+        betas: (T, 10), the window mean of the shape as in its code.
     """
 
     rotmats: Tensor
@@ -76,7 +76,7 @@ class CycleAdapt:
             self.stale = Prediction(first.rotmats.clone(), first.betas.clone(), first.cam.clone())
         self.targets: Targets | None = None
         if config.smoothing.from_epoch == 0:
-            self.targets = self._denoise(run.first)
+            self.targets = self._denoise(run, run.first)
 
     # ------------------------------------------------------------------ HMR stage
 
@@ -111,11 +111,12 @@ class CycleAdapt:
         lr = learning_rate(run.config.optimizer, epoch, run.config.smoothing.fit_lr)
         fitted = self.smoother.fit(motion.rotmats, self.seen, run.generator, lr)
         if epoch + 1 >= run.config.smoothing.from_epoch:
-            self.targets = self._denoise(motion)
+            self.targets = self._denoise(run, motion)
         return {"denoiser_loss": sum(fitted) / len(fitted)} if fitted else {}
 
-    def _denoise(self, motion: Prediction) -> Targets | None:
+    def _denoise(self, run: Run, motion: Prediction) -> Targets | None:
         if self.smoother is None:
             return None
         rotmats = self.smoother.target(motion.rotmats, self.seen, None)
-        return Targets(rotmats, window_mean(motion.betas))
+        betas = shape_target(run.config.smoothing, run.first.betas, motion.betas)
+        return Targets(rotmats, betas)

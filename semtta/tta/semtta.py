@@ -28,7 +28,7 @@ from semtta.motion.text import TextEncoder
 from semtta.tta import losses
 from semtta.tta.run import Run, seen_rotations
 from semtta.tta.segments import Segments, draw_batches, find_segments
-from semtta.tta.smoothing import Smoother, build_smoother, window_mean
+from semtta.tta.smoothing import Smoother, build_smoother, shape_target
 from semtta.tta.strategy import Draw, Networks
 from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_terms
 
@@ -276,8 +276,6 @@ class Semtta:
         """Eq. 9's targets for the next epoch, from predictions of the last full pass."""
         if self.smoother is None or epoch + 1 < run.config.smoothing.from_epoch:
             return None
-        if run.config.smoothing.shape_target == "first":
-            self.betas_target = run.first.betas.mean(0).expand_as(run.first.betas)
-        else:
-            self.betas_target = window_mean(run.latest.betas)
+        smoothing = run.config.smoothing
+        self.betas_target = shape_target(smoothing, run.first.betas, run.latest.betas)
         return self.smoother.target(run.latest.rotmats, self.seen, self.text)

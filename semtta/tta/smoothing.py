@@ -30,6 +30,17 @@ def window_mean(values: Tensor, window: int = 49) -> Tensor:
     return (total[last] - total[first]) / (last - first)[:, None]
 
 
+def shape_target(config: SmoothingConfig, first: Tensor, latest: Tensor) -> Tensor:
+    """What betas are pulled to (the shape part of Eq. 9), by ``smoothing.shape_target``.
+
+    Args:
+        first, latest: (T, 10) betas of the frozen network and of the last full pass.
+    Returns: (T, 10)."""
+    if config.shape_target == "first":
+        return first.mean(0).expand_as(first)
+    return window_mean(latest)
+
+
 class Smoother(Protocol):
     """Turns a track's predictions into smoothing targets, and may learn from the video."""
 
