@@ -232,16 +232,9 @@ def test_label_by_a_model_the_whole_way(run, tmp_path, empty_room, monkeypatch):
 
 def test_a_spent_budget_keeps_what_was_answered(run, tmp_path, empty_room):
     pytest.importorskip("openai")
-    from vlm_server import Script, Server
+    from vlm_server import Script, Server, write_two_people
 
-    g = np.random.default_rng(0)
-    xyc = np.concatenate((g.uniform(10, 100, (2, 4, 17, 2)), np.ones((2, 4, 17, 1))), -1)
-    people = [
-        {"image_id": frame, "idx": person + 1, "keypoints": xyc[person, frame].ravel().tolist()}
-        for frame in range(4)
-        for person in range(2)
-    ]
-    (tmp_path / "p.json").write_text(json.dumps(people))
+    write_two_people(tmp_path / "p.json")
     script = Script('{"label": "walk", "confidence": 0.8}', '{"answer": "yes"}')
     with Server(script) as server:
         ask = ("label", empty_room, "--poses2d", "p.json", "--track", "all",

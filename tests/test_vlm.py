@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
-from vlm_server import Script, Server, completion
+from vlm_server import Script, Server, completion, write_two_people
 
 from semtta.cli import app
 from semtta.config import LabelsConfig
@@ -396,14 +396,7 @@ def ask(tmp_path, monkeypatch):
     (tmp_path / "frames").mkdir()
     for i in range(4):
         cv2.imwrite(str(tmp_path / "frames" / f"{i}.png"), np.full((120, 160, 3), 90, np.uint8))
-    g = np.random.default_rng(0)
-    xyc = np.concatenate((g.uniform(10, 100, (2, 4, 17, 2)), np.ones((2, 4, 17, 1))), -1)
-    people = [
-        {"image_id": frame, "idx": person + 1, "keypoints": xyc[person, frame].ravel().tolist()}
-        for frame in range(4)
-        for person in range(2)
-    ]
-    (tmp_path / "p.json").write_text(json.dumps(people))
+    write_two_people(tmp_path / "p.json")
 
     def call(server, *arguments):
         common = ("label", "frames", "--poses2d", "p.json", "--track", "all", "--provider",

@@ -7,6 +7,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
+
 
 class Script:
     """What the server does: steps one after the other, the last one again and again.
@@ -83,3 +85,15 @@ class Server:
     def __exit__(self, *error):
         self.server.shutdown()
         self.server.server_close()
+
+
+def write_two_people(path):
+    """COCO keypoints of two people in four frames, nothing like a motion."""
+    g = np.random.default_rng(0)
+    xyc = np.concatenate((g.uniform(10, 100, (2, 4, 17, 2)), np.ones((2, 4, 17, 1))), -1)
+    people = [
+        {"image_id": frame, "idx": person + 1, "keypoints": xyc[person, frame].ravel().tolist()}
+        for frame in range(4)
+        for person in range(2)
+    ]
+    path.write_text(json.dumps(people), encoding="utf-8")
