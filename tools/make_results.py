@@ -149,7 +149,7 @@ def readme_table(runs: dict[str, dict]) -> str:
                 shown.setdefault(key, {})[row["method"]] = row
         limits[run["data"]] = (
             f"`{run['data']}`: protocol {run['protocol']}; {max(r['tracks'] for r in final)} "
-            f"tracks, seeds: {len(run['seeds'])}. {run['limits']}"
+            f"tracks, random seeds: {len(run['seeds'])}. {run['limits']}"
         )
     methods = [m for m in README_METHODS if any(m in line for line in shown.values())]
     head = ["benchmark", "model", "level", *methods, "semtta vs cycleadapt, PA"]

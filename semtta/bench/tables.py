@@ -102,7 +102,7 @@ def reading_notes(rows: Sequence[dict], columns: Sequence[str] = ()) -> list[str
     notes = [
         "Errors in mm, lower is better; means over all frames of all tracks, hidden joints over "
         "all hidden joint-frames; every method on the same frames. "
-        f"Tracks: {_span(tracks)}; seeds: {', '.join(seeds)}."
+        f"Tracks: {_span(tracks)}; random seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}."
     ]
     if any(str(row["seed"]).startswith("mean") for row in rows):
         notes.append("Seeds are averaged first: brackets do not tell how seeds differ.")
