@@ -267,6 +267,7 @@ def read_settings(
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise SemttaError(f"settings file '{path}' is not valid YAML: {reason}.") from None
+    given = []
     for item in overrides:
         if "=" not in item or item.startswith("="):
             raise SemttaError(f"'{item}' is not of the form key=value.")
@@ -274,12 +275,12 @@ def read_settings(
         if OmegaConf.select(typed, key, throw_on_missing=False) is None and key not in keys:
             raise SemttaError(_unknown(key, keys, show))
         try:
-            OmegaConf.from_dotlist([item])
+            given.append(OmegaConf.from_dotlist([item]))
         except YAMLError as error:
             reason = str(error).splitlines()[0]
             raise SemttaError(f"'{item}' has a value that is not valid YAML: {reason}.") from None
     try:
-        merged = OmegaConf.merge(typed, loaded, OmegaConf.from_dotlist(list(overrides)))
+        merged = OmegaConf.merge(typed, loaded, *given)
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         key = (getattr(error, "full_key", None) or "").strip()
