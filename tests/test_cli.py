@@ -125,7 +125,7 @@ def test_an_unknown_setting_names_the_nearest(run, tmp_path, empty_room):
 
 def test_output_that_cannot_be_written_or_is_there_already(run, tmp_path, empty_room):
     (tmp_path / "file").write_text("")
-    refused(run("adapt", empty_room, "-o", "file/below"), "'file' is a file, not a folder")
+    refused(run("adapt", empty_room, "-o", "file/below"), "cannot be written")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "config.yaml").write_text("")
     refused(run("adapt", empty_room, "-o", "out"), "--overwrite")

@@ -57,9 +57,11 @@ def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
 
 def check_folder(path: Path, overwrite: bool) -> None:
     """Raise ``SemttaError`` if a folder is taken or is not one."""
-    for place in (path, *path.parents):
-        if place.exists() and not place.is_dir():
-            raise SemttaError(f"output '{path}': '{place}' is a file, not a folder.")
+    if path.exists() and not path.is_dir():
+        raise SemttaError(f"output '{path}' is a file, not a folder.")
+    for parent in path.parents:
+        if parent.exists() and not parent.is_dir():
+            raise SemttaError(f"output '{path}' cannot be written: '{parent}' is a file.")
     taken = path.is_dir() and any(path.iterdir())
     if taken and not overwrite:
         raise SemttaError(f"output '{path}' exists already; add --overwrite to replace it.")
