@@ -126,6 +126,9 @@ class EvidenceConfig:
     fill_source: str = "prediction"  # prediction | completed: what a filled joint is taken from
     fill_weight: str = "one"  # one | similarity
     refresh_filled: bool = False
+    # Share of the crop at which a detection that the motion does not expect counts half; auto =
+    # the regressor's own (``model.robust``), null = every detection is believed
+    robust: float | str | None = None
 
 
 @dataclass
@@ -325,6 +328,11 @@ def validate(config: Config) -> None:
         raise SemttaError("labels.price must be two numbers: per million tokens read, written.")
     if config.evidence.alpha > 1:
         raise SemttaError(f"evidence.alpha must be at most 1, not {config.evidence.alpha}.")
+    robust = config.evidence.robust
+    if robust not in (None, "auto") and not (isinstance(robust, float) and robust > 0):
+        raise SemttaError(
+            f"evidence.robust must be auto, null or a positive share of the crop, not {robust}."
+        )
     if config.camera.center is not None and len(config.camera.center) != 2:
         raise SemttaError("camera.center must be two numbers, [cx, cy] in pixels.")
     if len(config.optimizer.betas) != 2 or not all(0 <= b < 1 for b in config.optimizer.betas):

@@ -16,6 +16,7 @@ from semtta.hmr.lifter import Lifter, LifterSettings
 from semtta.keypoints import Keypoints2D, Track
 from semtta.skeletons import BODY27
 from semtta.tta.adapter import Adapter, select_tracks
+from semtta.tta.evidence import Evidence
 
 CAMERA = Camera(1000.0, (320.0, 240.0))
 PLAIN = ("optimizer.epochs=2", "optimizer.coverage=2", "smoothing.kind=none",
@@ -156,6 +157,40 @@ def test_the_gate_decides_which_frames_are_filled():
     # An independent gate overrules the prior that pulls.
     overruled = adapter(*settings, prior=TinyPrior(0.9), gate=TinyPrior(0.1))
     assert overruled.adapt(walker(), CAMERA, ["walk"] * 70).evidence.filled_share() == 0.0
+
+
+def test_a_detection_at_the_scale_counts_half_and_filled_joints_keep_their_weight():
+    track = walker(8)
+    known = load_body().has_landmarks(BODY27)
+    evidence = Evidence.from_keypoints(track.keypoints, known, 0.1)
+    knee, ankle = BODY27.indices(["right_knee", "right_ankle"])
+    gate = torch.ones(8, dtype=torch.bool)
+    evidence.fill(track.keypoints.xy + 500.0, gate, 1, torch.full((8,), 0.7))
+    expected = track.keypoints.xy.clone()
+    expected[:, 0, 0] += 20.0
+    expected[:, ankle, 0] += 60.0
+    evidence.doubt(expected, torch.full((8,), 400.0), 0.05)
+    assert torch.allclose(evidence.weight[:, 0], torch.tensor(0.5))
+    filled = evidence.filled_in[:, knee] > 0
+    assert filled.any() and (evidence.weight[filled, knee] == 0.7).all()
+    assert torch.allclose(evidence.weight[~filled, ankle], torch.tensor(0.1))
+
+
+def test_an_invented_limb_pulls_less_on_a_regressor_that_starts_near():
+    track = walker(hidden=False)
+    leg, inside = BODY27.indices(["left_ankle", "left_heel", "left_big_toe"]), slice(20, 50)
+    truth = track.keypoints.xy[inside, leg[0]].clone()
+    track.keypoints.xy[inside, leg, 1] -= 0.4 * track.boxes[inside, 3:]
+    errors, weights = {}, {}
+    for robust in ("auto", "0.05", "null"):
+        settings = (f"evidence.robust={robust}", "optimizer.epochs=5", "evidence3d.weight=0")
+        run = Adapter("lifter", config=load_config("default", settings)).adapt(track, CAMERA)
+        off = run.adapted.landmarks2d[inside, leg[0]] - truth
+        errors[robust] = float(off.norm(dim=-1).mean())
+        weights[robust] = run.evidence.weight
+    assert errors["auto"] == errors["0.05"] < 0.97 * errors["null"]
+    assert weights["auto"][inside, leg[0]].mean() < 0.9 * weights["auto"][:20].mean()
+    assert weights["null"][track.keypoints.conf > 0][:100].eq(1).all()
 
 
 def test_only_2d_is_plain_fine_tuning():

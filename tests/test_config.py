@@ -36,7 +36,9 @@ def test_an_unknown_key_is_answered_by_the_nearest_known_one(override, hint):
     "override",
     ["optimizer.epochs=-1", "optimizer.epochs=abc", "evidence.alpha=1.5", "evidence.alpha=-1",
      "alignment.target=two", "camera.focal=0", "camera.center=[1]", "optimizer.epochs",
-     "optimizer.batch_segments=0", "optimizer.betas=[0.5]", "alignment.weight=nan"],
+     "optimizer.batch_segments=0", "optimizer.betas=[0.5]", "alignment.weight=nan",
+     "evidence.robust=-0.1", "evidence.robust=some", "evidence.robust=nan",
+     "evidence.robust=[0.1]"],
 )  # fmt: skip
 def test_impossible_values_are_refused(override):
     with pytest.raises(SemttaError):

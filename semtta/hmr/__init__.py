@@ -17,6 +17,8 @@ from semtta.user_files import find_user_file, require_user_file
 if TYPE_CHECKING:
     from semtta.hmr.images import ImageCrops
 
+# Cauchy scale of the 2D loss, share of the crop, where the first predictions are near the truth.
+ROBUST = {"lifter": 0.05}
 LIFTERS = {"lifter": "hmr/lifter.pt", "lifter-narrow": "hmr/lifter_narrow.pt"}
 MODELS = (*LIFTERS, "hmr", "hmr2")
 
@@ -50,7 +52,9 @@ def load_model(
     if name in LIFTERS:
         from semtta.hmr.lifter import load_lifter
 
-        return load_lifter(Path(checkpoint) if checkpoint else asset(LIFTERS[name])).eval()
+        model = load_lifter(Path(checkpoint) if checkpoint else asset(LIFTERS[name])).eval()
+        model.robust = ROBUST.get(name)
+        return model
     path = require_user_file(name, checkpoint)
     if name == "hmr2":
         from semtta.hmr.hmr2 import load_hmr2

@@ -88,3 +88,5 @@ class HumanMeshRegressor(Protocol):
     # Optional: ``split(scope)`` returns what adaptation leaves alone and the rest, two functions
     # whose composition is ``regress``; the first is then run once per video. ``frame_mb`` says for
     # each scope what a frame holds in fp32, MiB: for the backward pass, and as the first's result.
+    # ``robust`` is what ``evidence.robust=auto`` means: the share of the crop at which a detection
+    # counts half, where the network's first predictions can be held against it; None = never.

@@ -66,6 +66,7 @@ class Lifter(nn.Module):
         sha256: hash of the file that the weights came from, "" if they came from none.
     """
 
+    robust: float | None = None  # believes every detection; see HumanMeshRegressor
     crop = CropSpec(reads="keypoints", size=224, box_scale=BOX_SCALE, camera="full")
 
     def __init__(self, settings: LifterSettings = LifterSettings(), sha256: str = ""):

@@ -52,6 +52,20 @@ class Evidence:
         """(T, J) bool: present from the start."""
         return self.present & (self.filled_in == 0)
 
+    def doubt(self, expected: Tensor, side: Tensor, scale: float) -> None:
+        """Weigh detections by how well they fit an expected motion, as a Cauchy loss does.
+
+        Invented limbs and exchanged sides lie far from both the regressor's prediction and what
+        the other limbs make likely; filled joints keep their weight.
+
+        Args:
+            expected: (T, J, 2) where the motion would put the joints, pixels.
+            side: (T,) of the crops, pixels.
+            scale: distance at which a detection counts half, share of the crop's side."""
+        distance = (expected - self.raw.xy).norm(dim=-1) / side[:, None]
+        weight = 1 / (1 + (distance / scale) ** 2)
+        self.weight = torch.where(self.detected, weight, self.weight)
+
     def average(
         self,
         projected: Tensor,

@@ -145,8 +145,11 @@ class Semtta:
         )
         self.seen = seen_rotations(run.evidence.detected, run.view.skeleton)
         self.text = self._frame_text(run)
+        robust = config.evidence.robust
+        self.robust = getattr(run.model, "robust", None) if robust == "auto" else robust
         self._look(run, epoch=-1)
         self.target = self._smoothing_target(run, epoch=-1)
+        self._doubt(run, self._completed(run))
 
     def _frame_text(self, run: Run) -> Tensor | None:
         """(T, D) text of each frame for a label-conditioned denoiser; zeros where there is none."""
@@ -220,11 +223,9 @@ class Semtta:
         if self.smoother is not None:
             self.smoother.fit(run.latest.rotmats, self.seen, run.generator)
         self.target = self._smoothing_target(run, epoch)
-        projected = run.project_all(run.latest)
-        filling = projected
-        if config.fill_source == "completed" and self.target is not None:
-            completed = Prediction(self.target, run.latest.betas, run.latest.cam)
-            filling = run.project_all(completed)
+        projected, completed = run.project_all(run.latest), self._completed(run)
+        filling = completed if config.fill_source == "completed" else projected
+        self._doubt(run, completed)
         if config.update == "ema":
             refreshed = filling if config.refresh_filled else None
             evidence.average(projected, config.alpha, refreshed, config.ema_visible)
@@ -232,6 +233,17 @@ class Semtta:
             numbers["gate_open"] = self._fill(run, filling, epoch)
         numbers["filled"] = evidence.filled_share()
         return numbers
+
+    def _completed(self, run: Run) -> Tensor:
+        """(T, J, 2) projection of the smoothed and completed motion, of the prediction without."""
+        if self.target is None:
+            return run.project_all(run.latest)
+        return run.project_all(Prediction(self.target, run.latest.betas, run.latest.cam))
+
+    def _doubt(self, run: Run, expected: Tensor) -> None:
+        """Not in the paper: detections that neither regressor nor denoiser expects count less."""
+        if self.robust is not None:
+            run.evidence.doubt(expected, run.view.boxes[:, 2], self.robust)
 
     def _fill(self, run: Run, filling: Tensor, epoch: int) -> float:
         """Eq. 6; returns the share of frames that pass the gate."""
