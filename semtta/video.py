@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import re
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import cv2
 import numpy as np
 
 from semtta.errors import SemttaError
+from semtta.files import whole_file
 from semtta.shipped import file_sha256
 
 _DEFAULT_FPS = 30.0
@@ -217,16 +216,8 @@ def write_video(
         raise SemttaError(f"'{path}': videos are written as .mp4; change the name's ending.")
     if not (math.isfinite(fps) and fps > 0):
         raise SemttaError(f"'{path}': a video cannot have {fps} frames per second.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SemttaError(f"cannot make the folder '{path.parent}': {error.strerror}.") from None
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.mp4")
-    try:
+    with whole_file(path) as temporary:
         _write_frames(temporary, path, frames, fps, size)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -33,6 +32,7 @@ from semtta.bench.beam_variants import pixels
 from semtta.body import load_body
 from semtta.engine import pick_device
 from semtta.errors import SemttaError
+from semtta.files import whole_file
 from semtta.pose2d.adapt import DomainAdapter
 from semtta.pose2d.augment import NO_CHANGE
 from semtta.pose2d.checkpoint import load_checkpoint, save_checkpoint
@@ -166,10 +166,8 @@ def run(options: argparse.Namespace, method: str, seed: int, source: KeypointSet
         save_checkpoint(checkpoint, fitted.model, config)
     elif options.keep:
         save_checkpoint(options.output / f"{_file(method)}-{seed}.pt", fitted.model, config)
-    path = options.output / "rows" / f"{_file(method)}-{seed}.json"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(row, indent=1), encoding="utf8")
-    os.replace(temporary, path)
+    with whole_file(options.output / "rows" / f"{_file(method)}-{seed}.json") as temporary:
+        temporary.write_text(json.dumps(row, indent=1), encoding="utf8")
     first = next(iter(row["pck"]))
     print(f"{method} seed {seed}: {first} PCK@.05 {row['pck'][first]['0.05']['All']:.1f}, "
           f"{row['seconds']:.0f} s", flush=True)  # fmt: skip

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import platform
 import resource
 import subprocess
@@ -29,6 +28,7 @@ import torch
 
 from semtta.config import Config
 from semtta.engine import make_generator, resolve_precision, silent
+from semtta.files import whole_file
 from semtta.hmr.base import Prediction
 from semtta.hmr.images import ImageCrops
 from semtta.tta.run import Run
@@ -151,9 +151,8 @@ def main() -> None:
         lines.append("| " + " | ".join((row.name, str(row.batch), *cells)) + " |")
         print(lines[-1], flush=True)
         if args.out:  # after every row: a run that is cut short leaves what it has
-            partial = args.out.with_name(args.out.name + ".part")
-            partial.write_text("\n".join(lines) + "\n", encoding="utf8")
-            os.replace(partial, args.out)
+            with whole_file(args.out) as temporary:
+                temporary.write_text("\n".join(lines) + "\n", encoding="utf8")
 
 
 def machine(device: torch.device, threads: int) -> str:

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from semtta.files import whole_file
 
 SIDES = (("L", 1.0, 0), ("R", -1.0, 1))  # anny suffix, sign of x, offset of the SMPL joint
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
@@ -602,10 +603,8 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="also draw a contact sheet (PNG)")
     args = parser.parse_args()
     arrays = build(args.samples, args.vertices, args.seed)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    part = args.out.with_suffix(".part.npz")
-    np.savez_compressed(part, **arrays)
-    os.replace(part, args.out)
+    with whole_file(args.out) as temporary:
+        np.savez_compressed(temporary, **arrays)
     digest = hashlib.sha256(args.out.read_bytes()).hexdigest()
     print(f"{args.out}: {args.out.stat().st_size} bytes, sha256 {digest}")
     if args.sheet:

@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from semtta.files import whole_file
 from tools.training import procedural  # noqa: E402
 from tools.training.motions import (  # noqa: E402
     load_clips,
@@ -103,9 +104,8 @@ def main() -> None:
         poses=poses.astype(np.float16),
         pose_of=pose_of.astype(np.int16),
     )
-    temporary = args.out.with_suffix(".tmp")
-    temporary.write_bytes(buffer.getvalue())
-    temporary.replace(args.out)
+    with whole_file(args.out) as temporary:
+        temporary.write_bytes(buffer.getvalue())
     print(
         f"{args.out}: {len(labels)} labels, {len(poses)} with poses, {len(texts)} phrases, "
         f"{len(buffer.getvalue())} bytes"

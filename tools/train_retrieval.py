@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from semtta.bench.landmark_noise import Random, observe  # noqa: E402
 from semtta.body import load_body  # noqa: E402
 from semtta.config import load_config  # noqa: E402
+from semtta.files import whole_file
 from semtta.geometry import Camera  # noqa: E402
 from semtta.keypoints import Keypoints2D, Track  # noqa: E402
 from semtta.motion import load_prior  # noqa: E402
@@ -147,9 +148,8 @@ def main() -> None:
         temperature=np.float32(heat), priors=np.array(prior_hashes()),
         windows=np.int64(args.windows), seed=np.int64(args.seed),
     )  # fmt: skip
-    temporary = args.out.with_suffix(".tmp")
-    temporary.write_bytes(buffer.getvalue())
-    temporary.replace(args.out)
+    with whole_file(args.out) as temporary:
+        temporary.write_bytes(buffer.getvalue())
     print(f"{args.out}: {len(buffer.getvalue())} bytes")
 
 

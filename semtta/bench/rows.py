@@ -6,11 +6,12 @@ import json
 import math
 import os
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from semtta.bench.statistics import ERRORS, OTHERS
 from semtta.errors import SemttaError
+from semtta.files import whole_file
 from semtta.output.files import clean
 
 KEY = ("data", "protocol", "item", "model", "method", "seed", "settings")
@@ -92,14 +93,8 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 def write_text(path: Path, text: str) -> None:
     """A file that is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise SemttaError(f"'{path}' cannot be written: {error.strerror}.") from None
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_rows(path: Path, rows: Iterable[dict]) -> None:

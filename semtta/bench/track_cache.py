@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 import zipfile
 from collections.abc import Sequence
 from functools import cache
@@ -15,6 +13,7 @@ import torch
 
 import semtta
 from semtta.errors import SemttaError
+from semtta.files import whole_file
 from semtta.keypoints import Keypoints2D, Track
 from semtta.people import pipeline
 from semtta.shipped import asset, file_sha256
@@ -37,13 +36,8 @@ def write_tracks(path: Path, tracks: Sequence[Track]) -> None:
         arrays |= {f"{i}_{k}": v.cpu().numpy() for k, v in values.items() if v is not None}
         arrays |= {f"{i}_id": np.array(track.id)}
         arrays |= {f"{i}_skeleton": np.array(track.keypoints.skeleton.name)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.npz")
-    try:
+    with whole_file(path) as temporary:
         np.savez(temporary, **arrays)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_tracks(path: Path) -> list[Track]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from semtta.errors import SemttaError
+from semtta.files import whole_file
 from semtta.geometry import columns_to_rotmat, ray_rotation
 from semtta.hmr.base import Batch, CropSpec, Prediction
 from semtta.hmr.features import (
@@ -154,9 +155,8 @@ def save_lifter(model: Lifter, path: str | Path) -> None:
         "offsets": list(OFFSETS),
         "weights": {k: v.detach().cpu().half() for k, v in model.state_dict().items()},
     }
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save(content, temporary)
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        torch.save(content, temporary)
 
 
 def load_lifter(path: str | Path) -> Lifter:

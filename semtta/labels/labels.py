@@ -16,9 +16,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 import unicodedata
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from pathlib import Path
 import torch
 
 from semtta.errors import SemttaError
+from semtta.files import whole_file
 from semtta.keypoints import Track
 
 _FILE_KEYS = ("version", "unit", "fps", "labels")
@@ -153,14 +152,8 @@ def save_labels(path: str | Path, labels: Labels) -> None:
     fps = f' "fps": {round(labels.fps, 4):g},' if labels.fps else ""
     text = f'{{"version": 1, "unit": "{labels.unit}",{fps} "labels": [\n  '
     text += ",\n  ".join(rows) + "\n]}\n"
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
+    with whole_file(path, parents=False) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise SemttaError(f"'{path}' cannot be written: {error.strerror}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read_json(path: Path) -> object:

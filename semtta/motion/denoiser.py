@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semtta.errors import SemttaError
+from semtta.files import whole_file
 from semtta.geometry import gaussian_smooth
 from semtta.motion.denoiser_net import (
     JOINTS,
@@ -39,9 +40,9 @@ def save_denoiser(denoiser: MotionDenoiser, path: str | Path) -> None:
     """Write the weights as float16, by way of a temporary name."""
     state = {name: value.half() for name, value in denoiser.state_dict().items()}
     path = Path(path)
-    temporary = path.with_suffix(".tmp")
-    torch.save({"format": _FORMAT, "config": asdict(denoiser.config), "state": state}, temporary)
-    temporary.replace(path)
+    content = {"format": _FORMAT, "config": asdict(denoiser.config), "state": state}
+    with whole_file(path) as temporary:
+        torch.save(content, temporary)
 
 
 def load_denoiser(path: str | Path | None = None) -> MotionDenoiser:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from semtta.engine import threaded_map
 from semtta.errors import SemttaError
+from semtta.files import whole_file
 from semtta.keypoints import Keypoints2D
 from semtta.output.render import DEFAULT_COLOR, render_mesh
 from semtta.video import probe, read_frames, write_video
@@ -123,9 +123,8 @@ def still(
     ok, data = cv2.imencode(path.suffix or ".png", picture[..., ::-1])
     if not ok:
         raise SemttaError(f"cannot write a picture of kind '{path.suffix}'; use .png or .jpg.")
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data.tobytes())
-    os.replace(part, path)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data.tobytes())
     return picture
 
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from semtta.checkpoints import load_strictly
 from semtta.errors import SemttaError
+from semtta.files import whole_file
 from semtta.motion.clip_text import ClipTextTower
 from semtta.pose2d.clip2pose import Clip2Pose, PromptSpec
 from semtta.pose2d.estimator import Estimator, EstimatorSpec
-from semtta.pose2d.files import whole_file
 from semtta.pose2d.settings import Pose2DConfig, settings_yaml
 from semtta.pose2d.text import MeanTower, PromptTower, TransformerTower
 

@@ -11,12 +11,12 @@ import torch
 from semtta.body import load_body
 from semtta.engine import Progress, pick_device, silent
 from semtta.errors import SemttaError
+from semtta.files import check_writable, whole_file
 from semtta.pose2d.adapt import DomainAdapter, Fitted
 from semtta.pose2d.backbones import load_imagenet
 from semtta.pose2d.checkpoint import load_checkpoint, save_checkpoint
 from semtta.pose2d.clip2pose import Clip2Pose
 from semtta.pose2d.estimator import Estimator
-from semtta.pose2d.files import check_writable, whole_file
 from semtta.pose2d.layouts import LAYOUTS, load_set
 from semtta.pose2d.samples import KeypointSet
 from semtta.pose2d.settings import KINDS, DataConfig, Pose2DConfig

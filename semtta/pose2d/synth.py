@@ -23,10 +23,10 @@ from torch import Tensor
 from semtta.body import Body
 from semtta.engine import Progress, silent, threaded_map
 from semtta.errors import SemttaError
+from semtta.files import whole_file
 from semtta.geometry.raster import front_faces, rasterize, vertex_normals
 from semtta.pose2d import synth_look as look
 from semtta.pose2d import synth_scene as scene
-from semtta.pose2d.files import whole_file
 from semtta.pose2d.samples import Entry, KeypointSet
 from semtta.pose2d.skeletons import BODY16
 from semtta.pose2d.synth_pose import random_betas, random_poses, random_view

@@ -13,17 +13,20 @@ from semtta.errors import SemttaError
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, parents: bool = True) -> Iterator[Path]:
     """A temporary name beside ``path``, which takes its place only if the block succeeds.
 
+    Args:
+        parents: make the folders that it lies in.
     Raises ``SemttaError`` if it cannot be written."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")  # same ending
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise SemttaError(f"cannot write '{path}': {error.strerror or error}.") from None
+        raise SemttaError(f"'{path}' cannot be written: {error.strerror or error}.") from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
