@@ -209,6 +209,19 @@ def test_the_adversary_learns_to_tell_and_features_to_hide():
     assert still[0].grad.abs().sum() == 0
 
 
+def test_a_bounded_adversary_gains_nothing_by_the_size_of_the_features():
+    torch.manual_seed(0)
+    source, target = torch.randn(8, 4) + 1, torch.randn(8, 4)
+    for bounded in (True, False):
+        judge = Discriminator(4, 16, bounded=bounded)
+        far = target.clone().requires_grad_()
+        loss, _ = adversarial_loss(judge, source, 100 * far, 1.0)
+        loss.backward()
+        # along the features themselves: what making them larger would change
+        pull = float((far.grad * far.detach()).sum(1).abs().max())
+        assert (pull < 1e-4) == bounded
+
+
 def test_the_objective_weighs_its_terms():
     net = model()
     both = net.describe(images(4))
@@ -323,7 +336,7 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
         raise RuntimeError("[enforce fail at inline_container.cc] . unexpected pos 64 vs 0")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(SemttaError, match=r"cannot write .*m\.pt"):
+    with pytest.raises(SemttaError, match=r"m\.pt' cannot be written: \[enforce fail"):
         save_checkpoint(tmp_path / "m.pt", Estimator(SPEC))
     assert list(tmp_path.iterdir()) == []
 

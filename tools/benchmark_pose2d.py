@@ -59,9 +59,6 @@ METHODS = {
                           "clip2pose.alignment_weight=0"],
     "clip2pose:noadv": ["strategy=clip2pose", "clip2pose.text=builtin", "adversary.weight=0"],
     "clip2pose:frozenbn": ["strategy=clip2pose", "clip2pose.text=builtin", "bn=frozen"],
-    # Without batch statistics nothing bounds the features that the adversary pushes.
-    "clip2pose:frozenbn-noadv": ["strategy=clip2pose", "clip2pose.text=builtin", "bn=frozen",
-                                 "adversary.weight=0"],
     "source_only:frozenbn": ["strategy=source_only", "bn=frozen"],
     # RegDA takes maps as distributions: 16 makes those of an estimator trained on squares so
     "regda": ["strategy=regda", "regda.scale=16"],

@@ -159,7 +159,9 @@ class Adversarial:
         estimator = model.estimator if isinstance(model, Clip2Pose) else model
         channels = estimator.backbone.channels[-1]
         device = next(model.parameters()).device
-        self.discriminator = Discriminator(channels, config.adversary.hidden).to(device)
+        self.discriminator = Discriminator(
+            channels, config.adversary.hidden, bounded=config.bn == "frozen"
+        ).to(device)
         self.optimizers = [make_optimizer([model, self.discriminator], config)]
         self.gauges: dict[str, float] = {}
 
