@@ -149,7 +149,8 @@ class Semtta:
         self.robust = getattr(run.model, "robust", None) if robust == "auto" else robust
         self._look(run, epoch=-1)
         self.target = self._smoothing_target(run, epoch=-1)
-        self._doubt(run, self._completed(run))
+        if self.robust is not None:
+            self._doubt(run, self._completed(run, run.project_all(run.latest)))
 
     def _frame_text(self, run: Run) -> Tensor | None:
         """(T, D) text of each frame for a label-conditioned denoiser; zeros where there is none."""
@@ -223,9 +224,11 @@ class Semtta:
         if self.smoother is not None:
             self.smoother.fit(run.latest.rotmats, self.seen, run.generator)
         self.target = self._smoothing_target(run, epoch)
-        projected, completed = run.project_all(run.latest), self._completed(run)
-        filling = completed if config.fill_source == "completed" else projected
-        self._doubt(run, completed)
+        projected = filling = run.project_all(run.latest)
+        if config.fill_source == "completed" or self.robust is not None:
+            completed = self._completed(run, projected)
+            filling = completed if config.fill_source == "completed" else projected
+            self._doubt(run, completed)
         if config.update == "ema":
             refreshed = filling if config.refresh_filled else None
             evidence.average(projected, config.alpha, refreshed, config.ema_visible)
@@ -234,10 +237,10 @@ class Semtta:
         numbers["filled"] = evidence.filled_share()
         return numbers
 
-    def _completed(self, run: Run) -> Tensor:
-        """(T, J, 2) projection of the smoothed and completed motion, of the prediction without."""
+    def _completed(self, run: Run, projected: Tensor) -> Tensor:
+        """(T, J, 2) projection of the smoothed and completed motion; without, the prediction's."""
         if self.target is None:
-            return run.project_all(run.latest)
+            return projected
         return run.project_all(Prediction(self.target, run.latest.betas, run.latest.cam))
 
     def _doubt(self, run: Run, expected: Tensor) -> None:
