@@ -71,6 +71,7 @@ def adapt(
     device: Device = None,
     seed: Seed = None,
     no_overlay: NoOverlay = False,
+    renderer: Annotated[str, typer.Option(help="Of the overlay: own or pytorch3d.")] = "own",
     overwrite: Overwrite = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, load everything, then stop.")
@@ -100,8 +101,8 @@ def adapt(
         results = adapt_video(
             video, given, settings, folder,
             tracks=track, poses2d=poses2d, estimator=estimator, body_models=body_models,
-            labeller=labeller, overlay=not no_overlay, overwrite=overwrite, progress=progress,
-            dry_run=dry_run,
+            labeller=labeller, overlay=not no_overlay, renderer=renderer, overwrite=overwrite,
+            progress=progress, dry_run=dry_run,
         )  # fmt: skip
     if dry_run:
         out.print("Everything is in place; nothing was written.")

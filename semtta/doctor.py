@@ -21,10 +21,12 @@ CORE = ("torch", "numpy", "scipy", "opencv-python-headless", "onnxruntime", "smp
         "omegaconf")  # fmt: skip
 OPTIONAL = {
     "openai": ("labels by a vision-language model", "pip install 'semtta[vlm]'"),
-    "viser": ("3D viewer", "pip install 'semtta[viewer]'"),
     "h5py": ("benchmark on MPI-INF-3DHP", "pip install 'semtta[bench]'"),
     "ray": ("benchmarks on several machines", "pip install 'semtta[ray]'"),
-    "pytorch3d": ("optional renderer", "from its git repository or conda; no wheel for new Python"),
+    "pytorch3d": (
+        "--renderer pytorch3d",
+        "from its git repository or conda; no wheels",
+    ),
 }
 SHIPPED = {
     "CC0 body": "body/cc0_body.npz",

@@ -55,8 +55,8 @@ def resolve_precision(precision: str, device: torch.device, images: bool) -> str
         return "fp32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    native = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "bf16" if native else "fp32"
+    onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return "bf16" if onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
 
 
 def autocast(device: torch.device, precision: str):

@@ -13,10 +13,12 @@ from semtta.body import load_body
 from semtta.config import CameraConfig, Config, config_to_yaml
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
+from semtta.files import check_folder, new_folder
 from semtta.label_jobs import Labeller, extended_priors
 from semtta.labels import as_labels, save_labels
 from semtta.motion.user_dictionary import UserDictionary
-from semtta.output.files import check_folder, new_folder, save_json
+from semtta.output.files import is_result, save_json
+from semtta.output.overlay import find_renderer
 from semtta.output.write import write_results
 from semtta.people import TrackedVideo
 from semtta.shipped import asset
@@ -37,23 +39,27 @@ def adapt_video(
     body_models: Path | None = None,
     labeller: str | None = None,
     overlay: bool = True,
+    renderer: str = "own",
     overwrite: bool = False,
     progress: Progress = silent,
     dry_run: bool = False,
 ) -> list[Result]:
     """Adapt to a video and write the output folder, whole or not at all.
 
-    Everything that can be wrong with the settings, labels and files is found before the work.
+    What can be wrong with the settings, labels and files is found before the work, except what
+    only reading the whole video shows, like labels past its end.
 
     Args:
         estimator: checkpoint of ``semtta.pose2d`` that finds the 2D evidence.
         labeller: ``auto`` or ``vlm``: who labels the video first, instead of ``labels``. What it
             says is written beside the results as labels.json.
+        renderer: ``own`` or ``pytorch3d``, of the overlay.
         dry_run: stop there; nothing is written or sent, the result is an empty list."""
-    from semtta.pose2d.checkpoint import load_checkpoint
+    from semtta.pose2d.detect import load_body_estimator
 
     if poses2d is not None and estimator is not None:
         raise SemttaError("give either --poses2d or --estimator, not both.")
+    draw = find_renderer(renderer)
     info = probe(video)
     labels = as_labels(labels)
 
@@ -63,7 +69,7 @@ def adapt_video(
     label = Labeller.load(labeller, config, announce) if labeller else None
     added = label.vocabulary.added if label else UserDictionary.load(config.labels.dictionary)
     if estimator is not None:
-        load_checkpoint(estimator)
+        load_body_estimator(estimator)
     if dry_run and labels is not None and info.frames:
         labels.check(info.frames, info.frames / info.fps)
     body = load_body(config.body.name, gender=config.body.gender, search=body_models)
@@ -71,12 +77,14 @@ def adapt_video(
     priors = extended_priors(config, added) if labelled else {}
     adapter = Adapter(config=config, body=body, **priors)
     adapter.load_networks(labelled)
+    if labels is not None:
+        adapter.check_texts(labels)
     if dry_run:
         if poses2d is not None:
             find_people(video, tracks, poses2d, progress)
-        check_folder(folder, overwrite)
+        check_folder(folder, overwrite, is_result)
         return []
-    with new_folder(folder, overwrite) as partial:
+    with new_folder(folder, overwrite, is_result) as partial:
         tracked = find_people(video, tracks, poses2d, progress, config.detector.size)
         if estimator is not None:
             tracked = _estimated(tracked, tracks, estimator, adapter.device, progress)
@@ -88,7 +96,7 @@ def adapt_video(
         results = adapter.run(tracked, labels, tracks=tracks, progress=progress)
         write_results(
             partial, results, adapter.body.cpu(), tracked.info, config_to_yaml(config),
-            overlay=overlay, progress=progress,
+            overlay=overlay, renderer=draw, progress=progress,
         )  # fmt: skip
     return results
 
@@ -131,9 +139,9 @@ def run_demo(
         camera = CameraConfig(truth.camera.focal, list(truth.camera.center))
         config = replace(config, camera=camera)
     adapter = Adapter(config=config)
-    with new_folder(folder, overwrite) as partial:
+    with new_folder(folder, overwrite, is_result) as partial:
         clip = asset("demo/cam02_occluded.mp4")
-        tracked = find_people(clip, progress=progress)
+        tracked = find_people(clip, progress=progress, detect_size=config.detector.size)
         result = adapter.run(tracked, asset("demo/labels.json"), progress=progress)[0]
         body = adapter.body.cpu()
         write_results(

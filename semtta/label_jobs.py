@@ -10,6 +10,7 @@ from pathlib import Path
 from semtta.config import Config
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
+from semtta.files import new_folder
 from semtta.keypoints import Track
 from semtta.labels import Labels, LabelSpan
 from semtta.labels.asker import Asker
@@ -21,7 +22,6 @@ from semtta.motion import load_prior
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.retrieval import Retrieval
 from semtta.motion.user_dictionary import ExtendedPrior, UserDictionary
-from semtta.output.files import new_folder
 from semtta.people import TrackedVideo
 from semtta.tta.adapter import Adapter
 from semtta.tta.labelling import retrieved_labels
@@ -205,13 +205,11 @@ def write_strips(
     """What would be sent, as files, all or none: one JPEG per segment, and the question.
 
     Args:
-        overwrite: replace the files of an earlier call; raises ``SemttaError`` if the folder holds
-            others."""
+        overwrite: replace the folder of an earlier call; raises ``SemttaError`` if it holds other
+            files."""
     strips = make_strips(tracked.info.path, pieces(tracks), config.labels.frames)
     question = label_question(Vocabulary.load(config).names)
-    if overwrite and folder.is_dir():
-        _remove_strips(folder)
-    with new_folder(folder) as partial:
+    with new_folder(folder, overwrite, _holds_strips) as partial:
         for strip in strips:
             shown = strip.segment
             name = _STRIP_NAME.format(shown.track, shown.start, shown.end - 1)
@@ -221,17 +219,12 @@ def write_strips(
     return strips
 
 
-def _remove_strips(folder: Path) -> None:
-    try:
-        files = sorted(folder.iterdir())
-        foreign = [file.name for file in files if not _OURS.fullmatch(file.name)]
-        if foreign:
-            raise SemttaError(f"'{folder}' holds other files than strips, such as '{foreign[0]}'; "
-                              "choose another folder.")  # fmt: skip
-        for file in files:
-            file.unlink()
-    except OSError as error:
-        raise SemttaError(f"'{folder}' cannot be replaced: {error.strerror}.") from None
+def _holds_strips(folder: Path) -> bool:
+    foreign = sorted(file.name for file in folder.iterdir() if not _OURS.fullmatch(file.name))
+    if foreign:
+        raise SemttaError(f"'{folder}' holds other files than strips, such as '{foreign[0]}'; "
+                          "choose another folder.")  # fmt: skip
+    return True
 
 
 def extended_priors(config: Config, added: UserDictionary) -> dict:

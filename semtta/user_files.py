@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semtta.errors import SemttaError
+from semtta.places import user_data_folder
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ USER_FILES = {
 def checkpoint_folders() -> list[Path]:
     """Folders that are searched, in order."""
     named = os.environ.get("SEMTTA_CHECKPOINTS")
-    data = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
-    return [*([Path(named)] if named else []), Path("checkpoints"), data / "semtta" / "checkpoints"]
+    first = [Path(named).expanduser()] if named else []
+    return [*first, Path("checkpoints"), user_data_folder() / "checkpoints"]
 
 
 def find_user_file(key: str) -> Path | None:

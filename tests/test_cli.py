@@ -131,6 +131,25 @@ def test_output_that_cannot_be_written_or_is_there_already(run, tmp_path, empty_
     refused(run("adapt", empty_room, "-o", "out"), "--overwrite")
 
 
+def test_a_dry_run_finds_what_a_run_would_stumble_over(run, tmp_path, empty_room):
+    from semtta.pose2d.checkpoint import save_checkpoint
+    from semtta.pose2d.estimator import Estimator, EstimatorSpec
+
+    spec = EstimatorSpec("hand21", "efficientnet_lite0", 64, 8)
+    save_checkpoint(tmp_path / "hands.pt", Estimator(spec))
+    for arguments, words in (
+        (("--label", "прыжок"), "'прыжок' has no word"),
+        (("-o", "/proc/x"), "cannot be written"),
+        (("--estimator", "hands.pt"), "hand21"),
+        (("--renderer", "crayons"), "unknown renderer 'crayons'"),
+        (("--label", "walk", "--prior", "motionclip"), "alignment.checkpoint"),
+    ):
+        refused(run("adapt", empty_room, *arguments, "--dry-run"), words)
+    code, out, _ = run("adapt", empty_room, "--label", "walk", "--dry-run")
+    assert code == 0 and "Everything is in place" in out
+    nothing_written(tmp_path, empty_room.name, "hands.pt")
+
+
 def test_labels_and_label_exclude_each_other(run, empty_room):
     refused(run("adapt", empty_room, "--label", "a", "--labels", "b.json"), "not both")
 

@@ -193,7 +193,7 @@ def test_official24_takes_all_three_splits(tmp_path, bodies):
 @pytest.mark.parametrize("model_scale", [1.0, 1.1, 1.2])
 def test_the_protocols_box_is_enlarged_once_whatever_the_network(tmp_path, bodies, model_scale):
     sets.write_3dpw(tmp_path)
-    bench = open_3dpw(tmp_path, bodies).for_model(model_scale)
+    bench = open_3dpw(tmp_path, bodies).fitted(model_scale, 0.4)
     sample = bench.load(bench.items()[0])
     squares = person_squares(sample.track.boxes, CropSpec(box_scale=model_scale))
     xy = sets.figure(8, 18, 3)[..., :2]
@@ -261,7 +261,7 @@ def test_one_file_per_track_or_sequence(tmp_path, bodies):
 def test_our_detector_is_matched_and_its_3d_turned(tmp_path, bodies, monkeypatch):
     sets.write_3dpw(tmp_path)
     bench = open_3dpw(tmp_path, bodies, poses2d="detect")
-    plain = open_3dpw(tmp_path, bodies).for_model(1.2)
+    plain = open_3dpw(tmp_path, bodies).fitted(1.2, 0.4)
     item = plain.items()[0]
     boxes = plain.load(item).track.boxes
     shifted = boxes + torch.tensor([4.0, 2, 4, 2])
@@ -314,6 +314,16 @@ def test_labels_from_a_folder_or_one_file(tmp_path, bodies):
     bench = open_3dpw(tmp_path, bodies, labels=tmp_path / "texts.json")
     sample = bench.load(bench.items()[1])
     assert sample.labels == ["sit down"] * 8 and sample.wrong_label == "walk"
+    unsure = {"labels": [{"text": "wave", "confidence": 0.3}]}
+    (folder / "walk_00_p1.json").write_text(json.dumps(unsure))
+    bench = open_3dpw(tmp_path, bodies, labels=folder)
+    assert bench.items()[1].label is None and bench.load(second).labels == [None] * 8
+    assert bench.fitted(1.2, 0.2).load(second).labels == ["wave"] * 8
+    late = {"labels": [{"text": "wave", "start": 5, "end": 900}]}
+    (folder / "walk_00_p1.json").write_text(json.dumps(late))
+    with pytest.raises(SemttaError, match="past the end"):
+        bench.load(second)
+    bench = open_3dpw(tmp_path, bodies, labels=tmp_path / "texts.json")
     for content, words in (("[1]", "must be an object"), ('{"walk_00": 3}', "must be a text")):
         (tmp_path / "texts.json").write_text(content)
         with pytest.raises(SemttaError, match=words):

@@ -12,7 +12,6 @@ import torch
 from semtta.errors import SemttaError
 from semtta.geometry import gaussian_smooth, geodesic_degrees
 from semtta.motion.denoiser import (
-    MAX_GAP,
     denoise_track,
     fit_video,
     load_denoiser,
@@ -21,6 +20,7 @@ from semtta.motion.denoiser import (
     without_unseen,
 )
 from semtta.motion.denoiser_net import WINDOW, fill_unseen
+from semtta.motion.resample import MAX_GAP
 from semtta.skeletons import SMPL24
 from tools.training import procedural
 

@@ -10,12 +10,15 @@ import torch
 from typer.testing import CliRunner
 
 from semtta.cli import app
+from semtta.config import load_config
 from semtta.errors import SemttaError
 from semtta.label_jobs import Vocabulary
 from semtta.motion import load_prior
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.user_dictionary import ExtendedPrior, UserDictionary
 from semtta.skeletons import SMPL24
+from semtta.tta.adapter import Adapter
+from tests.test_adapter import CAMERA, walker
 
 GOLDEN = Path(__file__).parent / "golden" / "walk_heldout.npz"
 
@@ -126,6 +129,24 @@ def test_a_name_with_a_motion_is_understood_through_it(folder, prior):
     assert torch.equal(extended.exemplar_root("walk"), prior.exemplar_root("walk"))
     assert extended.sigma < extended.matched("frob") < 1
     assert extended.matched("walk") == prior.matched("walk")
+
+
+def test_a_name_without_a_known_word_adapts_through_its_motion(folder, prior):
+    """The denoiser reads words: it gets none, and what another phrase of a name means."""
+    added = UserDictionary.load(write(folder, "прыжок: hop hop @ walk.npz\nstroll: прогулка\n"))
+    extended = ExtendedPrior(prior, added)
+    config = load_config("default", ["optimizer.epochs=1"])
+    adapter = Adapter(config=config, prior=extended, gate_prior=extended)
+
+    def adapted(label):
+        labels = [label] * 70
+        return adapter.adapt(walker(), CAMERA, labels).adapted.rotmats
+
+    assert torch.equal(adapted("прыжок"), adapted("hop hop"))
+    assert torch.equal(adapted("прогулка"), adapted("stroll"))
+    assert not torch.equal(adapted("прыжок"), adapted("stroll"))
+    with pytest.raises(SemttaError, match="'бег' has no word"):
+        adapted("бег")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import torch
 from semtta.bench.metrics import acceleration_errors, aligned_joint_errors, joint_errors
 from semtta.geometry import (
     Camera,
+    chordal_mean,
     columns_to_rotmat,
     crop_affine,
     crop_translation,
@@ -134,6 +135,15 @@ def test_gaussian_keeps_a_constant_and_removes_jitter(irregular):
     smooth = gaussian_smooth(noisy, times, 0.1)
     assert (smooth - still).abs().mean() < 0.5 * (noisy - still).abs().mean()
     assert (smooth.diff(dim=0)).abs().mean() < 0.3 * noisy.diff(dim=0).abs().mean()
+
+
+def test_gaussian_is_the_same_in_pieces():
+    """Long tracks are smoothed piece by piece; nothing is lost at the seams."""
+    times = torch.cat((torch.arange(300) / 30.0, 11 + torch.arange(250) / 25.0))
+    poses, weights = random_rotmats(550, 2), torch.rand(550, 2)
+    kernel = torch.exp(-0.5 * ((times[:, None] - times) / 0.3) ** 2)
+    whole = chordal_mean(poses, kernel[..., None] * weights)
+    assert torch.allclose(gaussian_smooth(poses, times, 0.3, weights), whole, atol=1e-4)
 
 
 def test_gaussian_does_not_listen_to_rotations_without_weight():

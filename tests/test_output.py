@@ -8,7 +8,8 @@ from test_adapter import CAMERA, adapter, walker
 
 from semtta.body import load_body
 from semtta.errors import SemttaError
-from semtta.output.files import amass_arrays, new_folder, report, save_json, track_arrays
+from semtta.files import new_folder
+from semtta.output.files import amass_arrays, is_result, report, save_json, track_arrays
 from semtta.skeletons import BODY27
 
 
@@ -55,6 +56,9 @@ def test_the_amass_file_is_upright_and_has_what_blender_and_viewers_ask_for(resu
     assert z["poses"].shape == (70, 156) and z["betas"].shape == (16,)
     assert z["gender"].item() == "neutral" and int(z["mocap_framerate"]) == 30
     assert np.array_equal(z["poses"][:, 3:66], z["poses_smpl72"][:, 3:66])
+    hers = load_body()
+    hers.gender = "female"
+    assert amass_arrays(result, 30.0, hers)["gender"].item() == "female"
     # y down in the camera becomes y up: the same body, half a turn about x.
     rotmats = roma.rotvec_to_rotmat(torch.from_numpy(z["poses_smpl72"]).view(-1, 24, 3))
     betas = torch.from_numpy(z["betas"][:10]).expand(70, 10)
@@ -98,16 +102,16 @@ def test_results_are_replaced_only_on_request_and_other_files_never(tmp_path):
         (partial / "track-01.npz").write_text("")
     with pytest.raises(SemttaError, match="--overwrite"), new_folder(target):
         pass
-    with pytest.raises(KeyboardInterrupt), new_folder(target, overwrite=True):
+    with pytest.raises(KeyboardInterrupt), new_folder(target, True, is_result):
         raise KeyboardInterrupt
     assert (target / "config.yaml").read_text() == "old"
-    with new_folder(target, overwrite=True) as partial:
+    with new_folder(target, True, is_result) as partial:
         (partial / "config.yaml").write_text("new")
     assert (target / "config.yaml").read_text() == "new"
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_text("")
     with pytest.raises(SemttaError, match="other files"):
-        with new_folder(tmp_path / "photos", overwrite=True):
+        with new_folder(tmp_path / "photos", True, is_result):
             pass
     assert (tmp_path / "photos" / "a.jpg").exists()
 

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
+from omegaconf import OmegaConf
 
 from semtta.errors import SemttaError
 from semtta.motion.clip_bpe import ClipBPE
@@ -297,7 +298,10 @@ def test_a_checkpoint_is_all_that_is_needed(tmp_path, tower):
     again = load_checkpoint(path)
     with torch.no_grad():
         assert torch.equal(net(images()), again(images()))
-    assert not again.training and "seed: 9" in checkpoint_settings(path)
+    settings = OmegaConf.create(checkpoint_settings(path))
+    assert not again.training and settings.seed == 9
+    spec = net.spec  # the network as it is, whatever the settings would have made
+    assert (settings.estimator.backbone, settings.estimator.size) == (spec.backbone, spec.size)
     assert [p.name for p in path.parent.iterdir()] == ["m.pt"]
 
 

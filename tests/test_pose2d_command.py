@@ -184,7 +184,7 @@ def test_folders_may_have_any_name(tmp_path, monkeypatch):
         assert {p.name for p in Path("out", name).iterdir()} == {"model.pt", "history.json"}
 
 
-def test_earlier_renders_do_not_outlive_new_ones(tmp_path, monkeypatch):
+def test_renders_replace_renders_whole_and_other_files_never(tmp_path, monkeypatch):
     renders = tmp_path / "r"
     run("render", "--count", 5, "--size", 64, "-o", renders, "--quiet")
     run("render", "--count", 3, "--size", 64, "-o", renders, "--overwrite", "--quiet")
@@ -195,9 +195,20 @@ def test_earlier_renders_do_not_outlive_new_ones(tmp_path, monkeypatch):
         yield
 
     monkeypatch.setattr(synth, "render_people", stop)
+    before = (renders / "annotations.json").read_bytes()
     with pytest.raises(KeyboardInterrupt):
-        write_renders(renders, 3, 1, 64, load_body("cc0"))
-    assert not (renders / "annotations.json").exists()
+        write_renders(renders, 3, 1, 64, load_body("cc0"), overwrite=True)
+    assert (renders / "annotations.json").read_bytes() == before
+    assert len(list((renders / "images").iterdir())) == 3
+    assert list(tmp_path.iterdir()) == [renders]
+
+    for name, text in (("annotations.json", '{"images": []}'), ("images/000000.jpg", "mine")):
+        own = tmp_path / name.replace("/", "-") / name
+        own.parent.mkdir(parents=True)
+        own.write_text(text)
+        with pytest.raises(SemttaError, match="other files"):
+            run("render", "--count", 2, "-o", tmp_path / name.replace("/", "-"), "--overwrite")
+        assert own.read_text() == text
 
 
 def test_the_split_for_testing_is_measured_by_default(tmp_path, monkeypatch):
@@ -284,5 +295,8 @@ def test_a_track_with_evidence_of_a_checkpoint(clip, tmp_path):
         EstimatorSpec("hand21", "efficientnet_lite0", 64, 8)))  # fmt: skip
     with pytest.raises(SemttaError, match="hand21"):
         estimate_track(hands, video, track)
+    logits = save_checkpoint(tmp_path / "r.pt", Estimator(spec), Pose2DConfig(strategy="regda"))
+    with pytest.raises(SemttaError, match="RegDA"):
+        estimate_track(logits, video, track)
     crops = track_set(video, [track], BODY16, 64)
     assert len(crops) == 5 and crops.entries[3].name.endswith("frame 3, person 2")

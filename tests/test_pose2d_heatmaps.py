@@ -103,16 +103,32 @@ def test_both_legacy_aggregations():
         [batch_accuracy(d["output"][part], d["target"][part]) for part in (slice(3), slice(3, 6))]
     )
     assert (batches - d["per_batch_acc"]).abs().max() < 1e-6
+    counts = torch.tensor([3, 3])
     # golden order: head, shoulder, elbow, wrist, hip, knee, ankle, all
     for aggregate, wanted in ((aggregate_regda, d["group_regda"]),
                               (aggregate_uniframe, d["group_uniframe"])):  # fmt: skip
-        groups = aggregate(batches, BODY16)
+        groups = aggregate(batches, counts, BODY16)
         assert torch.allclose(torch.tensor(list(groups.values())).double() / 100, wanted[1:],
                               atol=1e-6)  # fmt: skip
-    assert legacy_pck(batches, BODY16, "regda").groups["All"] == pytest.approx(51.389, abs=1e-3)
-    assert legacy_pck(batches, BODY16, "uniframe").groups["All"] == pytest.approx(68.056, abs=1e-3)
+    assert legacy_pck(batches, counts, BODY16, "regda").groups["All"] == pytest.approx(
+        51.389, abs=1e-3
+    )
+    assert legacy_pck(batches, counts, BODY16, "uniframe").groups["All"] == pytest.approx(
+        68.056, abs=1e-3
+    )
     with pytest.raises(SemttaError, match="aggregation"):
-        legacy_pck(batches, BODY16, "mean")
+        legacy_pck(batches, counts, BODY16, "mean")
+
+
+def test_peers_weigh_a_batch_by_its_images():
+    batches = torch.stack((torch.full((16,), 0.5), torch.ones(16)))
+    hips = BODY16.indices(["left_hip", "right_hip"])
+    batches[1, hips] = -1  # not labelled in the last batch
+    counts = torch.tensor([32, 16])
+    peer = legacy_pck(batches, counts, BODY16, "regda").groups
+    assert peer["Knee"] == pytest.approx(200 / 3) and peer["Hip"] == pytest.approx(0, abs=1e-4)
+    peer = legacy_pck(batches, counts, BODY16, "uniframe").groups
+    assert peer["Knee"] == pytest.approx(200 / 3) and peer["Hip"] == pytest.approx(50)
 
 
 def test_ours_counts_joints_over_the_set():

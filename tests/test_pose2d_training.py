@@ -122,7 +122,11 @@ def test_every_strategy_learns_and_repeats_itself(strategy):
 def test_one_target_image_is_enough():
     one = KeypointSet("one", BODY16, TARGET.entries[:1])
     for strategy in ("clip2pose", "uniframe"):
-        DomainAdapter(estimator(), settings(strategy=strategy)).fit(SOURCE, one)
+        net = estimator()
+        before = net.head.weight.detach().clone()
+        fitted = DomainAdapter(net, settings(strategy=strategy)).fit(SOURCE, one)
+        assert all(np.isfinite(value) for value in fitted.history[-1].values())
+        assert not torch.equal(net.head.weight, before)
 
 
 def test_bn_only_differs_from_source_only_in_statistics_alone():
@@ -158,9 +162,17 @@ def test_frozen_statistics_stay_as_they_came(strategy):
     assert not torch.equal(before["head.weight"], after["head.weight"])
 
 
-def test_one_batch_for_both_domains():
-    for strategy in ("bn_only", "adversarial", "clip2pose"):
-        DomainAdapter(estimator(), settings(strategy=strategy, bn="joint")).fit(SOURCE, TARGET)
+@pytest.mark.parametrize("strategy", ["bn_only", "adversarial", "clip2pose"])
+def test_one_batch_for_both_domains(strategy):
+    """With bn=joint the first norm sees both domains at once: its statistics say so."""
+    net = estimator()
+    config = settings(strategy=strategy, bn="joint", optimizer__iterations=1)
+    seen = []
+    net.backbone.conv_stem.register_forward_hook(lambda _, __, out: seen.append(out.detach()))
+    DomainAdapter(net, config).fit(SOURCE, TARGET)
+    assert [len(x) for x in seen] == [4]  # two images of each domain
+    share = net.backbone.bn1.momentum
+    assert torch.allclose(net.backbone.bn1.running_mean, share * seen[0].mean((0, 2, 3)), atol=1e-5)
 
 
 def test_the_papers_words_taken_literally():
@@ -203,6 +215,39 @@ def test_views_and_styles_of_uniframe():
     y = restyle(x, style)
     assert torch.allclose(y.mean((2, 3)), style.mean((2, 3)), atol=1e-4)
     assert torch.allclose(y.std((2, 3)), style.std((2, 3)), atol=1e-3)
+
+
+def test_the_teacher_of_uniframe_follows_its_student_and_is_kept():
+    net = estimator()
+    before = copy.deepcopy(net.state_dict())
+    config = settings(strategy="uniframe", uniframe__momentum=0.75)
+    strategy = make_strategy(net, config)
+    assert strategy.model is net and strategy.student is not net
+    with torch.no_grad():
+        for parameter in strategy.student.parameters():
+            parameter.add_(1)
+    strategy.after_step()
+    for name, parameter in net.named_parameters():
+        assert torch.allclose(parameter, before[name] + 0.25, atol=1e-6)
+    learnt = {id(p) for g in strategy.optimizers[0].param_groups for p in g["params"]}
+    assert learnt == {id(p) for p in strategy.student.parameters()}
+    assert DomainAdapter(net, config).fit(SOURCE, TARGET).model is net
+
+
+def test_uniframe_covers_one_confident_joint_in_a_share_of_the_images():
+    strategy = make_strategy(estimator(), settings(strategy="uniframe"))
+    images = torch.rand(400, 3, 64, 64)
+    points = torch.full((400, 16, 2), 60.0)
+    points[:, 3] = torch.tensor([20.0, 40.0])
+    height = torch.full((400, 16), 0.5)
+    assert torch.equal(strategy._covered(images, points, height), images)  # none is sure
+    height[:, 3] = 0.95
+    changed = (strategy._covered(images, points, height) != images).any(1)
+    covered = changed.flatten(1).any(1)
+    assert 0.4 < covered.float().mean() < 0.6
+    rows, columns = changed.any(0).nonzero().T
+    assert rows.min() >= 37 and rows.max() <= 43  # 5 pixels around (20, 40)
+    assert columns.min() >= 17 and columns.max() <= 23
 
 
 # --------------------------------------------------------------------------- the loop

@@ -59,10 +59,13 @@ METHODS = {
                           "clip2pose.alignment_weight=0"],
     "clip2pose:noadv": ["strategy=clip2pose", "clip2pose.text=builtin", "adversary.weight=0"],
     "clip2pose:frozenbn": ["strategy=clip2pose", "clip2pose.text=builtin", "bn=frozen"],
+    "clip2pose:frozenbn-noadv": ["strategy=clip2pose", "clip2pose.text=builtin", "bn=frozen",
+                                 "adversary.weight=0"],
     "source_only:frozenbn": ["strategy=source_only", "bn=frozen"],
     # RegDA takes maps as distributions: 16 makes those of an estimator trained on squares so
     "regda": ["strategy=regda", "regda.scale=16"],
-    "uniframe": ["strategy=uniframe"],
+    # with the 0.999 of long trainings the teacher would stay three quarters stage 1
+    "uniframe": ["strategy=uniframe", "uniframe.momentum=0.98"],
 }  # fmt: skip
 DEFAULT = ("source_only", "bn_only", "adversarial", "clip2pose", "clip2pose:random", "regda",
            "uniframe")  # fmt: skip

@@ -8,7 +8,6 @@ is triangulated from the four views (error about 17 mm per joint, jackknife), ex
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.keypoints import Track
 from semtta.people import track_video
+from semtta.places import user_cache_folder
 from semtta.shipped import asset, file_sha256
 from semtta.skeletons import LIMB12
 from semtta.tta.result import Motion
@@ -205,13 +205,9 @@ def open_beam(
     unknown = [level for level in levels if level not in VARIANTS]
     if unknown or not levels:
         raise SemttaError(f"unknown level '{', '.join(unknown)}'; use {', '.join(VARIANTS)}.")
-    folder = Path(cache) if cache is not None else _user_cache() / "semtta" / "beam"
+    folder = Path(cache) if cache is not None else user_cache_folder() / "beam"
     get_clips(folder, wheel)
     return BeamBenchmark(folder, tuple(levels))
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _the_man(tracks: list[Track], truth: BeamTruth, name: str) -> Track:

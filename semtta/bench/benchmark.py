@@ -41,8 +41,8 @@ class Truth(Protocol):
         """Means over the track's counted frames, body on the CPU.
 
         Keys: ``frames`` (how many counted), ``mpjpe_mm``, ``pa_mpjpe_mm``, ``accel_mm``; where it
-        makes sense ``mpvpe_mm``, ``occluded`` (joint-frames), ``mpjpe_occluded_mm``,
-        ``pa_mpjpe_occluded_mm``. None = nothing to measure."""
+        makes sense ``accel_m_s2``, ``mpvpe_mm``, ``occluded`` (joint-frames),
+        ``mpjpe_occluded_mm``, ``pa_mpjpe_occluded_mm``. None = nothing to measure."""
         ...
 
 

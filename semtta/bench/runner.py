@@ -129,7 +129,7 @@ class TrackRunner:
 
     def _forget(self) -> None:
         self._sample: Sample | None = None
-        self._loaded: tuple[Item, float] | None = None
+        self._loaded: tuple[Item, float, float] | None = None
         self._models: dict[str, torch.nn.Module] = {}
         self._bodies: dict[str, Body] = {}
         self._adapters: dict[str, Adapter] = {}
@@ -163,7 +163,8 @@ class TrackRunner:
 
     def _row(self, job: Job) -> dict:
         adapter = self._adapter(job.config)
-        sample = self._load(job.item, adapter.model.crop.box_scale)
+        least = job.config.labels.min_confidence
+        sample = self._load(job.item, adapter.model.crop.box_scale, least)
         labels = self._labels(sample, job.method.label, adapter)
         torch.manual_seed(job.seed)  # for networks with dropout, which draw from the global source
         start = time.perf_counter()
@@ -196,12 +197,12 @@ class TrackRunner:
             return found.for_track(sample.track)
         return list(sample.labels)
 
-    def _load(self, item: Item, box_scale: float) -> Sample:
-        """The item. Protocols that fix the crop are told how the model enlarges boxes."""
-        if self._sample is None or self._loaded != (item, box_scale):
-            fitted = getattr(self.benchmark, "for_model", None)
-            benchmark = self.benchmark if fitted is None else fitted(box_scale)
-            self._sample, self._loaded = benchmark.load(item), (item, box_scale)
+    def _load(self, item: Item, *fit: float) -> Sample:
+        """The item, of a benchmark that fits the settings (``FolderBenchmark.fitted``)."""
+        if self._sample is None or self._loaded != (item, *fit):
+            fitted = getattr(self.benchmark, "fitted", None)
+            benchmark = self.benchmark if fitted is None else fitted(*fit)
+            self._sample, self._loaded = benchmark.load(item), (item, *fit)
         return self._sample
 
     def _adapter(self, config: Config) -> Adapter:

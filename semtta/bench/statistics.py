@@ -18,9 +18,9 @@ FEWEST_GROUPS = 5  # with fewer independent groups a bootstrap interval means no
 ALL = "all"
 ERRORS = (
     "mpjpe_mm", "pa_mpjpe_mm", "mpvpe_mm", "mpjpe_occluded_mm", "pa_mpjpe_occluded_mm", "accel_mm",
+    "accel_m_s2",
 )  # fmt: skip
 OTHERS = ("filled", "similarity", "gate_similarity", "reprojection_px", "labelled")
-_NAMES = ("data", "protocol", "model", "level", "method", "seed")
 
 
 def weight(row: dict, metric: str) -> float:

@@ -13,7 +13,10 @@ from semtta.bench.methods import METHODS, OURS, Method
 from semtta.errors import SemttaError
 
 GROUPS = ("level", "sequence", "label")
-COLUMNS = ("mpjpe_mm", "pa_mpjpe_mm", "mpjpe_occluded_mm", "pa_mpjpe_occluded_mm", "accel_mm")
+COLUMNS = (
+    "mpjpe_mm", "pa_mpjpe_mm", "mpjpe_occluded_mm", "pa_mpjpe_occluded_mm", "accel_mm",
+    "accel_m_s2",  # of protocols that ask for it
+)  # fmt: skip
 EXTRA_COLUMNS = (
     "mpvpe_mm", "filled", "similarity", "gate_similarity", "reprojection_px", "labelled",
     "ms_per_frame", "tracks",

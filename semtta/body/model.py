@@ -29,13 +29,15 @@ class Body(nn.Module):
 
     Args:
         data: arrays of a body file.
+        gender: whose shape space the betas live in; "neutral" where nobody said.
     """
 
     skeleton = SMPL24
 
-    def __init__(self, data: BodyData, dtype: torch.dtype = torch.float32):
+    def __init__(self, data: BodyData, dtype: torch.dtype = torch.float32,
+                 gender: str = "neutral"):  # fmt: skip
         super().__init__()
-        self.name, self.sha256 = data.name, data.sha256
+        self.name, self.sha256, self.gender = data.name, data.sha256, gender
         self.vertex_ids = dict(data.vertex_ids)
 
         def keep(name, array):
@@ -190,6 +192,7 @@ def load_body(
         data = read_body(asset("body/cc0_body.npz"), "cc0")
     elif str(name) == "smpl":
         data = read_body(require_body_file(gender, search), "smpl")
+        return Body(data, dtype, gender).to(device)
     elif Path(name).expanduser().is_file():
         data = read_body(Path(name).expanduser())
     else:

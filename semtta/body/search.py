@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from semtta.errors import SemttaError
+from semtta.places import user_data_folder
 
 GENDERS = ("neutral", "male", "female")
 LICENCE_PAGE = "https://smpl.is.tue.mpg.de"
 _SHORT = {"neutral": "neutral", "male": "m", "female": "f"}
-
-
-def user_data_folder() -> Path:
-    """The platform's folder for an application's data (not created)."""
-    if sys.platform == "win32":
-        root = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        root = Path.home() / "Library" / "Application Support"
-    else:
-        root = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(root) / "semtta"
 
 
 def file_names(gender: str = "neutral") -> list[str]:

@@ -9,6 +9,8 @@ from torch import Tensor
 from semtta.skeletons import SMPL24
 
 MIRROR_SMPL24 = list(SMPL24.flip)
+_BLOCK = 240  # frames that are smoothed at a time
+_REACH = 14.5  # standard deviations, beyond which a float32 Gaussian is zero
 
 
 def columns_to_rotmat(x: Tensor) -> Tensor:
@@ -66,6 +68,10 @@ def gaussian_smooth(
         weights: (T, J) how far each rotation is trusted, default 1.
     Returns: (T, J, 3, 3)."""
     times = times.to(rotmats)
-    kernel = torch.exp(-0.5 * ((times[:, None] - times[None]) / sigma) ** 2)
-    kernel = kernel[..., None].expand(-1, -1, rotmats.shape[1])
-    return chordal_mean(rotmats, kernel if weights is None else kernel * weights[None])
+    weights = rotmats.new_ones(rotmats.shape[:2]) if weights is None else weights
+    out = []
+    for at in times.split(_BLOCK):  # else memory would grow with the square of the length
+        near = (times >= at.min() - _REACH * sigma) & (times <= at.max() + _REACH * sigma)
+        kernel = torch.exp(-0.5 * ((at[:, None] - times[near]) / sigma) ** 2)
+        out.append(chordal_mean(rotmats[near], kernel[..., None] * weights[near]))
+    return torch.cat(out)

@@ -69,9 +69,6 @@ class Prediction:
         names = ("rotmats", "betas", "cam")
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
-    def detach(self) -> Prediction:
-        return Prediction(self.rotmats.detach(), self.betas.detach(), self.cam.detach())
-
 
 @runtime_checkable
 class HumanMeshRegressor(Protocol):

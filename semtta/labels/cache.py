@@ -6,11 +6,11 @@ import errno
 import hashlib
 import json
 import os
-import uuid
-from contextlib import suppress
 from pathlib import Path
 
 from semtta.errors import SemttaError
+from semtta.files import whole_file
+from semtta.places import user_cache_folder
 
 
 class AnswerCache:
@@ -20,13 +20,12 @@ class AnswerCache:
 
     Args:
         folder: made when the first answer comes, ``~`` is the user's home; None =
-            ``semtta/answers`` in the user's cache folder ($XDG_CACHE_HOME or ~/.cache).
+            ``answers`` in the user's cache folder (``semtta.places``).
     """
 
     def __init__(self, folder: str | Path | None = None):
-        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
         try:
-            self.folder = Path(folder or base / "semtta" / "answers").expanduser()
+            self.folder = Path(folder or user_cache_folder() / "answers").expanduser()
         except RuntimeError:
             raise SemttaError("the user's home folder is unknown; set labels.cache to a folder for "
                               "answers.") from None  # fmt: skip
@@ -57,17 +56,11 @@ class AnswerCache:
 
     def put(self, key: str, answer: str) -> None:
         """Keep an answer; the file is whole or absent. Raises ``SemttaError`` if it cannot be."""
-        path = self._path(key)
-        temporary = path.with_name(f".{key[:16]}.{uuid.uuid4().hex[:8]}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({"answer": answer}) + "\n", encoding="utf-8")
-            os.replace(temporary, path)
-        except OSError as error:
-            raise self._unwritable(error.errno) from None
-        finally:
-            with suppress(OSError):  # it is gone if all went well
-                temporary.unlink()
+            with whole_file(self._path(key)) as temporary:
+                temporary.write_text(json.dumps({"answer": answer}) + "\n", encoding="utf-8")
+        except SemttaError as error:
+            raise SemttaError(f"an answer could not be kept: {error} Set labels.cache.") from None
 
     def _unwritable(self, code: int | None) -> SemttaError:
         reason = os.strerror(code) if code else "unknown reason"

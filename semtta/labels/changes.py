@@ -14,8 +14,8 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 
 from semtta.keypoints import Track
+from semtta.motion.resample import stretches
 
-_MAX_GAP = 0.25  # seconds without a frame that end a stretch
 _RATE = 10.0  # frames a second at which cuts are sought
 _LOCAL = 0.5  # seconds, standard deviation of what counts as "local"
 _PENALTY = 6.0  # of one more cut: it must explain that much, for a second
@@ -33,9 +33,9 @@ def motion_segments(
         shortest, longest: seconds; a stretch of the track that is shorter is one segment.
     Returns: every position is in exactly one of them, in order."""
     times = track.times.double().numpy()
-    cuts = [0, *(np.flatnonzero(np.diff(times) > _MAX_GAP) + 1).tolist(), len(times)]
     found = []
-    for start, stop in zip(cuts[:-1], cuts[1:]):
+    for part in stretches(track.times):
+        start, stop = part.start, part.stop
         inner = _cuts(_joints(track, start, stop), times[start:stop], shortest, longest)
         edges = [0, *inner, stop - start]
         found += [(start + a, start + b) for a, b in zip(edges[:-1], edges[1:])]

@@ -28,11 +28,11 @@ from semtta.motion.denoiser_net import (
     MotionDenoiser,
     fill_unseen,
 )
+from semtta.motion.resample import stretches
 from semtta.shipped import asset
 
 FPS = 30.0
 STRIDE = 15  # frames between the starts of overlapping windows
-MAX_GAP = 0.2  # seconds; a longer gap in time splits the track
 _FORMAT = "semtta-denoiser-2"
 
 
@@ -84,7 +84,7 @@ def denoise_track(
 ) -> Tensor:
     """Denoise a track of any length and frame rate.
 
-    Stretches between gaps of more than 0.2 s are treated one by one: nothing is bridged. Each is
+    Stretches between gaps of more than 0.25 s are treated one by one: nothing is bridged. Each is
     brought to 30 fps, cut into overlapping windows (a short one repeats its last frame), denoised,
     merged by a weighted chordal mean, and brought back to its own times.
 
@@ -98,7 +98,7 @@ def denoise_track(
     Returns: (T, 24, 3, 3)."""
     _check(rotmats, times, seen, text)
     out = torch.empty_like(rotmats)
-    for run in _runs(times):
+    for run in stretches(times):
         windows, at = _windows(rotmats[run], times[run], seen[run], _per_frame(text, times)[run])
         with torch.no_grad():
             pieces = [
@@ -109,7 +109,7 @@ def denoise_track(
         grid = _merge(torch.cat(pieces), windows)
         local = _seconds(times[run])
         result = _interpolate(grid, at, torch.ones_like(grid[..., 0, 0]), local)
-        out[run] = _gaussian_blocks(result, local, gaussian) if gaussian > 0 else result
+        out[run] = gaussian_smooth(result, local, gaussian) if gaussian > 0 else result
     return out
 
 
@@ -169,7 +169,7 @@ def fit_video(
     Returns: the loss of each step."""
     _check(rotmats, times, seen, text)
     parts = [_windows(rotmats[run], times[run], seen[run], _per_frame(text, times)[run])[0]
-             for run in _runs(times)]  # fmt: skip
+             for run in stretches(times)]  # fmt: skip
     poses = torch.cat([part.rotmats for part in parts]).detach()
     weights = torch.cat([part.seen for part in parts])
     labels = torch.cat([part.text for part in parts]) if text is not None else None
@@ -211,13 +211,6 @@ def _check(rotmats: Tensor, times: Tensor, seen: Tensor, text: Tensor | None) ->
         )
     if not (times.diff() > 0).all():
         raise SemttaError("times of a track must be strictly increasing.")
-
-
-def _runs(times: Tensor) -> list[slice]:
-    """Stretches of a track without a gap longer than ``MAX_GAP``."""
-    breaks = (times.diff() > MAX_GAP).nonzero()[:, 0] + 1
-    edges = [0, *breaks.tolist(), len(times)]
-    return [slice(a, b) for a, b in zip(edges, edges[1:]) if b > a]
 
 
 def _per_frame(text: Tensor | None, times: Tensor) -> Tensor:
@@ -282,16 +275,3 @@ def _interpolate(rotmats: Tensor, times: Tensor, trust: Tensor, at: Tensor) -> T
     low, high = (1 - share) * (trust[left] + 1e-3), share * (trust[right] + 1e-3)
     mean = low[..., None, None] * rotmats[left] + high[..., None, None] * rotmats[right]
     return roma.special_procrustes(mean / (low + high)[..., None, None])
-
-
-def _gaussian_blocks(rotmats: Tensor, times: Tensor, sigma: float, block: int = 240) -> Tensor:
-    """``gaussian_smooth`` with memory linear in the length; the tails cut off are below 4 sigma."""
-    out = []
-    for start in range(0, len(times), block):
-        first, last = times[start], times[min(start + block, len(times)) - 1]
-        near = (times >= first - 4 * sigma) & (times <= last + 4 * sigma)
-        inside = (times[near] >= first) & (times[near] <= last)
-        near, inside = near.to(rotmats.device), inside.to(rotmats.device)
-        smooth = gaussian_smooth(rotmats[near], times[near.cpu()], sigma)
-        out.append(smooth[inside])
-    return torch.cat(out)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from semtta.checkpoints import load_strictly, read_weights
 from semtta.errors import SemttaError
-from semtta.motion.denoiser import MAX_GAP, without_unseen
+from semtta.motion.denoiser import without_unseen
+from semtta.motion.resample import stretches
 
 WINDOW = 49  # frames
 _JOINTS = 24
@@ -95,7 +96,7 @@ def mdnet_track(net: MDNet, rotmats: Tensor, times: Tensor, *, batch: int = 256)
         batch: windows at a time.
     Returns: (T, 24, 3, 3)."""
     out = torch.empty_like(rotmats)
-    for run in _runs(rotmats, times):
+    for run in _checked_stretches(rotmats, times):
         windows = _windows(rotmats[run])
         shown = (torch.arange(WINDOW, device=rotmats.device) % 2).to(rotmats)[:, None]
         pieces = [net(part * shown) for part in windows.split(batch)]
@@ -126,7 +127,9 @@ def mdnet_fit(
         steps: None = one pass over all windows, as in a CycleAdapt cycle.
         optimizer: carries its state from one call to the next; None = a new one with ``lr``.
     Returns: the loss of each step."""
-    windows = torch.cat([_windows(rotmats[run]) for run in _runs(rotmats, times)]).detach()
+    windows = torch.cat(
+        [_windows(rotmats[run]) for run in _checked_stretches(rotmats, times)]
+    ).detach()
     net.requires_grad_(True)  # a net that only makes targets may have been frozen
     optimizer = optimizer or mdnet_optimizer(net, lr)
     per_pass = -(-len(windows) // batch)
@@ -215,19 +218,17 @@ class MDNetSmoother:
         )  # fmt: skip
 
 
-def _runs(rotmats: Tensor, times: Tensor) -> list[slice]:
-    """Stretches of a track without a gap longer than ``MAX_GAP``."""
+def _checked_stretches(rotmats: Tensor, times: Tensor) -> list[slice]:
+    """Stretches of a track without a long gap; raises ``SemttaError`` for one that is none."""
     frames = len(rotmats)
     if rotmats.shape[1:] != (_JOINTS, 3, 3) or frames == 0 or times.shape != (frames,):
         raise SemttaError(
             f"a track to denoise needs rotations (T, {_JOINTS}, 3, 3) with one time each, not "
             f"{tuple(rotmats.shape)} with {tuple(times.shape)}."
         )
-    steps = times.diff()
-    if not (steps > 0).all():
+    if not (times.diff() > 0).all():
         raise SemttaError("times of a track must be strictly increasing.")
-    edges = [0, *((steps > MAX_GAP).nonzero()[:, 0] + 1).tolist(), frames]
-    return [slice(a, b) for a, b in zip(edges, edges[1:])]
+    return stretches(times)
 
 
 def _windows(rotmats: Tensor) -> Tensor:

@@ -25,17 +25,33 @@ ENCODERS = {"align": AlignEncoder, "gate": GateEncoder}
 
 
 class MotionPrior(Protocol):
-    """What the adaptation asks of a motion-text model."""
+    """What the adaptation asks of a motion-text model, which is an ``nn.Module`` besides.
+
+    Attributes:
+        fps, length: frame rate and number of frames of the motions that it reads.
+        sigma: threshold of its gate.
+    """
 
     fps: float
     length: int
     sigma: float
 
-    def embed_text(self, labels: Sequence[str]) -> Tensor: ...
+    def embed_text(self, labels: Sequence[str]) -> Tensor:
+        """(L, D) unit features; raises ``SemttaError`` for a text that it cannot read."""
+        ...
 
-    def embed_motion(self, rotmats: Tensor) -> Tensor: ...
+    def embed_motion(self, rotmats: Tensor) -> Tensor:
+        """(S, length, 24, 3, 3) local rotations, the root's as :meth:`exemplar_root` has it
+        -> (S, D) unit features; differentiable."""
+        ...
 
-    def exemplar_root(self, label: str) -> Tensor: ...
+    def exemplar_root(self, label: str) -> Tensor:
+        """(length, 3, 3) global rotation of a motion that the label names, in the prior's axes."""
+        ...
+
+    def matched(self, label: str) -> float:
+        """Similarity that true motions of the label reach: the alignment loss stops there."""
+        ...
 
 
 class EmbeddedPrior(nn.Module):

@@ -1,10 +1,18 @@
-"""A track's rotations at the motion prior's frame times, by slerp and differentiably."""
+"""Tracks over time: stretches without a gap, and rotations at other frame times."""
 
 from __future__ import annotations
 
 import roma
 import torch
 from torch import Tensor
+
+MAX_GAP = 0.25  # seconds without a frame, over which nothing is bridged
+
+
+def stretches(times: Tensor) -> list[slice]:
+    """Parts of a track, (T,) increasing seconds, without a gap longer than ``MAX_GAP``."""
+    edges = [0, *((times.diff() > MAX_GAP).nonzero()[:, 0] + 1).tolist(), len(times)]
+    return [slice(a, b) for a, b in zip(edges, edges[1:]) if b > a]
 
 
 def resample_positions(rotmats: Tensor, grid: Tensor) -> Tensor:

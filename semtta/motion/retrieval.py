@@ -21,10 +21,9 @@ from torch import Tensor
 from semtta.errors import SemttaError
 from semtta.motion import load_prior
 from semtta.motion.prior import EmbeddedPrior
-from semtta.motion.resample import fractional_index, resample_positions
+from semtta.motion.resample import fractional_index, resample_positions, stretches
 from semtta.shipped import asset, file_sha256
 
-_MAX_GAP = 0.25  # seconds without a frame that end a run
 _STRIDE = 0.5  # seconds between neighbouring windows
 _SWITCH = 0.02  # chance that another action begins between two of them
 _SHORTEST = 0.3  # seconds; a shorter run shows nothing
@@ -113,15 +112,16 @@ class Retrieval:
         return self.embed(motion) @ self.features.T
 
     def name(self, rotmats: Tensor, times: Tensor) -> list[Named]:
-        """The actions of one track, in order; every frame of it belongs to one.
+        """The actions of one track, in order; stretches under 0.3 s between gaps have none.
 
         Args:
             rotmats: (T, 24, 3, 3), root first (ignored).
             times: (T,) seconds."""
         found = []
-        for start, stop in _runs(times):
-            if float(times[stop - 1] - times[start]) >= _SHORTEST:
-                found += self._name_run(rotmats[start:stop], times[start:stop].double(), start)
+        for part in stretches(times):
+            local = times[part].double()
+            if float(local[-1] - local[0]) >= _SHORTEST:
+                found += self._name_run(rotmats[part], local, part.start)
         return found
 
     def _name_run(self, rotmats: Tensor, times: Tensor, first: int) -> list[Named]:
@@ -204,11 +204,6 @@ def decode(evidence: Tensor, switch: float) -> tuple[Tensor, Tensor]:
         path.append(int(came[path[-1]]))
     posterior = (torch.stack(forward) + torch.stack(backward[::-1])).softmax(-1)
     return torch.tensor(path[::-1]), posterior.float()
-
-
-def _runs(times: Tensor) -> list[tuple[int, int]]:
-    cuts = (torch.nonzero(times.diff() > _MAX_GAP)[:, 0] + 1).tolist()
-    return list(zip([0, *cuts], [*cuts, len(times)]))
 
 
 def _first_after(times: Tensor, moment: float) -> int:

@@ -139,6 +139,10 @@ class ExtendedPrior(nn.Module):
     def dictionary(self) -> Dictionary:
         return self.prior.dictionary
 
+    def resolve(self, label: str) -> str:
+        """The user's name that a label means, or the label itself."""
+        return self.added.resolve(label)
+
     def embed_text(self, labels: Sequence[str]) -> Tensor:
         """(L, D) unit features."""
         names = [self.added.resolve(label) for label in labels]

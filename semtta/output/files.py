@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,56 +16,8 @@ from semtta.skeletons import SMPL24
 from semtta.tta.result import Motion, Result
 
 
-@contextmanager
-def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """A folder that appears under its name only if the block succeeds.
-
-    Files are written to a hidden sibling which is renamed at the end; an existing folder is
-    replaced only with ``overwrite``, and only then. Raises ``SemttaError`` if the place cannot be
-    written or is taken."""
-    path = Path(path)
-    check_folder(path, overwrite)
-    absent = [parent for parent in path.absolute().parents if not parent.exists()]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    except OSError as error:
-        raise SemttaError(f"output '{path}' cannot be written: {error.strerror}.") from None
-    try:
-        yield partial
-        if path.is_dir():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-            os.replace(path, old / "old")
-            os.replace(partial, path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(partial, path)
-        os.chmod(path, 0o755)
-    except OSError as error:
-        raise SemttaError(f"output '{path}' cannot be written: {error.strerror}.") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        with suppress(OSError):  # folders made on the way stay only if the result is in them
-            for parent in absent:
-                parent.rmdir()
-
-
-def check_folder(path: Path, overwrite: bool) -> None:
-    """Raise ``SemttaError`` if a folder is taken or is not one."""
-    if path.exists() and not path.is_dir():
-        raise SemttaError(f"output '{path}' is a file, not a folder.")
-    for parent in path.parents:
-        if parent.exists() and not parent.is_dir():
-            raise SemttaError(f"output '{path}' cannot be written: '{parent}' is a file.")
-    taken = path.is_dir() and any(path.iterdir())
-    if taken and not overwrite:
-        raise SemttaError(f"output '{path}' exists already; add --overwrite to replace it.")
-    if taken and not _is_ours(path):
-        raise SemttaError(f"output '{path}' holds other files than results; choose a new folder.")
-
-
-def _is_ours(path: Path) -> bool:
-    """Never delete a folder that this program did not write."""
+def is_result(path: Path) -> bool:
+    """Whether a folder is one that ``semtta adapt`` wrote."""
     return (path / "config.yaml").is_file() and any(path.glob("track-*.npz"))
 
 
@@ -142,7 +89,7 @@ def amass_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray
         "poses": poses,
         "trans": trans.numpy(),
         "betas": np.concatenate([betas.numpy(), np.zeros(6, np.float32)]),
-        "gender": np.array("neutral"),
+        "gender": np.array(body.gender),
         "mocap_framerate": rate,
         "mocap_frame_rate": rate,
         "fps": rate,

@@ -64,6 +64,20 @@ class Panel:
         return _array(self.vertices(t) if callable(self.vertices) else self.vertices[t])
 
 
+def find_renderer(name: str) -> Renderer:
+    """What draws meshes: ``own`` (on the CPU, needs nothing) or ``pytorch3d``.
+
+    Raises ``SemttaError`` for another name, or if pytorch3d is not installed."""
+    if name == "own":
+        return render_mesh
+    if name != "pytorch3d":
+        raise SemttaError(f"unknown renderer '{name}'; use own or pytorch3d.")
+    from semtta.output import render_pytorch3d
+
+    render_pytorch3d.require_pytorch3d()
+    return render_pytorch3d.render_mesh
+
+
 def write_overlay(
     path: str | Path,
     video_path: str | Path,

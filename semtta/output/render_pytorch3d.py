@@ -9,6 +9,18 @@ from semtta.errors import SemttaError
 from semtta.output.render import DEFAULT_COLOR
 
 
+def require_pytorch3d() -> None:
+    """Raise ``SemttaError`` if pytorch3d is not installed."""
+    try:
+        import pytorch3d.renderer  # noqa: F401
+    except ImportError as error:
+        raise SemttaError(
+            "pytorch3d is not installed; it has no wheels for current Python, so install it with "
+            "'pip install git+https://github.com/facebookresearch/pytorch3d.git' or from conda, "
+            "or use the default renderer, which needs nothing."
+        ) from error
+
+
 def render_mesh(
     image: np.ndarray,
     vertices: np.ndarray,
@@ -22,24 +34,19 @@ def render_mesh(
     Raises:
         SemttaError: pytorch3d is not installed.
     """
-    try:
-        from pytorch3d.renderer import (
-            BlendParams,
-            MeshRasterizer,
-            MeshRenderer,
-            PointLights,
-            RasterizationSettings,
-            SoftPhongShader,
-            TexturesVertex,
-        )
-        from pytorch3d.structures import Meshes
-        from pytorch3d.utils import cameras_from_opencv_projection
-    except ImportError as error:
-        raise SemttaError(
-            "pytorch3d is not installed; it has no wheels for current Python, so install it with "
-            "'pip install git+https://github.com/facebookresearch/pytorch3d.git' or from conda, "
-            "or use the default renderer, which needs nothing."
-        ) from error
+    require_pytorch3d()
+    from pytorch3d.renderer import (
+        BlendParams,
+        MeshRasterizer,
+        MeshRenderer,
+        PointLights,
+        RasterizationSettings,
+        SoftPhongShader,
+        TexturesVertex,
+    )
+    from pytorch3d.structures import Meshes
+    from pytorch3d.utils import cameras_from_opencv_projection
+
     vertices = np.asarray(vertices, np.float32)
     faces = np.asarray(faces, np.int64)
     usable = np.isfinite(vertices).all(1) & (vertices[:, 2] > 0.05)

@@ -10,7 +10,8 @@ from semtta.body import Body
 from semtta.engine import Progress, silent
 from semtta.keypoints import Keypoints2D
 from semtta.output.files import amass_arrays, report, save_json, save_npz, track_arrays
-from semtta.output.overlay import Panel, write_overlay
+from semtta.output.overlay import Panel, Renderer, write_overlay
+from semtta.output.render import render_mesh
 from semtta.tta.result import Motion, Result
 from semtta.video import VideoInfo
 
@@ -25,6 +26,7 @@ def write_results(
     settings: str,
     *,
     overlay: bool = True,
+    renderer: Renderer = render_mesh,
     progress: Progress = silent,
 ) -> None:
     """Fill an existing folder: npz per track, overlay video, report, settings.
@@ -34,7 +36,8 @@ def write_results(
         results: one per track, of one video.
         body: as used by the adapter.
         info: of the video.
-        settings: YAML of what was run."""
+        settings: YAML of what was run.
+        renderer: of the overlay."""
     for result in results:
         name = f"track-{result.track.id:02d}"
         save_npz(folder / f"{name}.npz", track_arrays(result, info.fps))
@@ -47,7 +50,7 @@ def write_results(
     if overlay:
         panels = overlay_panels(results, body)
         write_overlay(
-            folder / "overlay.mp4", info.path, panels, fps=info.fps,
+            folder / "overlay.mp4", info.path, panels, fps=info.fps, renderer=renderer,
             progress=lambda done, total: progress("overlay", done, total, {}),
         )  # fmt: skip
 

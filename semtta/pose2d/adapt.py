@@ -74,10 +74,11 @@ class DomainAdapter:
         precision = resolve_precision(settings.precision, self.device, images=True)
         total, history = settings.epochs * settings.iterations, []
         for epoch in range(settings.epochs):
-            strategy.model.train()
-            if self.config.bn == "frozen":
-                for norm in _batch_norms(strategy.model):
-                    norm.eval()
+            for network in strategy.networks:
+                network.train()
+                if self.config.bn == "frozen":
+                    for norm in _batch_norms(network):
+                        norm.eval()
             begun, losses = time.perf_counter(), []
             for i in range(settings.iterations):
                 step = epoch * settings.iterations + i

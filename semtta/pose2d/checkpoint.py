@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -33,7 +33,9 @@ def save_checkpoint(
         about |= {"kind": "clip2pose", "prompt": asdict(model.prompt_spec),
                   "tower": _tower_shape(model.tower)}  # fmt: skip
     if config is not None:
-        about["settings"] = settings_yaml(config)
+        # the network as it is, not as settings would have made it without a checkpoint
+        network = replace(config.estimator, **asdict(model.spec))
+        about["settings"] = settings_yaml(replace(config, estimator=network))
     weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     content = {"semtta_pose2d": json.dumps(about), "state_dict": weights}
     with whole_file(path) as temporary:

@@ -60,6 +60,9 @@ def adapt(
     checkpoint: Annotated[
         Optional[Path], typer.Option(help="Of `semtta pose2d train`, to go on from.")
     ] = None,
+    imagenet: Annotated[
+        Optional[Path], typer.Option(help="Weights of the backbone, without --checkpoint.")
+    ] = None,
     strategy: Annotated[
         Optional[str],
         typer.Option(help="clip2pose, adversarial, bn_only, regda, uniframe, source_only."),
@@ -80,9 +83,11 @@ def adapt(
         words, target = [str(target), *words], None  # no target: the first word is a setting
     if clip is not None:
         words = ["clip2pose.text=clip", *words]
+    if checkpoint is not None and imagenet is not None:
+        raise SemttaError("give either --checkpoint or --imagenet, not both.")
     named = {"target.root": target, "source.root": source, "estimator.checkpoint": checkpoint,
-             "strategy": strategy, "clip2pose.clip": clip, "target.boxes": boxes,
-             "device": device, "seed": seed}  # fmt: skip
+             "estimator.imagenet": imagenet, "strategy": strategy, "clip2pose.clip": clip,
+             "target.boxes": boxes, "device": device, "seed": seed}  # fmt: skip
     _fit(config, named, words, output, True, overwrite, quiet)
 
 
@@ -112,6 +117,9 @@ def evaluate_command(
     _one_of("--aggregation", aggregation, AGGREGATIONS)
     if refine is not None:
         _one_of("--refine", refine, ("none", "quarter", "subpixel"))
+        if aggregation != "joints":
+            raise SemttaError(f"--aggregation {aggregation} compares the highest cells; it goes "
+                              "without --refine.")  # fmt: skip
     model = load_checkpoint(checkpoint, pick_device(device or "auto"))
     estimator = estimator_of(model)
     images = labelled_set(data, root, split, estimator.spec.size, estimator.spec.skeleton)
@@ -151,11 +159,9 @@ def render(
         raise SemttaError(f"--seed must lie between 0 and {MAX_SEED}.")
     if count < 1 or not 32 <= size <= 1024:
         raise SemttaError("--count must be at least 1 and --size between 32 and 1024 pixels.")
-    if (output / "annotations.json").exists() and not overwrite:
-        raise SemttaError(f"'{output}' holds renders already; choose another --output or add "
-                          "--overwrite.")  # fmt: skip
     with progress_bars(quiet, out) as progress:
-        write_renders(output, count, seed, size, load_body(body), progress=progress)
+        write_renders(output, count, seed, size, load_body(body), overwrite=overwrite,
+                      progress=progress)  # fmt: skip
     if not quiet:
         out.print(f"{count} renders in [bold]{output}[/bold]: images/, annotations.json.")
 

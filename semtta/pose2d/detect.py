@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from semtta.engine import Progress, silent
@@ -16,7 +17,7 @@ from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
 from semtta.pose2d.adapt import prepare
 from semtta.pose2d.augment import NO_CHANGE
-from semtta.pose2d.checkpoint import load_checkpoint
+from semtta.pose2d.checkpoint import checkpoint_settings, load_checkpoint
 from semtta.pose2d.evaluate import Model, estimator_of
 from semtta.pose2d.heatmaps import decode
 from semtta.pose2d.layouts import square_around
@@ -96,6 +97,19 @@ def _run(
     return (pixels - (spec.size - 1) / 2) * scale + around[:, None, :2], height
 
 
+def load_body_estimator(checkpoint: str | Path, device: torch.device | str = "cpu") -> Model:
+    """A checkpoint that can be evidence of a body; raises ``SemttaError`` for one that cannot."""
+    model = load_checkpoint(checkpoint, device)
+    if "left_hip" not in estimator_of(model).spec.joints:
+        raise SemttaError(f"'{checkpoint}' finds joints of '{estimator_of(model).spec.skeleton}', "
+                          "but a body is to be adapted.")  # fmt: skip
+    settings = OmegaConf.create(checkpoint_settings(checkpoint))
+    if settings.get("strategy") == "regda":
+        raise SemttaError(f"'{checkpoint}' was adapted by RegDA, whose maps have no height that "
+                          "could be a confidence; use another strategy.")  # fmt: skip
+    return model
+
+
 def estimate_track(
     checkpoint: str | Path, video: str | Path | ImageSequence, track: Track,
     device: torch.device | str = "cpu", progress: Progress = silent,
@@ -105,9 +119,6 @@ def estimate_track(
     The detector's own 3D guess, which belongs to its joints, is dropped.
 
     Raises ``SemttaError`` if the checkpoint is none, or one of hands."""
-    model = load_checkpoint(checkpoint, device)
-    if "left_hip" not in estimator_of(model).spec.joints:
-        raise SemttaError(f"'{checkpoint}' finds joints of '{estimator_of(model).spec.skeleton}', "
-                          "but a body is to be adapted.")  # fmt: skip
+    model = load_body_estimator(checkpoint, device)
     keypoints = estimate_keypoints(model, video, track.frames, track.boxes, progress=progress)
     return replace(track, keypoints=keypoints, landmarks3d=None, conf3d=None)

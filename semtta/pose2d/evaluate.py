@@ -32,6 +32,7 @@ class Predictions:
         height: (N, K) heights of the maps' peaks.
         truth, weight: (N, K, 2) and (N, K), as labelled.
         legacy: (batches, K) the peers' accuracy of each batch, for every threshold asked for.
+        counts: (batches,) crops in each.
     """
 
     found: Tensor
@@ -39,6 +40,7 @@ class Predictions:
     truth: Tensor
     weight: Tensor
     legacy: dict[float, Tensor]
+    counts: Tensor
 
 
 def estimator_of(model: nn.Module) -> Estimator:
@@ -79,7 +81,8 @@ def predict(
         progress("evaluation", min(start + batch, len(images)), len(images), {})
     model.train(training)
     stacked = {a: torch.stack(rows) for a, rows in legacy.items()}
-    return Predictions(*(torch.cat(part) for part in zip(*parts)), stacked)
+    counts = torch.tensor([len(part[0]) for part in parts])
+    return Predictions(*(torch.cat(part) for part in zip(*parts)), stacked, counts)
 
 
 def evaluate(
@@ -100,7 +103,8 @@ def measure(guess: Predictions, estimator: Estimator, threshold: float, aggregat
     if aggregation != "joints":
         if threshold not in guess.legacy:
             raise SemttaError(f"the peers' accuracies at {threshold} were not kept.")
-        return legacy_pck(guess.legacy[threshold], spec.joints, aggregation, threshold)
+        batches = guess.legacy[threshold]
+        return legacy_pck(batches, guess.counts, spec.joints, aggregation, threshold)
     return pck(guess.found, guess.truth, guess.weight, spec.size, spec.joints, threshold)
 
 

@@ -11,7 +11,8 @@ very same predictions, so numbers must say how they came about:
 ``uniframe``
     Rates per batch; per joint the mean over those batches that show it; then groups.
 
-Both compare cells of the heat maps, and leave out joints in the first two rows and columns.
+Both weigh a batch by its images, whichever of them are labelled, compare cells of the heat maps,
+and leave out joints in the first two rows and columns.
 """
 
 from __future__ import annotations
@@ -105,18 +106,20 @@ def cell_distances(output: Tensor, target: Tensor) -> Tensor:
     return torch.where((truth > _BORDER).all(-1), distance, -1.0)
 
 
-def aggregate_regda(batches: Tensor, skeleton: GroupedSkeleton) -> dict[str, float]:
-    """(batches, K) of :func:`batch_accuracy` -> per cent by group, RegDA's way."""
+def aggregate_regda(batches: Tensor, counts: Tensor, skeleton: GroupedSkeleton) -> dict[str, float]:
+    """(batches, K) of :func:`batch_accuracy` and (batches,) images -> per cent by group."""
     return {
-        heading: 100 * float(batches[:, joints].mean(1).mean())
+        heading: 100 * float((batches[:, joints].mean(1) * counts).sum() / counts.sum())
         for heading, joints in skeleton.group_indices.items()
     }
 
 
-def aggregate_uniframe(batches: Tensor, skeleton: GroupedSkeleton) -> dict[str, float]:
-    """(batches, K) of :func:`batch_accuracy` -> per cent by group, UniFrame's way."""
-    shown = batches >= 0
-    rates = (batches * shown).sum(0) / shown.sum(0).clamp_min(1)
+def aggregate_uniframe(
+    batches: Tensor, counts: Tensor, skeleton: GroupedSkeleton
+) -> dict[str, float]:
+    """(batches, K) of :func:`batch_accuracy` and (batches,) images -> per cent by group."""
+    weight = counts[:, None] * (batches >= 0)
+    rates = (batches * weight).sum(0) / weight.sum(0).clamp_min(1)
     return {
         heading: 100 * float(rates[joints].mean())
         for heading, joints in skeleton.group_indices.items()
@@ -124,12 +127,18 @@ def aggregate_uniframe(batches: Tensor, skeleton: GroupedSkeleton) -> dict[str, 
 
 
 def legacy_pck(
-    batches: Tensor, skeleton: GroupedSkeleton, aggregation: str, threshold: float = 0.05
-) -> Pck:
-    """A peer's result from the accuracies (batches, K) of all batches."""
+    batches: Tensor, counts: Tensor, skeleton: GroupedSkeleton, aggregation: str,
+    threshold: float = 0.05,
+) -> Pck:  # fmt: skip
+    """A peer's result from the accuracies of all batches.
+
+    Args:
+        batches: (batches, K) of :func:`batch_accuracy`.
+        counts: (batches,) images in each; the last one is often smaller.
+    """
     ways = {"regda": aggregate_regda, "uniframe": aggregate_uniframe}
     if aggregation not in ways:
         raise SemttaError(f"aggregation must be one of {', '.join(AGGREGATIONS)}.")
     rates = torch.where(batches >= 0, batches, torch.nan).nanmean(0) * 100
-    groups = ways[aggregation](batches, skeleton)
+    groups = ways[aggregation](batches, counts, skeleton)
     return Pck(threshold, aggregation, groups, rates, int((batches >= 0).sum()))

@@ -32,6 +32,7 @@ class RegDA:
 
     def __init__(self, estimator: Estimator, config: Pose2DConfig):
         self.model, self.config = estimator, config
+        self.networks = (estimator,)
         width, joints = estimator.spec.deconv, len(estimator.spec.joints)
         device = next(estimator.parameters()).device
         self.second = nn.Sequential(

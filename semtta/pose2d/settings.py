@@ -99,7 +99,8 @@ class UniframeConfig:
     mask_ratio: float = 0.5  # share of the joints that the student learns
     weight: float = 1.0  # of consistency
     style: float = 0.5  # how often a domain is shown in the other one's colours
-    occlude: float = 0.5  # how often a confident joint is covered
+    occlude: float = 0.5  # how often an image has one of its confident joints covered
+    confident: float = 0.9  # height of the teacher's map from which a joint is
 
 
 @dataclass
@@ -151,6 +152,7 @@ _BETWEEN = {
     "augment.colour": (0, 1), "augment.blur": (0, 50), "adversary.alpha": (0, 1000),
     "clip2pose.gate_bias": (-100, 100), "regda.strength": (0, 1), "uniframe.mask_ratio": (0, 1),
     "uniframe.style": (0, 1), "uniframe.occlude": (0, 1), "uniframe.momentum": (0, 1),
+    "uniframe.confident": (0, 1),
 }  # fmt: skip
 _ZOOM = (0.1, 10.0)  # of views
 

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,12 +67,14 @@ class Strategy(Protocol):
 
     Attributes:
         model: images -> heat maps, what is kept at the end.
+        networks: those that are in train mode while it trains, the model among them.
         views: how many views of a target image it wants; 0 = it reads no target.
         optimizers: all of them; the loop sets their rates.
         gauges: numbers of the last step, for the log.
     """
 
     model: nn.Module
+    networks: Sequence[nn.Module]
     views: int
     optimizers: list[Optimizer]
     gauges: dict[str, float]
@@ -129,6 +131,7 @@ class Supervised:
 
     def __init__(self, estimator: Estimator, config: Pose2DConfig):
         self.model, self.config = estimator, config
+        self.networks = (estimator,)
         self.views = 1 if config.strategy == "bn_only" else 0
         self.optimizers = [make_optimizer([estimator], config)]
         self.gauges: dict[str, float] = {}
@@ -156,6 +159,7 @@ class Adversarial:
 
     def __init__(self, model: Estimator | Clip2Pose, config: Pose2DConfig):
         self.model, self.config = model, config
+        self.networks = (model,)
         estimator = model.estimator if isinstance(model, Clip2Pose) else model
         channels = estimator.backbone.channels[-1]
         device = next(model.parameters()).device

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import count as numbers
 from pathlib import Path
 
 import cv2
@@ -23,7 +22,7 @@ from torch import Tensor
 from semtta.body import Body
 from semtta.engine import Progress, silent, threaded_map
 from semtta.errors import SemttaError
-from semtta.files import whole_file
+from semtta.files import new_folder
 from semtta.geometry.raster import front_faces, rasterize, vertex_normals
 from semtta.pose2d import synth_look as look
 from semtta.pose2d import synth_scene as scene
@@ -35,6 +34,7 @@ from semtta.skeletons import SMPL24
 _CHUNK = 16  # bodies posed at a time
 _SUPERSAMPLE = 2
 _ROOM = (1.08, 1.5)  # sides of crops in units of the joints' extent
+_DESCRIPTION = "renders of body"  # by which a written folder is known again
 
 
 @dataclass(frozen=True)
@@ -193,48 +193,43 @@ def _part(count: int, first: int, seed: int, size: int, body: Body) -> list[Rend
 
 def write_renders(
     folder: str | Path, count: int, seed: int, size: int, body: Body, *, workers: int = 2,
-    progress: Progress = silent,
+    overwrite: bool = False, progress: Progress = silent,
 ) -> Path:  # fmt: skip
     """Write renders as a COCO-style folder: ``images/*.jpg`` and ``annotations.json``.
 
-    The annotations come last, and those of earlier renders go first, so that an interrupted
-    folder is not taken for a whole one. Raises ``SemttaError`` if it cannot be written."""
+    The folder is whole or absent; earlier renders are replaced only with ``overwrite``, and other
+    files never. Raises ``SemttaError`` if it cannot be written."""
     folder = Path(folder)
-    try:
-        (folder / "images").mkdir(parents=True, exist_ok=True)
-        _forget(folder)
-    except OSError as error:
-        raise SemttaError(f"cannot make the folder '{folder}': {error.strerror}.") from None
-    images, annotations = [], []
-    for i, render in enumerate(render_people(count, seed, size, body, workers=workers)):
-        name = f"{i:06d}.jpg"
-        bgr = cv2.cvtColor(render.image, cv2.COLOR_RGB2BGR)
-        data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
-        with whole_file(folder / "images" / name) as temporary:
-            temporary.write_bytes(data.tobytes())
-        inside = ((render.xy >= 0) & (render.xy <= size - 1)).all(1)
-        triples = np.concatenate([render.xy, 2.0 * inside[:, None]], 1)
-        images.append({"id": i, "file_name": name, "width": size, "height": size})
-        annotations.append({"id": i, "image_id": i, "category_id": 1, "bbox": [0, 0, size, size],
-                            "keypoints": np.round(triples, 2).ravel().tolist()})  # fmt: skip
-        progress("renders", i + 1, count, {})
-    edges = [[a + 1, b + 1] for a, b in BODY16.edge_indices()]
-    category = {"id": 1, "name": "person", "keypoints": list(BODY16.joints), "skeleton": edges}
-    content = {"info": {"description": f"renders of body '{body.name}', seed {seed}"},
-               "images": images, "annotations": annotations, "categories": [category]}  # fmt: skip
-    with whole_file(folder / "annotations.json") as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf8")
+    with new_folder(folder, overwrite, _holds_renders) as partial:
+        (partial / "images").mkdir()
+        images, annotations = [], []
+        for i, render in enumerate(render_people(count, seed, size, body, workers=workers)):
+            name = f"{i:06d}.jpg"
+            bgr = cv2.cvtColor(render.image, cv2.COLOR_RGB2BGR)
+            data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+            (partial / "images" / name).write_bytes(data.tobytes())
+            inside = ((render.xy >= 0) & (render.xy <= size - 1)).all(1)
+            triples = np.concatenate([render.xy, 2.0 * inside[:, None]], 1)
+            images.append({"id": i, "file_name": name, "width": size, "height": size})
+            annotations.append({"id": i, "image_id": i, "category_id": 1,
+                                "bbox": [0, 0, size, size],
+                                "keypoints": np.round(triples, 2).ravel().tolist()})  # fmt: skip
+            progress("renders", i + 1, count, {})
+        edges = [[a + 1, b + 1] for a, b in BODY16.edge_indices()]
+        category = {"id": 1, "name": "person", "keypoints": list(BODY16.joints),
+                    "skeleton": edges}  # fmt: skip
+        info = {"description": f"{_DESCRIPTION} '{body.name}', seed {seed}"}
+        content = {"info": info, "images": images, "annotations": annotations,
+                   "categories": [category]}  # fmt: skip
+        (partial / "annotations.json").write_text(json.dumps(content), encoding="utf8")
     return folder
 
 
-def _forget(folder: Path) -> None:
-    """Remove earlier renders of :func:`write_renders`, their annotations first."""
-    annotations = folder / "annotations.json"
-    if not annotations.exists():
-        return
-    annotations.unlink()
-    for i in numbers():
-        try:
-            (folder / "images" / f"{i:06d}.jpg").unlink()
-        except FileNotFoundError:
-            return
+def _holds_renders(folder: Path) -> bool:
+    """Whether a folder is one of :func:`write_renders`."""
+    try:
+        content = json.loads((folder / "annotations.json").read_text(encoding="utf8"))
+        ours = content["info"]["description"].startswith(_DESCRIPTION)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+    return ours and {path.name for path in folder.iterdir()} == {"images", "annotations.json"}

@@ -188,6 +188,13 @@ class Adapter:
             labelled: whether there are labels at all."""
         self._networks = load_networks(self.config, labelled, self._networks, self.device)
 
+    def check_texts(self, labels: Labels) -> None:
+        """Raise ``SemttaError`` for a label that no prior can read."""
+        texts = {span.text for span in labels.confident(self.config.labels.min_confidence).spans}
+        for prior in (self._networks.prior, self._networks.gate_prior):
+            if prior is not None and texts:
+                prior.embed_text(sorted(texts))
+
     def _loop(self, run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> None:
         config = self.config.optimizer
         strategy.begin(run)

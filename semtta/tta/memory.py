@@ -51,7 +51,12 @@ def memory_note(config: Config, model: nn.Module, frame_count: int, fps: float) 
     fitting = int((_USABLE * room - fixed) / per_frame)
     problem = f"this run would hold about {need / 1024:.0f} GiB of {room / 1024:.0f} GiB free; "
     if fitting >= 1 and optimizer.train_mode:
-        return f"{problem}optimizer.batch_frames={fitting} makes it fit."
+        if config.strategy != "semtta":
+            return f"{problem}optimizer.batch_frames={fitting} makes it fit."
+        segments = int(fitting / (2 * fps))
+        if segments >= 1:
+            return f"{problem}optimizer.batch_segments={segments} makes it fit."
+        return f"{problem}optimizer.train_mode=false with optimizer.chunk={fitting} makes it fit."
     if fitting >= 1:
         return f"{problem}optimizer.chunk={fitting} makes it fit (same result, one more pass)."
     if scope != "head":

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from semtta.geometry import Camera
-from semtta.hmr.base import Prediction
 from semtta.keypoints import Keypoints2D, Track
 from semtta.tta.evidence import Evidence
 
@@ -29,9 +28,6 @@ class Motion:
     trans: Tensor
     cam: Tensor
     landmarks2d: Tensor
-
-    def prediction(self) -> Prediction:
-        return Prediction(self.rotmats, self.betas, self.cam)
 
 
 @dataclass(frozen=True)

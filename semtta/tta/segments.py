@@ -12,9 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semtta.motion.resample import fractional_index, resample_positions
-
-MAX_GAP = 0.25  # seconds without a frame that end a run; a gap is never bridged
+from semtta.motion.resample import MAX_GAP, fractional_index, resample_positions
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ Lin, Chen, Gu, Yao, 2025; equation numbers are the paper's. To be read beside it
   joints in frames whose segments agree with their text above sigma (Eq. 6).
 
 Where the embedded networks need more than the paper says, the setting is named and off in the
-``paper_*`` settings: an independent prior for the gate, predictions the alignment loss has not
-touched, a ceiling of the pull, the detector's 3D landmarks.
+``paper_*`` settings: an independent prior for the gate, motion completed from the limbs that are
+seen, a ceiling of the pull, detections that count less the less they are expected.
 """
 
 from __future__ import annotations
@@ -153,18 +153,24 @@ class Semtta:
             self._doubt(run, self._completed(run, run.project_all(run.latest)))
 
     def _frame_text(self, run: Run) -> Tensor | None:
-        """(T, D) text of each frame for a label-conditioned denoiser; zeros where there is none."""
-        names = sorted({label for label in run.labels if label})
-        if not (run.config.smoothing.text and run.config.smoothing.kind == "denoiser" and names):
+        """(T, D) text of each frame for a label-conditioned denoiser; zeros where there is none.
+
+        A user's name may be understood through its motion alone: its words stay zeros too."""
+        smoothing = run.config.smoothing
+        if not (smoothing.text and smoothing.kind == "denoiser" and any(run.labels)):
             return None
-        features = TextEncoder.load().encode(names).to(run.device)
-        if run.config.alignment.text == "random":
-            features = random_directions(names, features.shape[1], run.config.seed).to(features)
-        text = features.new_zeros(len(run.labels), features.shape[1])
-        for i, label in enumerate(run.labels):
-            if label:
-                text[i] = features[names.index(label)]
-        return text
+        encoder = TextEncoder.load()
+        resolve = getattr(self.prior, "resolve", lambda label: label)
+        spoken = [resolve(label) if label else "" for label in run.labels]
+        names = sorted({name for name in spoken if encoder.tokenize(name)})
+        features = encoder.encode(names)
+        if run.config.alignment.text == "random" and names:
+            features = random_directions(names, features.shape[1], run.config.seed)
+        text = features.new_zeros(len(spoken), features.shape[1])
+        for i, name in enumerate(spoken):
+            if name in names:
+                text[i] = features[names.index(name)]
+        return text.to(run.device)
 
     # ------------------------------------------------------------------ fine-tuning
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from semtta.body import Body
@@ -69,8 +68,3 @@ class View:
     def crop_scale(self, frames: Tensor) -> Tensor:
         """(B, 1, 1) crop pixels per image pixel, the unit of the 2D loss."""
         return (self.crop.size / self.boxes[frames, 2])[:, None, None]
-
-    def to(self, device: torch.device) -> View:
-        return View(
-            self.body.to(device), self.camera, self.boxes.to(device), self.crop, self.skeleton
-        )

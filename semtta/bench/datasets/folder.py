@@ -15,6 +15,7 @@ from semtta.bench.datasets.files import read_json
 from semtta.bench.datasets.recording import BodyTruth, JointTruth, Recording
 from semtta.bench.datasets.truth import TrackTruth, require_bodies
 from semtta.bench.protocols import Protocol
+from semtta.config import LabelsConfig
 from semtta.doctor import Finding
 from semtta.errors import SemttaError
 from semtta.keypoints import Track
@@ -68,6 +69,7 @@ class FolderBenchmark:
             ``Track.boxes`` by this factor itself, so the boxes here are the person's extent
             times ``rules.box_scale / model_box_scale``: the crop has the protocol's size once,
             whatever the network. With the default, 1, the boxes are the protocol's crops.
+        min_confidence: labels below it count as none (``labels.min_confidence``).
     """
 
     data: DataSet
@@ -78,6 +80,7 @@ class FolderBenchmark:
     labels: Path | None = None
     body_models: Path | None = None
     model_box_scale: float = 1.0
+    min_confidence: float = LabelsConfig.min_confidence
 
     @property
     def name(self) -> str:
@@ -95,9 +98,9 @@ class FolderBenchmark:
         return " ".join(part for part in (
             self.rules.describe(), f"2D: {source}.", self.data.limits) if part)  # fmt: skip
 
-    def for_model(self, box_scale: float) -> FolderBenchmark:
-        """The same for a network with this ``crop.box_scale``."""
-        return replace(self, model_box_scale=box_scale)
+    def fitted(self, box_scale: float, min_confidence: float) -> FolderBenchmark:
+        """The same for a network with this ``crop.box_scale`` and labels at least so sure."""
+        return replace(self, model_box_scale=box_scale, min_confidence=min_confidence)
 
     def items(self) -> list[Item]:
         self._require_files()
@@ -128,8 +131,11 @@ class FolderBenchmark:
             landmarks3d=found.landmarks3d,
             conf3d=found.conf3d,
         )
-        labels = self._labels(item)
-        texts = [None] * len(track) if labels is None else labels.for_track(track)
+        labels, texts = self._labels(item), [None] * len(track)
+        if labels is not None:
+            count = len(whole.images.names)
+            labels.check(count, count / whole.images.fps)
+            texts = labels.for_track(track)
         sits = any("sit" in text for text in texts if text is not None)
         wrong = {"wrong_label": "walk"} if sits else {}
         return Sample(item, track, recording.camera, texts, truth, video=recording.images, **wrong)
@@ -154,6 +160,10 @@ class FolderBenchmark:
         return torch.nonzero(chosen)[:, 0]
 
     def _labels(self, item: Item) -> Labels | None:
+        labels = self._named_labels(item)
+        return None if labels is None else labels.confident(self.min_confidence)
+
+    def _named_labels(self, item: Item) -> Labels | None:
         if self.labels is None:
             return None
         path = Path(self.labels)
