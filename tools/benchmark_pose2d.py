@@ -62,8 +62,11 @@ METHODS = {
     "clip2pose:frozenbn-noadv": ["strategy=clip2pose", "clip2pose.text=builtin", "bn=frozen",
                                  "adversary.weight=0"],
     "source_only:frozenbn": ["strategy=source_only", "bn=frozen"],
-    # RegDA takes maps as distributions: 16 makes those of an estimator trained on squares so
-    "regda": ["strategy=regda", "regda.scale=16"],
+    # RegDA's own optimiser: under Adam, to which the sizes of its three losses are one, it takes
+    # the estimator apart. 16 makes logits of maps that were trained on squares.
+    "regda": ["strategy=regda", "regda.scale=16", "optimizer.name=sgd", "optimizer.lr=0.1",
+              "optimizer.backbone_lr_mult=0.1", "optimizer.schedule=inverse",
+              "optimizer.nesterov=true"],
     # with the 0.999 of long trainings the teacher would stay three quarters stage 1
     "uniframe": ["strategy=uniframe", "uniframe.momentum=0.98"],
 }  # fmt: skip

@@ -137,7 +137,7 @@ def take_step(
     phases = strategy.phases(domains)
     while True:
         with autocast(device, precision):
-            losses, optimizer = next(phases, (None, None))
+            losses, optimizers = next(phases, (None, ()))
         if losses is None:
             break
         total = sum(losses.values())
@@ -145,9 +145,11 @@ def take_step(
         if not torch.isfinite(total.detach()):
             raise SemttaError(f"the loss is not finite at step {domains.step} ({values}); lower "
                               "optimizer.lr.")  # fmt: skip
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
         total.backward()
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
     strategy.after_step()
     return values
 

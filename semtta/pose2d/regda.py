@@ -39,21 +39,22 @@ class RegDA:
             nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
             last_layer(width, joints),
         ).to(device)  # fmt: skip
-        # by its name a backbone gets its own rate
-        backbone = nn.ModuleDict({"backbone": estimator.backbone})
-        self._all = make_optimizer([estimator, self.second], config)
-        self._second = make_optimizer([self.second], config)
-        self._features = make_optimizer([backbone, estimator.upsampling], config)
-        self.optimizers = [self._all, self._second, self._features]
+        with torch.no_grad():
+            for parameter in estimator.head.parameters():
+                parameter.mul_(config.regda.scale)
+        # the deconvolutions learn as slowly as the backbone
+        self._features = make_optimizer(config, [estimator.backbone, estimator.upsampling])
+        self._first = make_optimizer(config, rest=[estimator.head])
+        self._second = make_optimizer(config, rest=[self.second])
+        self.optimizers = [self._features, self._first, self._second]
         self.gauges: dict[str, float] = {}
 
     def _maps(self, images: Tensor, strength: float = 1.0) -> tuple[Tensor, Tensor]:
         """Both heads' maps; gradients from the second into the features are scaled."""
         f = self.model.upsampling(self.model.features(images)[-1])
-        scale = self.config.regda.scale
         # reversed twice = only scaled
         scaled = reverse_gradient(reverse_gradient(f, strength), 1.0)
-        return scale * self.model.head(f), scale * self.second(scaled)
+        return self.model.head(f), self.second(scaled)
 
     def phases(self, domains: Domains) -> Iterator[Phase]:
         settings, sigma = self.config.regda, self.model.spec.sigma
@@ -65,20 +66,20 @@ class RegDA:
                 "sup": kl_divergence(first, domains.truth, domains.weight),
                 "margin": settings.margin * kl_divergence(second, true, domains.weight),
             },
-            self._all,
+            self.optimizers,
         )
 
         target = domains.target[0]
         first, second = self._maps(target, strength)
         true, false = pseudo_maps(first, sigma)
         every = torch.ones_like(true[..., 0, 0])
-        yield {"false": settings.trade_off * kl_divergence(second, false, every)}, self._second
+        yield {"false": settings.trade_off * kl_divergence(second, false, every)}, [self._second]
 
         first, second = self._maps(target, strength)
         true, _ = pseudo_maps(first, sigma)
         agreement = kl_divergence(second, true, every)
         self.gauges = {"disparity": float(agreement.detach())}
-        yield {"true": settings.trade_off * agreement}, self._features
+        yield {"true": settings.trade_off * agreement}, [self._features]
 
     def after_step(self) -> None:
         pass

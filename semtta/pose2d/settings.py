@@ -54,6 +54,7 @@ class OptimizerConfig:
     name: str = "sgd"  # sgd | adam
     lr: float = 1e-4
     momentum: float = 0.9  # of sgd
+    nesterov: bool = False  # of sgd, as RegDA has it
     weight_decay: float = 1e-4  # of sgd; adam takes none, as in UniFrame
     backbone_lr_mult: float = 1.0
     schedule: str = "steps"  # steps | cosine | inverse (RegDA's second stage)
@@ -90,7 +91,7 @@ class RegdaConfig:
     margin: float = 4.0
     trade_off: float = 1.0
     strength: float = 0.1  # to which the features' gradient through the second head grows
-    scale: float = 1.0  # of maps before the softmax; 16 for an estimator trained on squares
+    scale: float = 1.0  # of the head at the start; 16 makes logits of maps trained on squares
 
 
 @dataclass

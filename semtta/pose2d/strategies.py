@@ -59,7 +59,7 @@ class Domains:
     step: int
 
 
-Phase = tuple[dict[str, Tensor], Optimizer]
+Phase = tuple[dict[str, Tensor], Sequence[Optimizer]]
 
 
 class Strategy(Protocol):
@@ -80,7 +80,7 @@ class Strategy(Protocol):
     gauges: dict[str, float]
 
     def phases(self, domains: Domains) -> Iterator[Phase]:
-        """Losses and who learns from them, one after the other in a step."""
+        """Losses and the optimisers that learn from them, one after the other in a step."""
         ...
 
     def after_step(self) -> None:
@@ -88,21 +88,25 @@ class Strategy(Protocol):
         ...
 
 
-def make_optimizer(modules: list[nn.Module], config: Pose2DConfig) -> Optimizer:
-    """One optimiser over modules; backbones get their own rate, frozen ones are left out."""
-    backbone, rest, seen = [], [], set()
-    for module in modules:
-        for name, parameter in module.named_parameters():
-            if id(parameter) in seen or not parameter.requires_grad:
-                continue
-            seen.add(id(parameter))
-            (backbone if "backbone." in f".{name}" else rest).append(parameter)
+def make_optimizer(
+    config: Pose2DConfig, backbone: Sequence[nn.Module] = (), rest: Sequence[nn.Module] = ()
+) -> Optimizer:
+    """One optimiser over modules; what is frozen is left out.
+
+    Args:
+        backbone: what learns at its own rate, ``optimizer.backbone_lr_mult``.
+        rest: everything else; may contain the backbone."""
     settings = config.optimizer
-    factors = ((backbone, settings.backbone_lr_mult), (rest, 1.0))
+    slow = [p for module in backbone for p in module.parameters() if p.requires_grad]
+    known = {id(p) for p in slow}
+    fast = [p for module in rest for p in module.parameters()
+            if p.requires_grad and id(p) not in known]  # fmt: skip
+    factors = ((slow, settings.backbone_lr_mult), (fast, 1.0))
     groups = [{"params": p, "lr": settings.lr * f, "factor": f} for p, f in factors if p]
     if settings.name == "adam":
         return torch.optim.Adam(groups, weight_decay=0.0)
-    return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=settings.nesterov,
+                           weight_decay=settings.weight_decay)  # fmt: skip
 
 
 def describe(model: nn.Module, images: Tensor) -> Described:
@@ -133,7 +137,7 @@ class Supervised:
         self.model, self.config = estimator, config
         self.networks = (estimator,)
         self.views = 1 if config.strategy == "bn_only" else 0
-        self.optimizers = [make_optimizer([estimator], config)]
+        self.optimizers = [make_optimizer(config, [estimator.backbone], [estimator])]
         self.gauges: dict[str, float] = {}
 
     def phases(self, domains: Domains) -> Iterator[Phase]:
@@ -146,7 +150,7 @@ class Supervised:
                 with torch.no_grad():
                     self.model(domains.target[0])
         loss = squared_error(maps, domains.truth, domains.weight, self.config.loss)
-        yield {"sup": loss}, self.optimizers[0]
+        yield {"sup": loss}, self.optimizers
 
     def after_step(self) -> None:
         pass
@@ -166,7 +170,9 @@ class Adversarial:
         self.discriminator = Discriminator(
             channels, config.adversary.hidden, bounded=config.bn == "frozen"
         ).to(device)
-        self.optimizers = [make_optimizer([model, self.discriminator], config)]
+        self.optimizers = [
+            make_optimizer(config, [estimator.backbone], [model, self.discriminator])
+        ]
         self.gauges: dict[str, float] = {}
 
     def phases(self, domains: Domains) -> Iterator[Phase]:
@@ -190,7 +196,7 @@ class Adversarial:
                 "sup": squared_error(source.maps, domains.truth, domains.weight, config.loss),
                 "adv": config.adversary.weight * adversary,
             }
-        yield losses, self.optimizers[0]
+        yield losses, self.optimizers
 
     def after_step(self) -> None:
         pass

@@ -37,7 +37,7 @@ class UniFrame:
         self.model, self.config = estimator, config
         self.student = copy.deepcopy(estimator)
         self.networks = (self.model, self.student)
-        self.optimizers = [make_optimizer([self.student], config)]
+        self.optimizers = [make_optimizer(config, [self.student.backbone], [self.student])]
         self.gauges: dict[str, float] = {}
         self._generator = make_generator(config.seed)
 
@@ -56,7 +56,7 @@ class UniFrame:
         supervised = squared_error(self.student(source), domains.truth, domains.weight,
                                    self.config.loss)  # fmt: skip
         consistent = squared_error(self.student(second), wanted, weight, self.config.loss)
-        yield {"sup": supervised, "consistency": settings.weight * consistent}, self.optimizers[0]
+        yield {"sup": supervised, "consistency": settings.weight * consistent}, self.optimizers
 
     def locate(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The teacher's keypoints (B, K, 2), pixels of the view, and their heights (B, K)."""
