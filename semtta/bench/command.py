@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from semtta.bench.options import DEFAULT_METHODS, NEEDS_SMPL, Options
 from semtta.errors import SemttaError
 
-LICENSED = ("3dpw", "3dhp", "egobody", "emdb")
-DATA = (*LICENSED, "beam", "mocap")
-METHODS = "frozen,frozen+gauss,2d+smooth,cycleadapt,semtta"
+DATA = (*NEEDS_SMPL, "beam", "mocap")
+_DEFAULT = ",".join(DEFAULT_METHODS)
 
 
 def bench(
@@ -39,7 +39,7 @@ def bench(
     levels: Annotated[Optional[str], typer.Option(help="Only these, by comma.")] = None,
     protocol: Annotated[Optional[str], typer.Option(help="Named protocol of a data set.")] = None,
     methods: Annotated[
-        Optional[str], typer.Option(help=f"By comma; default {METHODS}, or the table's.")
+        Optional[str], typer.Option(help=f"By comma; default {_DEFAULT}, or the table's.")
     ] = None,
     model: Annotated[
         Optional[str],
@@ -75,7 +75,6 @@ def bench(
     if words[:1] == ["check"]:
         _check(words[1:], data, root, body_models, protocol, console)
         return
-    from semtta.bench.options import Options
     from semtta.bench.session import run_session
 
     if seeds < 1 or (limit is not None and limit < 1):
@@ -138,8 +137,10 @@ def _check(
     name = words[0] if words else data
     if name is None or len(words) > 1:
         raise SemttaError("say which data set: `semtta bench check 3dpw --root PATH`.")
-    if _known(name) not in LICENSED:
-        raise SemttaError(f"'{name}' has no folder to check; `check` is for {', '.join(LICENSED)}.")
+    if _known(name) not in NEEDS_SMPL:
+        raise SemttaError(
+            f"'{name}' has no folder to check; `check` is for {', '.join(NEEDS_SMPL)}."
+        )
     if root is None:
         raise SemttaError(f"say where it is: `semtta bench check {name} --root PATH`.")
     from semtta.bench.check import check_table
@@ -151,7 +152,7 @@ def _check(
 
 
 def _list_known(console: Console) -> None:
-    from semtta.bench.methods import METHODS as known
+    from semtta.bench.methods import METHODS
     from semtta.bench.table_files import load_table, shipped_tables
 
     for name in shipped_tables():
@@ -161,5 +162,5 @@ def _list_known(console: Console) -> None:
             f"[bold]{name:17s}[/bold] {spec.title}: {methods}", highlight=False, soft_wrap=True
         )
     console.print(
-        "[bold]methods          [/bold] " + ", ".join(known), highlight=False, soft_wrap=True
+        "[bold]methods          [/bold] " + ", ".join(METHODS), highlight=False, soft_wrap=True
     )

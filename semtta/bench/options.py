@@ -11,6 +11,7 @@ from semtta.shipped import file_sha256
 
 # Betas and joints of the shipped body are not SMPL's: these sets need the real file.
 NEEDS_SMPL = ("3dpw", "3dhp", "egobody", "emdb")
+DEFAULT_METHODS = ("frozen", "frozen+gauss", "2d+smooth", "cycleadapt", "semtta")
 # Options that not every benchmark has: name -> benchmarks that do.
 _SPECIAL = {
     "root": NEEDS_SMPL, "labels": NEEDS_SMPL, "poses2d": NEEDS_SMPL, "motions": ("mocap",),

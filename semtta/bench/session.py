@@ -9,7 +9,13 @@ from pathlib import Path
 from semtta.bench.benchmark import Benchmark, Item
 from semtta.bench.engines import check_engine, run_tasks
 from semtta.bench.methods import METHODS, Method, find_methods
-from semtta.bench.options import Options, check_options, inputs, overrides
+from semtta.bench.options import (
+    DEFAULT_METHODS,
+    Options,
+    check_options,
+    inputs,
+    overrides,
+)
 from semtta.bench.report import Outcome, stored_header, write_report
 from semtta.bench.rows import (
     append_row,
@@ -26,7 +32,6 @@ from semtta.bench.used_files import used_files
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 
-DEFAULT_METHODS = ("frozen", "frozen+gauss", "2d+smooth", "cycleadapt", "semtta")
 CONTROL = "frozen+gauss"
 ROWS, SUPERSEDED = "rows.jsonl", "superseded.jsonl"
 

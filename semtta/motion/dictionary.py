@@ -22,7 +22,7 @@ from torch import Tensor
 
 from semtta.errors import SemttaError
 from semtta.motion.resample import resample_positions
-from semtta.motion.text import TextEncoder
+from semtta.motion.text import TextEncoder, text_key
 from semtta.shipped import asset
 from semtta.skeletons import SMPL24
 
@@ -112,7 +112,7 @@ class Dictionary:
 
     def find(self, text: str) -> int | None:
         """Index of the label that this very phrase means, or None."""
-        return self._exact.get(" ".join(text.lower().split()))
+        return self._exact.get(text_key(text))
 
     def nearest(self, text: str) -> str:
         """The label whose phrase is nearest to a free text."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from semtta.errors import SemttaError
 from semtta.motion.dictionary import Dictionary
+from semtta.motion.text import text_key
 
 LENGTH = 60  # frames at 30 fps
 _Y_TO_Z_UP = (math.pi / 2, 0.0, 0.0)  # rotation vector
@@ -65,18 +66,14 @@ class ExemplarRoots:
         """The exemplars of this library's dictionary, turned from y up to z up."""
         turn = roma.rotvec_to_rotmat(torch.tensor(_Y_TO_Z_UP))
         pairs = zip(dictionary.phrases, dictionary.phrase_label.tolist(), strict=True)
-        return cls(dictionary.labels, turn @ dictionary.roots, {_key(p): i for p, i in pairs})
+        return cls(dictionary.labels, turn @ dictionary.roots, {text_key(p): i for p, i in pairs})
 
     def find(self, text: str) -> int | None:
         """Index of the first label that is this very text, or that a phrase means, or None."""
         for i, label in enumerate(self.labels):
-            if _key(label) == _key(text):
+            if text_key(label) == text_key(text):
                 return i
-        return self.phrases.get(_key(text))
-
-
-def _key(text: str) -> str:
-    return " ".join(text.lower().split())
+        return self.phrases.get(text_key(text))
 
 
 def _matrices(array: np.ndarray) -> Tensor:

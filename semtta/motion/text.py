@@ -22,6 +22,11 @@ from semtta.errors import SemttaError
 from semtta.shipped import asset
 
 
+def text_key(text: str) -> str:
+    """By which two texts are the same: neither case nor spaces count."""
+    return " ".join(text.lower().split())
+
+
 class TextEncoder:
     """Word pieces -> mean vector -> unit feature.
 

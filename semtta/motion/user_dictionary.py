@@ -26,6 +26,7 @@ from semtta.errors import SemttaError
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.motion_files import list_motions, read_motion
 from semtta.motion.prior import EmbeddedPrior
+from semtta.motion.text import text_key
 
 _LENGTH, _STRIDE, _MOST = 60, 15, 40  # frames of a window, between two, windows of a motion
 _MATCHED = 0.9  # of the least similarity among an exemplar's own windows: others' will be lower
@@ -47,9 +48,9 @@ class UserDictionary:
 
     def resolve(self, text: str) -> str:
         """The user's name that a text means, or the text itself."""
-        key = _key(text)
+        key = text_key(text)
         for name in self.names:
-            if _key(name) == key:
+            if text_key(name) == key:
                 return name
         return (self.phrases or {}).get(key, text)
 
@@ -77,7 +78,7 @@ class UserDictionary:
             _check_name(name, names, where)
             names.append(name)
             for other in filter(None, (o.strip() for o in others.split(","))):
-                phrases[_key(other)] = name
+                phrases[text_key(other)] = name
             if motion:
                 motions[name] = _windows(path.parent / motion, where)
         return cls(tuple(names), phrases, motions)
@@ -86,9 +87,9 @@ class UserDictionary:
 def _check_name(name: str, names: Sequence[str], where: str) -> None:
     if not any(c.isalpha() for c in name):
         raise SemttaError(f"{where}: the name is missing.")
-    if _key(name) in map(_key, names):
+    if text_key(name) in map(text_key, names):
         raise SemttaError(f"{where}: '{name}' stands there twice.")
-    if _key(name) == "other":
+    if text_key(name) == "other":
         raise SemttaError(f"{where}: 'other' is the answer for what no name fits.")
 
 
@@ -170,7 +171,3 @@ class ExtendedPrior(nn.Module):
         """Similarity that true motions of the name reach."""
         name = self.added.resolve(label)
         return self._reached[name] if name in self._reached else self.prior.matched(name)
-
-
-def _key(text: str) -> str:
-    return " ".join(text.lower().split())
