@@ -9,13 +9,7 @@ from pathlib import Path
 from semtta.bench.benchmark import Benchmark, Item
 from semtta.bench.engines import check_engine, run_tasks
 from semtta.bench.methods import METHODS, Method, find_methods
-from semtta.bench.options import (
-    DEFAULT_METHODS,
-    Options,
-    check_options,
-    inputs,
-    overrides,
-)
+from semtta.bench.options import DEFAULT_METHODS, Options, check_options, inputs, overrides
 from semtta.bench.report import Outcome, stored_header, write_report
 from semtta.bench.rows import (
     append_row,

@@ -35,6 +35,7 @@ def save_checkpoint(
     if config is not None:
         # the network as it is, not as settings would have made it without a checkpoint
         network = replace(config.estimator, **asdict(model.spec))
+        about["strategy"] = config.strategy
         about["settings"] = settings_yaml(replace(config, estimator=network))
     weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     content = {"semtta_pose2d": json.dumps(about), "state_dict": weights}
@@ -70,6 +71,11 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Est
 def checkpoint_settings(path: str | Path) -> str:
     """The settings that a checkpoint was made with, as YAML; empty if it holds none."""
     return str(_read(Path(path))[0].get("settings", ""))
+
+
+def checkpoint_strategy(path: str | Path) -> str:
+    """The strategy that a checkpoint was made with; empty if it says none."""
+    return str(_read(Path(path))[0].get("strategy", ""))
 
 
 def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:

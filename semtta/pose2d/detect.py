@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from semtta.engine import Progress, silent
@@ -17,7 +16,7 @@ from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
 from semtta.pose2d.adapt import prepare
 from semtta.pose2d.augment import NO_CHANGE
-from semtta.pose2d.checkpoint import checkpoint_settings, load_checkpoint
+from semtta.pose2d.checkpoint import checkpoint_strategy, load_checkpoint
 from semtta.pose2d.evaluate import Model, estimator_of
 from semtta.pose2d.heatmaps import decode
 from semtta.pose2d.layouts import square_around
@@ -103,8 +102,7 @@ def load_body_estimator(checkpoint: str | Path, device: torch.device | str = "cp
     if "left_hip" not in estimator_of(model).spec.joints:
         raise SemttaError(f"'{checkpoint}' finds joints of '{estimator_of(model).spec.skeleton}', "
                           "but a body is to be adapted.")  # fmt: skip
-    settings = OmegaConf.create(checkpoint_settings(checkpoint))
-    if settings.get("strategy") == "regda":
+    if checkpoint_strategy(checkpoint) == "regda":
         raise SemttaError(f"'{checkpoint}' was adapted by RegDA, whose maps have no height that "
                           "could be a confidence; use another strategy.")  # fmt: skip
     return model
