@@ -119,7 +119,12 @@ def test_render_train_adapt_eval(tmp_path):
         run("adapt", video, *SMALL, "--checkpoint", second / "model.pt", "-o", tmp_path / "x")
 
     text = run("eval", second / "model.pt", "--root", renders, "--pck", "0.05,0.2")
-    assert "Ankle" in text and "@0.05" in text and "@0.2" in text
+    assert "Ankle" in text and "@0.05" in text and "@0.2" in text and "adapt" in text
+    models = [f"one={first / 'model.pt'}", f"one={second / 'model.pt'}", second / "model.pt"]
+    text = run("eval", *models, "--root", renders, "--pck", "0.2", "--markdown")
+    both, alone = (line.split("|") for line in text.strip().splitlines()[-2:])
+    assert both[1].strip() == "one" and " ± " in both[-2]
+    assert alone[1].strip() == "adapt" and float(alone[-2]) >= 0
     text = run("eval", first / "model.pt", "--root", renders, "--aggregation", "regda")
     assert "'regda'" in text
 

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from semtta.errors import SemttaError
@@ -93,7 +94,13 @@ def adapt(
 
 @app.command("eval")
 def evaluate_command(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT")],
+    checkpoints: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]CHECKPOINT...",
+            help="Several are rows of one table; those of one NAME are its seeds.",
+        ),
+    ],
     data: Annotated[str, typer.Option(help="coco, renders, or a data set's name.")] = "coco",
     root: Annotated[Optional[Path], typer.Option(help="Its folder.")] = None,
     split: Annotated[Optional[str], typer.Option(help="Of the data set.")] = None,
@@ -102,16 +109,17 @@ def evaluate_command(
     refine: Annotated[
         Optional[str], typer.Option(help="none, quarter or subpixel; default: the model's.")
     ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Tables as Markdown.")] = False,
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
-    """PCK of a checkpoint on labelled images, by groups of joints."""
+    """PCK of checkpoints on labelled images, by groups of joints, mean ± deviation of seeds."""
     from semtta.engine import pick_device
     from semtta.messages import progress_bars
     from semtta.pose2d.checkpoint import load_checkpoint
-    from semtta.pose2d.evaluate import estimator_of, headings, measure, predict
-    from semtta.pose2d.metrics import AGGREGATIONS
-    from semtta.pose2d.runs import labelled_set, thresholds
+    from semtta.pose2d.evaluate import estimator_of, headings, measure, predict, table, table_rows
+    from semtta.pose2d.metrics import AGGREGATIONS, Pck
+    from semtta.pose2d.runs import labelled_set, named_checkpoints, thresholds
 
     levels = thresholds(pck)
     _one_of("--aggregation", aggregation, AGGREGATIONS)
@@ -120,23 +128,33 @@ def evaluate_command(
         if aggregation != "joints":
             raise SemttaError(f"--aggregation {aggregation} compares the highest cells; it goes "
                               "without --refine.")  # fmt: skip
-    model = load_checkpoint(checkpoint, pick_device(device or "auto"))
-    estimator = estimator_of(model)
-    images = labelled_set(data, root, split, estimator.spec.size, estimator.spec.skeleton)
+    files = named_checkpoints(checkpoints)
+    where = pick_device(device or "auto")
+    models = [(name, load_checkpoint(file, where)) for name, file in files]
+    spec = estimator_of(models[0][1]).spec
+    images = labelled_set(data, root, split, spec.size, spec.skeleton)
     if not images.labelled:
         raise SemttaError(f"the set '{images.name}' has no labels to measure by.")
+    results: dict[float, dict[str, list[Pck]]] = {a: {} for a in levels}
     with progress_bars(quiet, out) as progress:
         legacy = () if aggregation == "joints" else levels
-        guess = predict(model, images, refine=refine, thresholds=legacy, progress=progress)
-    table = Table(title=f"PCK, {images.name}, {len(images)} images, averaged as '{aggregation}'")
-    table.add_column("PCK")
-    for heading in headings(estimator.spec.joints):
-        table.add_column(heading, justify="right")
+        for name, model in models:
+            guess = predict(model, images, refine=refine, thresholds=legacy, progress=progress)
+            for a in levels:
+                result = measure(guess, estimator_of(model), a, aggregation)
+                results[a].setdefault(name, []).append(result)
+    title = f"{images.name}, {len(images)} images, averaged as '{aggregation}'"
     for a in levels:
-        result = measure(guess, estimator, a, aggregation)
-        cells = ["-" if v is None else f"{v:.1f}" for v in result.groups.values()]
-        table.add_row(f"@{a:g}", *cells)
-    out.print(table)
+        if markdown:
+            print(f"PCK@{a:g}, {title}\n\n{table(results[a], spec.joints)}")
+            continue
+        shown = Table(title=f"PCK@{a:g}, {title}", title_justify="left")
+        shown.add_column("method")
+        for heading in headings(spec.joints):
+            shown.add_column(heading, justify="right")
+        for row in table_rows(results[a], spec.joints):
+            shown.add_row(*map(escape, row))
+        out.print(shown)
 
 
 @app.command()

@@ -116,17 +116,23 @@ def headings(skeleton: GroupedSkeleton) -> list[str]:
     return list(skeleton.group_indices)
 
 
-def table(rows: dict[str, list[Pck]], skeleton: GroupedSkeleton) -> str:
-    """A Markdown table like the paper's Tables 1-6.
+def table_rows(rows: dict[str, list[Pck]], skeleton: GroupedSkeleton) -> list[list[str]]:
+    """Cells of a table like the paper's Tables 1-6: the method, then the columns' numbers.
 
     Args:
         rows: method -> its results, one for each seed; mean +- standard deviation of several.
     """
+    return [
+        [method, *(spread([result.groups[c] for result in results]) for c in headings(skeleton))]
+        for method, results in rows.items()
+    ]
+
+
+def table(rows: dict[str, list[Pck]], skeleton: GroupedSkeleton) -> str:
+    """:func:`table_rows` as Markdown."""
     columns = headings(skeleton)
     lines = ["| method | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
-    for method, results in rows.items():
-        cells = [spread([result.groups[c] for result in results]) for c in columns]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    lines += ["| " + " | ".join(cells) + " |" for cells in table_rows(rows, skeleton)]
     return "\n".join(lines) + "\n"
 
 

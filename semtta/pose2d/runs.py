@@ -135,6 +135,18 @@ def labelled_set(
     return open_set(DataConfig(kind, str(root), split, cache=False), skeleton, model_size)
 
 
+def named_checkpoints(words: Sequence[str]) -> list[tuple[str, Path]]:
+    """``NAME=FILE``, or a file alone, whose folder is its name, to names and files."""
+    found = []
+    for word in words:
+        name, equals, file = word.partition("=")
+        if Path(word).exists() or not equals or not name:
+            found.append((Path(word).absolute().parent.name, Path(word)))
+        else:
+            found.append((name, Path(file)))
+    return found
+
+
 def thresholds(text: str) -> Sequence[float]:
     """``0.05,0.1`` -> numbers; raises ``SemttaError`` for anything else."""
     try:
