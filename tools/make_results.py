@@ -131,25 +131,37 @@ def published_table(table: dict) -> str:
     return "\n".join([f"**{table['title']}** (published)\n", head, align, *rows, note])
 
 
-def readme_table(runs: dict[str, dict]) -> str:
-    """One line per benchmark, model and level; the methods that matter most side by side.
+def main_runs(runs: dict[str, dict]) -> list[dict]:
+    """Runs by level of the table ``table1`` or ``table2``, or of no named table: each of their
+    lines appears once."""
+    return [
+        run for run in runs.values()
+        if run["table"] in ("", "table1", "table2") and run["group_by"] == "level"
+    ]  # fmt: skip
 
-    Only runs of the table ``table1`` or ``table2`` (or of no named table), so that each line
-    appears once."""
-    shown: dict[tuple, dict[str, dict]] = {}
-    limits = {}
-    for run in runs.values():
-        if run["table"] not in ("", "table1", "table2") or run["group_by"] != "level":
-            continue
+
+def main_rows(runs: dict[str, dict]) -> dict[tuple[str, str, str], dict[str, dict]]:
+    """Benchmark, model and level -> method -> its row."""
+    shown: dict[tuple[str, str, str], dict[str, dict]] = {}
+    for run in main_runs(runs):
         final = [row for row in run["rows"] if not row["single_seed"]]
         levels = {row["level"] for row in final}
         for row in final:
             if row["level"] != ALL or len(levels) == 1:
                 key = (run["data"], row["model"], row["level"] or "-")
                 shown.setdefault(key, {})[row["method"]] = row
+    return shown
+
+
+def readme_table(runs: dict[str, dict]) -> str:
+    """One line per benchmark, model and level; the methods that matter most side by side."""
+    shown = main_rows(runs)
+    limits = {}
+    for run in main_runs(runs):
+        tracks = max(row["tracks"] for row in run["rows"] if not row["single_seed"])
         limits[run["data"]] = (
-            f"`{run['data']}`: protocol {run['protocol']}; {max(r['tracks'] for r in final)} "
-            f"tracks, random seeds: {len(run['seeds'])}. {run['limits']}"
+            f"`{run['data']}`: protocol {run['protocol']}; {tracks} tracks, random seeds: "
+            f"{len(run['seeds'])}. {run['limits']}"
         )
     methods = [m for m in README_METHODS if any(m in line for line in shown.values())]
     head = ["benchmark", "model", "level", *methods, "semtta vs cycleadapt, PA"]
