@@ -1,6 +1,6 @@
-"""docs/images/results.png: the README's table as a picture. Needs matplotlib.
+"""docs/images/results.png: the table of the README as a picture, by `python tools/plot_results.py`.
 
-python tools/plot_results.py
+Needs matplotlib, which nothing else here does.
 """
 
 from __future__ import annotations
