@@ -152,6 +152,8 @@ def test_wrong_commands_say_what_is_wrong(tmp_path):
         (("eval", model, "--data", "frames", "--root", tmp_path), "no labels"),
         (("eval", model, "--pck", "five"), "--pck"),
         (("eval", model, "--aggregation", "mean"), "--aggregation"),
+        (("eval", model, "--data", "renders", "--aggregation", "regda", "--refine", "none"),
+         "without refinement"),
         (("eval", tmp_path / "absent.pt"), "no checkpoint"),
         (("render", "--count", 0), "--count"),
         (("train", "--config", "nothing"), "no settings"),

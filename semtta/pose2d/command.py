@@ -117,32 +117,20 @@ def evaluate_command(
     from semtta.engine import pick_device
     from semtta.messages import progress_bars
     from semtta.pose2d.checkpoint import load_checkpoint
-    from semtta.pose2d.evaluate import estimator_of, headings, measure, predict, table, table_rows
-    from semtta.pose2d.metrics import AGGREGATIONS, Pck
+    from semtta.pose2d.evaluate import compare, estimator_of, headings, table, table_rows
+    from semtta.pose2d.metrics import AGGREGATIONS
     from semtta.pose2d.runs import labelled_set, named_checkpoints, thresholds
 
     levels = thresholds(pck)
     _one_of("--aggregation", aggregation, AGGREGATIONS)
     if refine is not None:
         _one_of("--refine", refine, ("none", "quarter", "subpixel"))
-        if aggregation != "joints":
-            raise SemttaError(f"--aggregation {aggregation} compares the highest cells; it goes "
-                              "without --refine.")  # fmt: skip
-    files = named_checkpoints(checkpoints)
     where = pick_device(device or "auto")
-    models = [(name, load_checkpoint(file, where)) for name, file in files]
+    models = [(name, load_checkpoint(file, where)) for name, file in named_checkpoints(checkpoints)]
     spec = estimator_of(models[0][1]).spec
     images = labelled_set(data, root, split, spec.size, spec.skeleton)
-    if not images.labelled:
-        raise SemttaError(f"the set '{images.name}' has no labels to measure by.")
-    results: dict[float, dict[str, list[Pck]]] = {a: {} for a in levels}
     with progress_bars(quiet, out) as progress:
-        legacy = () if aggregation == "joints" else levels
-        for name, model in models:
-            guess = predict(model, images, refine=refine, thresholds=legacy, progress=progress)
-            for a in levels:
-                result = measure(guess, estimator_of(model), a, aggregation)
-                results[a].setdefault(name, []).append(result)
+        results = compare(models, images, levels, aggregation, refine, progress=progress)
     title = f"{images.name}, {len(images)} images, averaged as '{aggregation}'"
     for a in levels:
         if markdown:

@@ -90,11 +90,41 @@ def evaluate(
     refine: str | None = None, batch: int = 32,
 ) -> Pck:  # fmt: skip
     """PCK of a model on a labelled set; see :mod:`semtta.pose2d.metrics` for aggregations."""
+    found = compare([("", model)], images, (threshold,), aggregation, refine, batch)
+    return found[threshold][""][0]
+
+
+def compare(
+    models: Sequence[tuple[str, Model]], images: KeypointSet, thresholds: Sequence[float] = (0.05,),
+    aggregation: str = "joints", refine: str | None = None, batch: int = 32,
+    progress: Progress = silent,
+) -> dict[float, dict[str, list[Pck]]]:  # fmt: skip
+    """PCK of several models on a labelled set.
+
+    Args:
+        models: names and models; those of one name are seeds of one method.
+        thresholds: shares of the crop.
+        aggregation: of :mod:`semtta.pose2d.metrics`.
+        refine: of :func:`decode`, for ``joints`` alone; None = each model's own.
+
+    Returns:
+        threshold -> name -> one result for each model.
+
+    Raises ``SemttaError`` if the set has no labels, or the peers' numbers are to be refined."""
     if not images.labelled:
         raise SemttaError(f"the set '{images.name}' has no labels to measure by.")
-    legacy = () if aggregation == "joints" else (threshold,)
-    guess = predict(model, images, refine=refine, batch=batch, thresholds=legacy)
-    return measure(guess, estimator_of(model), threshold, aggregation)
+    if refine is not None and aggregation != "joints":
+        raise SemttaError(f"the aggregation '{aggregation}' compares the highest cells; it goes "
+                          "without refinement.")  # fmt: skip
+    legacy = () if aggregation == "joints" else thresholds
+    results: dict[float, dict[str, list[Pck]]] = {a: {} for a in thresholds}
+    for name, model in models:
+        guess = predict(model, images, refine=refine, batch=batch, thresholds=legacy,
+                        progress=progress)  # fmt: skip
+        for a in thresholds:
+            result = measure(guess, estimator_of(model), a, aggregation)
+            results[a].setdefault(name, []).append(result)
+    return results
 
 
 def measure(guess: Predictions, estimator: Estimator, threshold: float, aggregation: str) -> Pck:
