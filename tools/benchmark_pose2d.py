@@ -69,6 +69,9 @@ METHODS = {
               "optimizer.nesterov=true"],
     # with the 0.999 of long trainings the teacher would stay three quarters stage 1
     "uniframe": ["strategy=uniframe", "uniframe.momentum=0.98"],
+    "uniframe:nostyle": ["strategy=uniframe", "uniframe.momentum=0.98", "uniframe.style=0"],
+    # averaged weights, the target's batch norms and style, but nothing learnt from the teacher
+    "uniframe:noteacher": ["strategy=uniframe", "uniframe.momentum=0.98", "uniframe.weight=0"],
 }  # fmt: skip
 DEFAULT = ("source_only", "bn_only", "adversarial", "clip2pose", "clip2pose:random", "regda",
            "uniframe")  # fmt: skip
