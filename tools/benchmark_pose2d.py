@@ -151,7 +151,7 @@ def run(options: argparse.Namespace, method: str, seed: int, source: KeypointSet
     config = settings_of(options, method, seed)
     device = pick_device(options.device)
     first_seed = seed % (options.stage1_seeds or options.seeds)
-    checkpoint = options.output / f"stage1-{first_seed}.pt"
+    checkpoint = options.output / f"{_file(STAGE1)}-{first_seed}.pt"
     if method == STAGE1:
         estimator, target = open_estimator(config, device), None
     else:
@@ -218,20 +218,24 @@ def _against_control(rows: list[dict], methods: list[str]) -> list[str]:
     return lines
 
 
-def sheet(options: argparse.Namespace, sets: dict[str, KeypointSet], method: str) -> Path:
-    """Predictions of seed 0 on target frames: green = left, red = right, white dots = truth."""
-    stage1 = method == STAGE1
-    file = options.output / ("stage1-0.pt" if stage1 else f"{_file(method)}-0.pt")
-    model = load_checkpoint(file)
+def sheet(options: argparse.Namespace, sets: dict[str, KeypointSet]) -> Path:
+    """Predictions of seed 0 on target frames, a row for each set and method.
+
+    Green = left, red = right, white dots = truth."""
     rows = []
     for images in sets.values():
         chosen = np.linspace(0, len(images) - 1, 8).astype(int)
         part = KeypointSet(images.name, BODY16, [images.entries[i] for i in chosen])
-        guess = predict(model, part)
-        tiles = [_drawn(e.image, f, t, w) for e, f, t, w in
-                 zip(part.entries, guess.found, guess.truth, guess.weight)]  # fmt: skip
-        rows.append(np.hstack(tiles))
-    path = options.output / f"sheet-{_file(method)}.png"
+        for method in options.sheet.split(","):
+            guess = predict(load_checkpoint(options.output / f"{_file(method)}-0.pt"), part)
+            tiles = [_drawn(e.image, f, t, w) for e, f, t, w in
+                     zip(part.entries, guess.found, guess.truth, guess.weight)]  # fmt: skip
+            row = np.ascontiguousarray(np.hstack(tiles))
+            for colour, width in (((20, 20, 20), 4), ((255, 255, 255), 1)):
+                cv2.putText(row, method, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, width,
+                            cv2.LINE_AA)  # fmt: skip
+            rows.append(row)
+    path = options.output / "sheet.png"
     cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
     return path
 
@@ -294,7 +298,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("semtta-out/benchmark-pose2d"))
     parser.add_argument("--report-only", action="store_true")
     parser.add_argument("--keep", action="store_true", help="keep adapted models too")
-    parser.add_argument("--sheet", help="draw predictions of this method, seed 0 (needs --keep)")
+    parser.add_argument("--sheet", help="draw predictions of methods, seed 0 (needs --keep)")
     parser.add_argument("--draw-renders", type=Path, metavar="FILE", help="only draw renders")
     parser.add_argument("set", nargs="*", metavar="key=value", help="further settings")
     options = parser.parse_args(arguments)
@@ -329,7 +333,7 @@ def main() -> None:
             for method, seed in missing:
                 run(copy.copy(options), method, seed, source, scored)
         if options.sheet:
-            print(f"drawn: {sheet(options, sets, options.sheet)}")
+            print(f"drawn: {sheet(options, sets)}")
     text = report(options)
     (options.output / "table.md").write_text(text, encoding="utf8")
     print(text)
