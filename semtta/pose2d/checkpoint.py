@@ -51,6 +51,13 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Est
     """A model as it was saved, in eval mode.
 
     Raises ``SemttaError`` if the file is missing, damaged, or of another kind."""
+    return load_with_strategy(path, device)[0]
+
+
+def load_with_strategy(
+    path: str | Path, device: torch.device | str = "cpu"
+) -> tuple[Estimator | Clip2Pose, str]:
+    """:func:`load_checkpoint`, and the strategy that made it; empty if the file says none."""
     path = Path(path)
     about, weights = _read(path)
     try:
@@ -65,17 +72,12 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Est
         raise SemttaError(f"'{path}' describes a network that this version does not know "
                           f"({error!r}).") from error  # fmt: skip
     floats = {key: value for key, value in weights.items() if value.is_floating_point()}
-    return load_strictly(model, floats, path, _WHAT).to(device)
+    return load_strictly(model, floats, path, _WHAT).to(device), str(about.get("strategy", ""))
 
 
 def checkpoint_settings(path: str | Path) -> str:
     """The settings that a checkpoint was made with, as YAML; empty if it holds none."""
     return str(_read(Path(path))[0].get("settings", ""))
-
-
-def checkpoint_strategy(path: str | Path) -> str:
-    """The strategy that a checkpoint was made with; empty if it says none."""
-    return str(_read(Path(path))[0].get("strategy", ""))
 
 
 def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:

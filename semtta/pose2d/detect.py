@@ -16,7 +16,7 @@ from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
 from semtta.pose2d.adapt import prepare
 from semtta.pose2d.augment import NO_CHANGE
-from semtta.pose2d.checkpoint import checkpoint_strategy, load_checkpoint
+from semtta.pose2d.checkpoint import load_with_strategy
 from semtta.pose2d.evaluate import Model, estimator_of
 from semtta.pose2d.heatmaps import decode
 from semtta.pose2d.layouts import square_around
@@ -98,11 +98,11 @@ def _run(
 
 def load_body_estimator(checkpoint: str | Path, device: torch.device | str = "cpu") -> Model:
     """A checkpoint that can be evidence of a body; raises ``SemttaError`` for one that cannot."""
-    model = load_checkpoint(checkpoint, device)
+    model, strategy = load_with_strategy(checkpoint, device)
     if "left_hip" not in estimator_of(model).spec.joints:
         raise SemttaError(f"'{checkpoint}' finds joints of '{estimator_of(model).spec.skeleton}', "
                           "but a body is to be adapted.")  # fmt: skip
-    if checkpoint_strategy(checkpoint) == "regda":
+    if strategy == "regda":
         raise SemttaError(f"'{checkpoint}' was adapted by RegDA, whose maps have no height that "
                           "could be a confidence; use another strategy.")  # fmt: skip
     return model
