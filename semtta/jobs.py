@@ -68,8 +68,7 @@ def adapt_video(
 
     label = Labeller.load(labeller, config, announce) if labeller else None
     added = label.vocabulary.added if label else UserDictionary.load(config.labels.dictionary)
-    if estimator is not None:
-        load_body_estimator(estimator)
+    finder = None if estimator is None else load_body_estimator(estimator)
     if dry_run and labels is not None and info.frames:
         labels.check(info.frames, info.frames / info.fps)
     body = load_body(config.body.name, gender=config.body.gender, search=body_models)
@@ -86,8 +85,8 @@ def adapt_video(
         return []
     with new_folder(folder, overwrite, is_result) as partial:
         tracked = find_people(video, tracks, poses2d, progress, config.detector.size)
-        if estimator is not None:
-            tracked = _estimated(tracked, tracks, estimator, adapter.device, progress)
+        if finder is not None:
+            tracked = _estimated(tracked, tracks, finder.to(adapter.device), progress)
         if label is not None:
             chosen = select_tracks(tracked, tracks)
             labels = label.label(tracked, chosen, adapter, config.labels.frames, progress)
@@ -102,13 +101,13 @@ def adapt_video(
 
 
 def _estimated(
-    tracked: TrackedVideo, which: str, checkpoint: Path, device: torch.device, progress: Progress
+    tracked: TrackedVideo, which: str, finder: torch.nn.Module, progress: Progress
 ) -> TrackedVideo:
-    """The wanted tracks with 2D evidence from a checkpoint instead of the built-in detector."""
+    """The wanted tracks with 2D evidence from an estimator instead of the built-in detector."""
     from semtta.pose2d import estimate_track
 
     tracks = [
-        estimate_track(checkpoint, tracked.info.path, track, device, progress)
+        estimate_track(finder, tracked.info.path, track, progress=progress)
         for track in select_tracks(tracked, which)
     ]
     return replace(tracked, tracks=tracks)

@@ -17,7 +17,7 @@ from semtta.keypoints import Keypoints2D, Track
 from semtta.pose2d import runs, synth
 from semtta.pose2d.checkpoint import load_checkpoint, save_checkpoint
 from semtta.pose2d.command import app
-from semtta.pose2d.detect import estimate_keypoints, estimate_track
+from semtta.pose2d.detect import estimate_keypoints, estimate_track, load_body_estimator
 from semtta.pose2d.estimator import Estimator, EstimatorSpec
 from semtta.pose2d.settings import (
     Pose2DConfig,
@@ -298,6 +298,8 @@ def test_a_track_with_evidence_of_a_checkpoint(clip, tmp_path):
     model = save_checkpoint(tmp_path / "m.pt", Estimator(spec))
     found = estimate_track(model, video, track)
     assert found.id == 2 and found.keypoints.skeleton == BODY16 and found.landmarks3d is None
+    again = estimate_track(load_body_estimator(model), video, track)
+    assert torch.equal(again.keypoints.xy, found.keypoints.xy)
     hands = save_checkpoint(tmp_path / "h.pt", Estimator(
         EstimatorSpec("hand21", "efficientnet_lite0", 64, 8)))  # fmt: skip
     with pytest.raises(SemttaError, match="hand21"):

@@ -109,14 +109,20 @@ def load_body_estimator(checkpoint: str | Path, device: torch.device | str = "cp
 
 
 def estimate_track(
-    checkpoint: str | Path, video: str | Path | ImageSequence, track: Track,
+    checkpoint: str | Path | Model, video: str | Path | ImageSequence, track: Track,
     device: torch.device | str = "cpu", progress: Progress = silent,
 ) -> Track:  # fmt: skip
     """A track whose 2D evidence comes from a checkpoint instead of the built-in detector.
 
     The detector's own 3D guess, which belongs to its joints, is dropped.
 
+    Args:
+        checkpoint: a file, or for several tracks what :func:`load_body_estimator` made of it.
+        device: of a file's model.
+
     Raises ``SemttaError`` if the checkpoint is none, or one of hands."""
-    model = load_body_estimator(checkpoint, device)
+    model = checkpoint
+    if isinstance(checkpoint, (str, Path)):
+        model = load_body_estimator(checkpoint, device)
     keypoints = estimate_keypoints(model, video, track.frames, track.boxes, progress=progress)
     return replace(track, keypoints=keypoints, landmarks3d=None, conf3d=None)
