@@ -9,19 +9,49 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from semtta.bench.command import bench
 from semtta.errors import SemttaError
 from semtta.label_command import dictionary_app, label
+from semtta.messages import out, progress_bars, to_stderr
 from semtta.pose2d.command import app as pose2d_app
 
+
+class _Commands(TyperGroup):
+    """All commands. What is wrong with their arguments is one sentence too: Typer's own message
+    would hand the arguments to the terminal as they are."""
+
+    def make_context(self, *args, **settings):
+        with _usage_errors():
+            return super().make_context(*args, **settings)
+
+    def invoke(self, ctx):
+        with _usage_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        name = type(error).__name__
+        if not hasattr(error, "format_message") or name.startswith("NoArgs"):  # that one is help
+            raise
+        message = error.format_message().rstrip(".")
+        raise SemttaError(f"{message}; see --help.") from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Adapt a human mesh regressor to one video, guided by 2D keypoints and by text.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
@@ -29,7 +59,6 @@ config_app = typer.Typer(help="Shipped settings files.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(pose2d_app, name="pose2d")
 app.add_typer(dictionary_app, name="dictionary")
-out = Console()
 
 Overrides = Annotated[
     Optional[list[str]],
@@ -185,7 +214,7 @@ def main() -> None:
         app(standalone_mode=True)
     except SemttaError as error:
         text = f"[red]semtta:[/red] {escape(str(error))}"
-        Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+        to_stderr().print(text, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         _stopped()
@@ -200,7 +229,7 @@ def main() -> None:
 
 
 def _stopped() -> None:
-    Console(stderr=True).print("semtta: stopped; no unfinished result was kept.")
+    to_stderr().print("semtta: stopped; no unfinished result was kept.")
 
 
 def _overrides(named: dict, overrides: list[str] | None) -> list[str]:
@@ -211,8 +240,6 @@ def _overrides(named: dict, overrides: list[str] | None) -> list[str]:
 
 
 def _progress(quiet: bool):
-    from semtta.messages import progress_bars
-
     return progress_bars(quiet, out)
 
 

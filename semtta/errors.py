@@ -1,9 +1,29 @@
-"""The one exception that users are meant to see."""
+"""The one exception that users are meant to see, and text that a terminal may get."""
+
+from __future__ import annotations
 
 
 class SemttaError(Exception):
     """What was wrong, where, and what to do about it, in one sentence.
 
     The command line prints the sentence and exits with code 2; any other exception is a bug
-    and shows its traceback.
+    and shows its traceback. Names and contents of strangers' files stand in it, so what would
+    steer a terminal is shown as an escape.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+def printable(text: str, newlines: bool = False) -> str:
+    """A text with every control, format and half character written out as an escape.
+
+    Args:
+        newlines: keep line breaks."""
+    return "".join(
+        c if c.isprintable() or (newlines and c == "\n") else _escape(c) for c in str(text)
+    )
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from semtta.errors import SemttaError
+from semtta.messages import out, progress_bars, to_stderr
 
 if TYPE_CHECKING:  # everything heavy is imported when a command runs
     from semtta.config import Config
@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # everything heavy is imported when a command runs
 
 PROVIDERS = {"prior": "auto", "openai": "vlm"}  # as users say it: as ``Labeller`` does
 _RESEMBLES = 0.6  # cosine to a name below which a text says little
-out = Console()
 
 dictionary_app = typer.Typer(help="Action names that the priors know.", no_args_is_help=True)
 DictionaryFile = Annotated[
@@ -66,7 +65,6 @@ def label(
     """Write labels.json for VIDEO: by retrieval, by a vision-language model, or to fill in."""
     from semtta.label_jobs import Labeller, describe, template_of, write_strips
     from semtta.labels import save_labels
-    from semtta.messages import progress_bars
     from semtta.tta.adapter import Adapter, find_people, select_tracks
     from semtta.video import probe
 
@@ -153,7 +151,7 @@ def _finish(path: Path, labeller: Labeller | None, quiet: bool) -> None:
     """The last words, and the exit code where not everything was labelled."""
     outcome = labeller.outcome if labeller is not None else None
     if outcome is not None and outcome.stopped:
-        Console(stderr=True).print(
+        to_stderr().print(
             f"semtta: not everything was labelled ({outcome.stopped}); what was answered is in "
             f"'{path}' and in the cache; the same command with --overwrite goes on.",
             highlight=False, markup=False, soft_wrap=True,

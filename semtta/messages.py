@@ -1,33 +1,53 @@
-"""Progress bars for the command line."""
+"""What the command line prints: consoles that no file can steer, and progress bars."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from rich import progress as rich_progress
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
-from semtta import engine
+from semtta.errors import printable
+
+if TYPE_CHECKING:  # PyTorch is not imported to say a word
+    from semtta.engine import Progress
 
 _TITLES = {"people": "people and 2D"}
 
 
+class SafeConsole(Console):
+    """A console to which texts and names from strangers' files may go: what would steer the
+    terminal is written out as an escape. The library's own colours come from markup."""
+
+    def render_str(self, text: str, **settings):
+        return super().render_str(printable(text, newlines=True), **settings)
+
+
+out = SafeConsole()
+
+
+def to_stderr() -> Console:
+    """The console for what is no result; made anew, for whoever has exchanged ``sys.stderr``."""
+    return SafeConsole(stderr=True)
+
+
 @contextmanager
-def progress_bars(quiet: bool, console: Console) -> Iterator[engine.Progress]:
+def progress_bars(quiet: bool, console: Console) -> Iterator[Progress]:
     """A progress callback that draws one bar per stage, with ETA and the current loss."""
     if quiet:
-        yield engine.silent
+        yield lambda stage, done, total, values: None
         return
-    bars = Progress(
+    bars = rich_progress.Progress(
         TextColumn("{task.description:14s}"), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
         console=console,
@@ -40,7 +60,7 @@ def progress_bars(quiet: bool, console: Console) -> Iterator[engine.Progress]:
             return
         if stage not in tasks or (done <= 1 and bars.tasks[tasks[stage]].finished):
             tasks[stage] = bars.add_task(_TITLES.get(stage, stage), total=total, note="")
-        note = values.get("summary", "")
+        note = escape(printable(values.get("summary", "")))
         if "loss" in values:
             note = f"loss {values['loss']:.3f}"
         if "similarity" in values:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
 from semtta.bench.options import DEFAULT_METHODS, NEEDS_SMPL, Options
-from semtta.errors import SemttaError
+from semtta.errors import SemttaError, printable
+from semtta.messages import SafeConsole, out, progress_bars, to_stderr
 
 DATA = (*NEEDS_SMPL, "beam", "mocap")
 _DEFAULT = ",".join(DEFAULT_METHODS)
@@ -67,7 +67,7 @@ def bench(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Base, CycleAdapt and semtta on a benchmark with truth; resumes where it was stopped."""
-    console = Console()
+    console = out
     words = list(arguments or [])
     if list_:
         _list_known(console)
@@ -90,13 +90,12 @@ def bench(
                                                          else data),
         overrides=tuple(words),
     )  # fmt: skip
-    from semtta.messages import progress_bars
 
     try:
         with progress_bars(quiet, console) as progress:
             outcome = run_session(options, progress)
     except KeyboardInterrupt:
-        Console(stderr=True).print(
+        to_stderr().print(
             f"semtta: stopped; what is done is kept in {options.output}, the same command goes on.",
             highlight=False, soft_wrap=True, markup=False,
         )  # fmt: skip
@@ -111,14 +110,14 @@ def bench(
         raise typer.Exit(1)
 
 
-def _print_view(view, console: Console, failures: Sequence[str]) -> None:
+def _print_view(view, console: SafeConsole, failures: Sequence[str]) -> None:
     """A table that does not fit runs over the edge: a number cut off would be no number."""
     table = view.rich()
-    width = Console(width=10_000).measure(table).maximum
-    Console(width=max(console.width, width)).print(table)
+    width = SafeConsole(width=10_000).measure(table).maximum
+    SafeConsole(width=max(console.width, width)).print(table)
     for note in view.notes:
         start = Text("failed: ", "red") if note in failures else Text()
-        console.print(start + Text(note), soft_wrap=True)
+        console.print(start + Text(printable(note)), soft_wrap=True)
 
 
 def _known(data: str) -> str:
@@ -132,7 +131,7 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 
 def _check(
-    words: list[str], data: str | None, root, body_models, protocol, console: Console
+    words: list[str], data: str | None, root, body_models, protocol, console: SafeConsole
 ) -> None:
     name = words[0] if words else data
     if name is None or len(words) > 1:
@@ -151,7 +150,7 @@ def _check(
         raise typer.Exit(1)
 
 
-def _list_known(console: Console) -> None:
+def _list_known(console: SafeConsole) -> None:
     from semtta.bench.methods import METHODS
     from semtta.bench.table_files import load_table, shipped_tables
 

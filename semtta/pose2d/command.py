@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from semtta.errors import SemttaError
+from semtta.messages import out, progress_bars
 
 app = typer.Typer(
     help="2D keypoints of a domain without labels: estimators trained on labelled images and "
     "adapted (CLIP2Pose and its peers).",
     no_args_is_help=True,
 )
-out = Console()
 
 Overrides = Annotated[
     Optional[list[str]],
@@ -115,7 +114,6 @@ def evaluate_command(
 ) -> None:
     """PCK of checkpoints on labelled images, by groups of joints, mean ± deviation of seeds."""
     from semtta.engine import pick_device
-    from semtta.messages import progress_bars
     from semtta.pose2d.checkpoint import load_checkpoint
     from semtta.pose2d.evaluate import compare, estimator_of, headings, table, table_rows
     from semtta.pose2d.metrics import AGGREGATIONS
@@ -157,7 +155,6 @@ def render(
 ) -> None:
     """Write labelled renders of the body as a COCO-style folder."""
     from semtta.body import load_body
-    from semtta.messages import progress_bars
     from semtta.pose2d.settings import MAX_SEED
     from semtta.pose2d.synth import write_renders
 
@@ -193,7 +190,6 @@ def _fit(
     overwrite: bool, quiet: bool,
 ) -> None:  # fmt: skip
     from semtta.config import as_override
-    from semtta.messages import progress_bars
     from semtta.pose2d.runs import run_training
     from semtta.pose2d.settings import load_settings
 
