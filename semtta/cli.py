@@ -19,6 +19,15 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from semtta.bench.command import bench
+from semtta.commands.inputs import (
+    Poses2D,
+    PosesFirst,
+    PosesFormat,
+    PosesSize,
+    PosesSkeleton,
+    inputs,
+    poses_options,
+)
 from semtta.errors import SemttaError
 from semtta.label_command import dictionary_app, label
 from semtta.messages import out, progress_bars, to_stderr
@@ -91,7 +100,11 @@ def adapt(
     clip: Annotated[Optional[Path], typer.Option(help="CLIP ViT-B/32, for motionclip.")] = None,
     body: Annotated[Optional[str], typer.Option(help="cc0, smpl, or a file.")] = None,
     body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
-    poses2d: Annotated[Optional[Path], typer.Option(help="Your own 2D poses.")] = None,
+    poses2d: Poses2D = None,
+    poses2d_format: PosesFormat = None,
+    poses2d_size: PosesSize = None,
+    poses2d_first: PosesFirst = None,
+    skeleton: PosesSkeleton = None,
     estimator: Annotated[
         Optional[Path], typer.Option(help="A checkpoint of `semtta pose2d` as 2D detector.")
     ] = None,
@@ -129,7 +142,11 @@ def adapt(
     with _progress(quiet) as progress:
         results = adapt_video(
             video, given, settings, folder,
-            tracks=track, poses2d=poses2d, estimator=estimator, body_models=body_models,
+            tracks=track, poses2d=poses2d,
+            poses2d_options=poses_options(
+                poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first
+            ),
+            estimator=estimator, body_models=body_models,
             labeller=labeller, overlay=not no_overlay, renderer=renderer, overwrite=overwrite,
             progress=progress, dry_run=dry_run,
         )  # fmt: skip
@@ -181,6 +198,7 @@ def doctor(
 
 
 app.command()(label)
+app.command()(inputs)
 app.command()(bench)
 
 

@@ -20,7 +20,7 @@ from semtta.motion.user_dictionary import UserDictionary
 from semtta.output.files import is_result, save_json
 from semtta.output.overlay import find_renderer
 from semtta.output.write import write_results
-from semtta.people import TrackedVideo
+from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.shipped import asset
 from semtta.tta.adapter import Adapter, find_people, select_tracks
 from semtta.tta.result import Result
@@ -35,6 +35,7 @@ def adapt_video(
     *,
     tracks: str = "largest",
     poses2d: Path | None = None,
+    poses2d_options: Poses2DOptions | None = None,
     estimator: Path | None = None,
     body_models: Path | None = None,
     labeller: str | None = None,
@@ -50,6 +51,7 @@ def adapt_video(
     only reading the whole video shows, like labels past its end.
 
     Args:
+        poses2d_options: what the file of the user's poses does not say.
         estimator: checkpoint of ``semtta.pose2d`` that finds the 2D evidence.
         labeller: ``auto`` or ``vlm``: who labels the video first, instead of ``labels``. What it
             says is written beside the results as labels.json.
@@ -59,6 +61,9 @@ def adapt_video(
 
     if poses2d is not None and estimator is not None:
         raise SemttaError("give either --poses2d or --estimator, not both.")
+    options = replace(
+        poses2d_options or Poses2DOptions(), min_confidence=config.evidence.min_confidence
+    )
     draw = find_renderer(renderer)
     info = probe(video)
     labels = as_labels(labels)
@@ -80,11 +85,11 @@ def adapt_video(
         adapter.check_texts(labels)
     if dry_run:
         if poses2d is not None:
-            find_people(video, tracks, poses2d, progress)
+            find_people(video, tracks, poses2d, progress, config.detector.size, options)
         check_folder(folder, overwrite, is_result)
         return []
     with new_folder(folder, overwrite, is_result) as partial:
-        tracked = find_people(video, tracks, poses2d, progress, config.detector.size)
+        tracked = find_people(video, tracks, poses2d, progress, config.detector.size, options)
         if finder is not None:
             tracked = _estimated(tracked, tracks, finder.to(adapter.device), progress)
         if label is not None:

@@ -101,7 +101,7 @@ def write_poses(path, frames=4, joints=17, spoil=None):
 def test_poses_with_a_wrong_joint_count_or_nan(run, tmp_path, empty_room):
     write_poses(tmp_path / "p.npz", joints=16)
     refused(run("adapt", empty_room, "--poses2d", "p.npz"), "16")
-    write_poses(tmp_path / "p.npz", spoil=lambda xy, conf: xy.__setitem__((1, 2), np.nan))
+    write_poses(tmp_path / "p.npz", spoil=lambda xy, conf: xy.__setitem__((slice(3), 2), np.nan))
     refused(run("adapt", empty_room, "--poses2d", "p.npz"), "NaN")
     refused(run("adapt", empty_room, "--poses2d", "absent.npz"), "absent.npz")
     nothing_written(tmp_path, empty_room.name, "p.npz")
@@ -408,3 +408,31 @@ def test_own_poses_on_a_path_with_spaces_and_umlauts(run, tmp_path):
             same = arrays[0][key] == arrays[1][key]
             missing = arrays[0][key] != arrays[0][key]
             assert np.all(same | missing), key
+
+
+def test_inputs_says_what_a_file_is_taken_for(run, tmp_path):
+    from poses_files import CLIP, mmpose_demo, save
+
+    from semtta.shipped import asset
+
+    path = mmpose_demo(tmp_path / "p.json", CLIP)
+    code, out, err = run("inputs", path, "--video", asset("demo/cam02_occluded.mp4"))
+    assert code == 0, err
+    for words in ("mmpose: MMPose", "coco17, 17 joints", "people    1", "100 of the frames 0 to 99",
+                  "99% of the joints", "counted from 1"):  # fmt: skip
+        assert words in out
+    code, out, _ = run("inputs", path)
+    assert code == 0 and "Not checked against a video" in out
+    half = mmpose_demo(tmp_path / "half.json", CLIP * [0.5, 0.5, 1])
+    refused(run("inputs", half, "--video", asset("demo/cam02_occluded.mp4")), "--poses2d-size")
+    refused(run("inputs", save(tmp_path / "x.json", {"a": 1})), "not recognised")
+    refused(run("adapt", "clip.mp4", "--skeleton", "coco17"), "go with --poses2d")
+
+
+def test_names_and_arguments_never_steer_the_terminal(run, tmp_path, empty_room):
+    for arguments in (("adapt", "a\x1b[31m.mp4"), ("adapt", "--foo\x1b[31m"), ("x\x1b]0;y\x07",),
+                      ("adapt", empty_room, "foo\x1b[31m=1"), ("inputs", "\x1b[2J.json")):  # fmt: skip
+        code, out, err = run(*arguments)
+        assert code == 2 and "\x1b" not in out + err and "\\x1b" in err and "\x07" not in err
+    code, out, _ = run("dictionary", "search", "walk\x1b]0;pwn\x07ing")
+    assert code == 0 and "\x1b" not in out and "\\x1b" in out

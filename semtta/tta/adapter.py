@@ -28,7 +28,7 @@ from semtta.hmr import load_model, prepare_inputs
 from semtta.hmr.base import Prediction
 from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
-from semtta.people import TrackedVideo, track_video, tracks_from_file
+from semtta.people import Poses2DOptions, TrackedVideo, track_video, tracks_from_file
 from semtta.tta.evidence import Evidence
 from semtta.tta.memory import memory_note
 from semtta.tta.provenance import provenance
@@ -82,6 +82,7 @@ class Adapter:
         *,
         tracks: str | int = "largest",
         poses2d: str | Path | None = None,
+        poses2d_options: Poses2DOptions | None = None,
         progress: Progress = silent,
     ) -> list[Result]:
         """Adapt to one video.
@@ -92,12 +93,17 @@ class Adapter:
                 is then off).
             tracks: "largest", "all", or the id of one track.
             poses2d: 2D poses to use instead of the built-in detector.
+            poses2d_options: what their file does not say; None = as far as can be told.
             progress: called as ``progress(stage, done, total, values)``.
         Returns: one result per track.
         Raises: ``SemttaError`` for anything wrong with the input."""
         labels = as_labels(labels)
         if not isinstance(video, TrackedVideo):
-            video = find_people(video, tracks, poses2d, progress, self.config.detector.size)
+            options = poses2d_options or Poses2DOptions(
+                min_confidence=self.config.evidence.min_confidence
+            )
+            size = self.config.detector.size
+            video = find_people(video, tracks, poses2d, progress, size, options)
         elif poses2d is not None:
             raise SemttaError("poses2d goes with the path of a video, not with a tracked one.")
         if labels is not None:
@@ -266,10 +272,25 @@ def find_people(
     poses2d: str | Path | None = None,
     progress: Progress = silent,
     detect_size: int = 448,
+    options: Poses2DOptions | None = None,
 ) -> TrackedVideo:
-    """Detect and track, or read the user's own poses; only as many people as are wanted."""
+    """Detect and track, or read the user's own poses; only as many people as are wanted.
+
+    Args:
+        options: what the file of the user's poses does not say."""
     if poses2d is not None:
-        return tracks_from_file(video, poses2d)
+
+        def announce(text: str) -> None:
+            progress("note", 0, None, {"text": text})
+
+        found = tracks_from_file(video, poses2d, options, announce, detect_size)
+        chosen = {track.id for track in select_tracks(found, tracks)}
+        left = [track for track in found.tracks if track.id not in chosen]
+        if left:
+            frames = sum(len(track) for track in left)
+            announce(f"{frames} frames belong to {len(left)} other tracks, which are not adapted; "
+                     "--track all takes them.")  # fmt: skip
+        return found
     return track_video(
         video, max_people=1 if tracks == "largest" else None, detect_size=detect_size,
         progress=lambda done, total: progress("people", done, total, {}),
