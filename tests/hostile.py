@@ -64,7 +64,7 @@ def altered(draw, content):
         keys = list(node) if isinstance(node, dict) else list(range(len(node)))
         key = keys[draw(st.integers(0, len(keys) - 1))]
         if draw(st.booleans()):
-            node[key] = draw(ODD)
+            node[key] = copy.deepcopy(draw(ODD))
         else:
             del node[key]
     return content
