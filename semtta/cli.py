@@ -233,7 +233,7 @@ def _stopped() -> None:
 
 
 def _overrides(named: dict, overrides: list[str] | None) -> list[str]:
-    from semtta.config import as_override
+    from semtta.settings_files import as_override
 
     given = [as_override(key, value) for key, value in named.items() if value is not None]
     return given + list(overrides or [])
