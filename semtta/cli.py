@@ -1,7 +1,7 @@
 """The command line: arguments, messages, exit codes.
 
-Anything wrong with the input is one sentence on stderr and exit code 2; Ctrl-C is exit code 130;
-a traceback is a bug.
+Anything wrong with the input is one sentence on stderr and exit code 2; Ctrl-C is exit code 130,
+SIGTERM 143; a traceback is a bug.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from semtta.errors import SemttaError
 from semtta.label_command import dictionary_app, label
 from semtta.messages import out, progress_bars, to_stderr
 from semtta.pose2d.command import app as pose2d_app
+from semtta.process import STOPPED, quiet_libraries, stoppable
 
 
 class _Commands(TyperGroup):
@@ -210,6 +211,11 @@ def main() -> None:
     # Before PyTorch is imported: idle threads that sleep cost nothing on an idle machine, those
     # that spin cost a multiple of the time on a busy one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with stoppable(), quiet_libraries():
+        _run()
+
+
+def _run() -> None:
     try:
         app(standalone_mode=True)
     except SemttaError as error:
@@ -220,7 +226,8 @@ def main() -> None:
         _stopped()
         sys.exit(130)
     except SystemExit as stop:  # Typer turns Ctrl-C into a silent exit
-        if isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt):
+        interrupted = isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt)
+        if interrupted or stop.code in STOPPED:
             _stopped()
         raise
 

@@ -21,13 +21,12 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from semtta.errors import SemttaError
+from semtta.errors import SemttaError, shortened
 from semtta.reading import read_text, reason
 
 T = TypeVar("T")
 _FILE_LIMIT = 1 << 18  # bytes; every setting written out has 5,000
 _NODE_LIMIT = 10_000  # keys and values, anchors written out
-_SHOWN = 80  # characters of an override in a message
 _TAGS = ("null", "bool", "int", "float", "str", "seq", "map", "merge", "timestamp", "value")
 _PLAIN = {f"tag:yaml.org,2002:{name}" for name in _TAGS}
 
@@ -47,7 +46,9 @@ def read_settings(
     path = shipped.get(str(name), Path(name))
     if not os.path.isfile(path):
         known = ", ".join(shipped)
-        raise SemttaError(f"no settings '{_short(name)}': neither a YAML file nor one of {known}.")
+        raise SemttaError(
+            f"no settings '{shortened(name)}': neither a YAML file nor one of {known}."
+        )
     typed = OmegaConf.structured(schema)
     keys = _keys(typed)
     loaded = read_yaml(path, "settings file")
@@ -58,7 +59,7 @@ def read_settings(
         key = (getattr(error, "full_key", None) or "").strip()
         if key and key not in keys:
             raise SemttaError(_unknown(key, keys, show)) from None
-        given = _short(", ".join([f"'{name}'", *overrides]))
+        given = shortened(", ".join([f"'{name}'", *overrides]))
         named = f"setting '{key}'" if key else f"settings {given}"
         raise SemttaError(f"{named}: {reason(error)}.") from None
     except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
@@ -84,7 +85,7 @@ def check_values(
     for key, known in choices.items():
         value = OmegaConf.select(values, key)
         if value not in known:
-            raise SemttaError(f"{key} must be one of {', '.join(known)}, not '{_short(value)}'.")
+            raise SemttaError(f"{key} must be one of {', '.join(known)}, not '{shortened(value)}'.")
     for key, (low, high) in bounds.items():
         value = OmegaConf.select(values, key)
         for number in value if OmegaConf.is_list(value) else [value]:
@@ -115,10 +116,10 @@ def _override(item: str, keys: Sequence[str], show: str) -> DictConfig:
     """One ``key=value``."""
     key, equals, value = item.partition("=")
     if not key or not equals:
-        raise SemttaError(f"'{_short(item)}' is not of the form key=value.")
+        raise SemttaError(f"'{shortened(item)}' is not of the form key=value.")
     if key not in keys:
         raise SemttaError(_unknown(key, keys, show))
-    what = f"the value of '{_short(item)}'"
+    what = f"the value of '{shortened(item)}'"
     with _guarded(what):
         _check_nodes(value, what)
         return OmegaConf.from_dotlist([item])
@@ -187,19 +188,19 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
 def _check_node(node: yaml.Node, what: str) -> None:
     line = node.start_mark.line + 1
     if node.tag not in _PLAIN:
-        raise SemttaError(f"{what}, line {line}: the tag '{_short(node.tag)}' is not read; "
+        raise SemttaError(f"{what}, line {line}: the tag '{shortened(node.tag)}' is not read; "
                           "settings are numbers, texts and lists.")  # fmt: skip
     if isinstance(node, yaml.MappingNode):
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise SemttaError(f"{what}, line {line}: '{_short(twice)}' is given twice.")
+            raise SemttaError(f"{what}, line {line}: '{shortened(twice)}' is given twice.")
     if not isinstance(node, yaml.ScalarNode):
         return
     if "${" in node.value or node.value == "???":  # OmegaConf's mark of a missing value
-        raise SemttaError(f"{what}, line {line}: '{_short(node.value)}' is not resolved; write "
+        raise SemttaError(f"{what}, line {line}: '{shortened(node.value)}' is not resolved; write "
                           "out the value that it stands for.")  # fmt: skip
     if "\0" in node.value or any("\ud800" <= c <= "\udfff" for c in node.value):
-        raise SemttaError(f"{what}, line {line}: '{_short(node.value)}' is no text.")
+        raise SemttaError(f"{what}, line {line}: '{shortened(node.value)}' is no text.")
 
 
 # ---------------------------------------------------------------------- messages
@@ -220,7 +221,7 @@ def _keys(schema: DictConfig) -> list[str]:
 
 
 def _unknown(key: str, known: Sequence[str], show: str) -> str:
-    key = _short(key)
+    key = shortened(key)
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     tail = key.rsplit(".", 1)[-1]
     near = near or [k for k in known if k.rsplit(".", 1)[-1] == tail][:1]
@@ -233,8 +234,3 @@ def _number(value: float) -> str:
     if isinstance(value, int) and abs(value) >= 10**20:
         return "a number of more than 20 digits"
     return str(value)
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

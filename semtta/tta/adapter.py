@@ -40,6 +40,10 @@ from semtta.tta.strategies import build_strategy, load_networks, seeded
 from semtta.tta.strategy import Frozen, Networks, Strategy
 from semtta.tta.view import View
 
+# In long sides of the picture, with room for crops of it: focal lengths from fisheye to telescope,
+# and how far off the middle the optical axis may be.
+_FOCAL, _OFF_CENTER = (0.05, 200.0), 5.0
+
 
 class Adapter:
     """Adapts a human mesh regressor to videos, one track at a time.
@@ -160,10 +164,21 @@ class Adapter:
         return kept
 
     def camera(self, width: int, height: int) -> Camera:
-        """Intrinsics of an image of this size, as the settings say."""
+        """Intrinsics of an image of this size, as the settings say.
+
+        Raises ``SemttaError`` for a camera that cannot have taken it."""
         given = self.config.camera
-        center = given.center or ((width - 1) / 2, (height - 1) / 2)
-        return Camera(given.focal or default_focal(width, height), tuple(center))
+        middle = ((width - 1) / 2, (height - 1) / 2)
+        center = given.center or middle
+        camera = Camera(given.focal or default_focal(width, height), tuple(center))
+        side = max(width, height)
+        if not _FOCAL[0] * side <= camera.focal <= _FOCAL[1] * side:
+            raise SemttaError(f"camera.focal={camera.focal:g} pixels does not belong to a picture "
+                              f"of {width} x {height}.")  # fmt: skip
+        if max(abs(c - m) for c, m in zip(center, middle)) > _OFF_CENTER * side:
+            raise SemttaError(f"camera.center={list(center)} lies far outside the picture of "
+                              f"{width} x {height} pixels.")  # fmt: skip
+        return camera
 
     def _begin(
         self, track: Track, camera: Camera, texts: list, progress: Progress, video=None
