@@ -60,6 +60,7 @@ def adapt_video(
     if poses2d is not None and estimator is not None:
         raise SemttaError("give either --poses2d or --estimator, not both.")
     draw = find_renderer(renderer)
+    check_folder(folder, overwrite, is_result)
     info = probe(video)
     labels = as_labels(labels)
 
@@ -82,7 +83,6 @@ def adapt_video(
     if dry_run:
         if poses2d is not None:
             find_people(video, tracks, poses2d, progress)
-        check_folder(folder, overwrite, is_result)
         return []
     with new_folder(folder, overwrite, is_result) as partial:
         tracked = find_people(video, tracks, poses2d, progress, config.detector.size)
@@ -134,6 +134,7 @@ def run_demo(
     """The shipped clip (camera 2, a rendered person in front), measured against its truth.
 
     Returns: what ``demo.json`` holds: ``frozen`` and ``adapted`` numbers, title and caption."""
+    check_folder(folder, overwrite, is_result)
     truth = beam_truth(1, with_occluder=True)
     if config.camera.focal is None:
         camera = CameraConfig(truth.camera.focal, list(truth.camera.center))
