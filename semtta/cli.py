@@ -110,8 +110,6 @@ def adapt(
 ) -> None:
     """Adapt to VIDEO and write track-XX.npz, overlay.mp4, report.json."""
     from semtta.config import load_config
-    from semtta.jobs import adapt_video
-    from semtta.label_jobs import LABELLERS
 
     if labels is not None and label is not None:
         raise SemttaError("give either --labels or --label, not both.")
@@ -121,6 +119,9 @@ def adapt(
         "device": device, "seed": seed,
     }  # fmt: skip
     settings = load_config(config, _overrides(named, overrides))
+    from semtta.jobs import adapt_video  # PyTorch, after what can be said without it
+    from semtta.label_jobs import LABELLERS
+
     folder = output or Path("semtta-out") / video.stem
     labeller = labels if labels in LABELLERS else None
     if labels is not None and labeller is None:
