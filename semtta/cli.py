@@ -1,7 +1,7 @@
 """The command line: arguments, messages, exit codes.
 
-Anything wrong with the input is one sentence on stderr and exit code 2; Ctrl-C is exit code 130;
-a traceback is a bug.
+Anything wrong with the input is one sentence on stderr and exit code 2; Ctrl-C is exit code 130,
+SIGTERM 143; a traceback is a bug.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from semtta.errors import SemttaError
 from semtta.label_command import dictionary_app, label
 from semtta.messages import out, progress_bars, to_stderr
 from semtta.pose2d.command import app as pose2d_app
+from semtta.process import STOPPED, quiet_libraries, stoppable
 
 
 class _Commands(TyperGroup):
@@ -122,8 +123,6 @@ def adapt(
 ) -> None:
     """Adapt to VIDEO and write track-XX.npz, overlay.mp4, report.json."""
     from semtta.config import load_config
-    from semtta.jobs import adapt_video
-    from semtta.label_jobs import LABELLERS
 
     if labels is not None and label is not None:
         raise SemttaError("give either --labels or --label, not both.")
@@ -133,6 +132,9 @@ def adapt(
         "device": device, "seed": seed,
     }  # fmt: skip
     settings = load_config(config, _overrides(named, overrides))
+    from semtta.jobs import adapt_video  # PyTorch, after what can be said without it
+    from semtta.label_jobs import LABELLERS
+
     folder = output or Path("semtta-out") / video.stem
     labeller = labels if labels in LABELLERS else None
     if labels is not None and labeller is None:
@@ -228,6 +230,11 @@ def main() -> None:
     # Before PyTorch is imported: idle threads that sleep cost nothing on an idle machine, those
     # that spin cost a multiple of the time on a busy one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with stoppable(), quiet_libraries():
+        _run()
+
+
+def _run() -> None:
     try:
         app(standalone_mode=True)
     except SemttaError as error:
@@ -238,7 +245,8 @@ def main() -> None:
         _stopped()
         sys.exit(130)
     except SystemExit as stop:  # Typer turns Ctrl-C into a silent exit
-        if isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt):
+        interrupted = isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt)
+        if interrupted or stop.code in STOPPED:
             _stopped()
         raise
 
@@ -251,7 +259,7 @@ def _stopped() -> None:
 
 
 def _overrides(named: dict, overrides: list[str] | None) -> list[str]:
-    from semtta.config import as_override
+    from semtta.settings_files import as_override
 
     given = [as_override(key, value) for key, value in named.items() if value is not None]
     return given + list(overrides or [])

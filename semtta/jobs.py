@@ -65,6 +65,7 @@ def adapt_video(
         poses2d_options or Poses2DOptions(), min_confidence=config.evidence.min_confidence
     )
     draw = find_renderer(renderer)
+    check_folder(folder, overwrite, is_result)
     info = probe(video)
     labels = as_labels(labels)
 
@@ -81,12 +82,12 @@ def adapt_video(
     priors = extended_priors(config, added) if labelled else {}
     adapter = Adapter(config=config, body=body, **priors)
     adapter.load_networks(labelled)
+    adapter.camera(info.width, info.height)
     if labels is not None:
         adapter.check_texts(labels)
     if dry_run:
         if poses2d is not None:
             find_people(video, tracks, poses2d, progress, config.detector.size, options)
-        check_folder(folder, overwrite, is_result)
         return []
     with new_folder(folder, overwrite, is_result) as partial:
         tracked = find_people(video, tracks, poses2d, progress, config.detector.size, options)
@@ -138,6 +139,7 @@ def run_demo(
     """The shipped clip (camera 2, a rendered person in front), measured against its truth.
 
     Returns: what ``demo.json`` holds: ``frozen`` and ``adapted`` numbers, title and caption."""
+    check_folder(folder, overwrite, is_result)
     truth = beam_truth(1, with_occluder=True)
     if config.camera.focal is None:
         camera = CameraConfig(truth.camera.focal, list(truth.camera.center))

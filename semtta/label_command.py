@@ -108,7 +108,7 @@ def label(
             labels = template_of(tracked, chosen)
         else:
             labels = labeller.label(tracked, chosen, adapter, settings.labels.frames, progress)
-        save_labels(path, labels)
+        save_labels(path, labels, overwrite)
     if not quiet:
         _print_labels(labels, tracked, settings.labels.min_confidence)
     _finish(path, labeller, quiet)

@@ -1,7 +1,12 @@
 """Bad input: one clear sentence, exit code 2, nothing written."""
 
 import json
+import logging
+import os
+import signal
+import subprocess
 import sys
+import warnings
 
 import cv2
 import numpy as np
@@ -370,6 +375,72 @@ def test_ctrl_c_is_one_sentence(run, tmp_path, monkeypatch):
     code, _, err = run("demo", "-o", "out")
     assert code == 130 and err.split() == "semtta: stopped; no unfinished result was kept.".split()
     nothing_written(tmp_path)
+
+
+LOUD = """
+import logging, os, sys, warnings
+from semtta import cli
+from semtta.errors import SemttaError
+
+def loud(**settings):
+    os.write(2, b"libjpeg: premature end\\n")
+    warnings.warn("careful")
+    logging.getLogger("library").error("oh no")
+    print("said by Python", file=sys.stderr)
+    os.system("echo from a child >&2")
+    raise {0}
+
+cli.app = loud
+cli.main()
+"""
+
+
+def test_other_libraries_do_not_speak_before_the_sentence(tmp_path):
+    def ended(error, **environment):
+        return subprocess.run(
+            [sys.executable, "-c", LOUD.format(error)], capture_output=True, text=True,
+            cwd=tmp_path, env=os.environ | environment,
+        )  # fmt: skip
+
+    run = ended("SemttaError('the sentence.')")
+    assert run.returncode == 2 and run.stderr == "said by Python\nsemtta: the sentence.\n"
+    run = ended("ZeroDivisionError('a bug')")  # its traceback is shown all the same
+    assert run.returncode == 1 and run.stderr.endswith("ZeroDivisionError: a bug\n")
+    run = ended("SemttaError('the sentence.')", PYTHONDEVMODE="1")
+    for word in ("libjpeg", "careful", "oh no", "a child", "the sentence"):
+        assert word in run.stderr
+
+
+def test_the_process_is_left_as_it_was(run):
+    before = signal.getsignal(signal.SIGTERM), sys.stderr, warnings.filters[:]
+    refused(run("adapt", "absent.mp4"), "absent.mp4")
+    os.write(2, b"")
+    assert before == (signal.getsignal(signal.SIGTERM), sys.stderr, warnings.filters[:])
+    assert logging.root.manager.disable == 0
+
+
+def test_places_and_numbers_that_cannot_be_are_one_sentence(run, tmp_path, empty_room):
+    write_poses(tmp_path / "p.npz")
+    (tmp_path / "link").symlink_to("nothing")
+    common = ("adapt", empty_room, "--poses2d", "p.npz", "--no-overlay", "--quiet", "--overwrite")
+    for arguments, words in (
+        (("-o", "a" * 400), "name too long"),
+        (("-o", "."), "the folder that you are in"),
+        (("-o", "link"), "which does not exist"),
+        (("--seed=99999999999999999999",), "seed must lie between"),
+        (("--", "seed=" + "9" * 5000), "seed"),
+        (("--", "foo\x1b[31m=1"), "unknown setting"),
+        (("--", "seed=\udcff"), "not valid YAML"),
+        (("camera.center=[.nan,.nan]",), "camera.center"),
+        (("camera.center=[1e300,1e300]",), "camera.center"),
+        (("camera.center=[9000,0]",), "camera.center"),
+        (("camera.focal=2",), "camera.focal"),
+        (("optimizer.coverage=.inf",), "optimizer.coverage"),
+        (("smoothing.fit_steps=1000000000",), "smoothing.fit_steps"),
+        (("device=${oc.env:HOME}",), "not resolved"),
+    ):  # fmt: skip
+        refused(run(*common, *arguments), words)
+    nothing_written(tmp_path, empty_room.name, "p.npz", "link")
 
 
 def test_labels_of_a_track_that_is_not_adapted(run, tmp_path, empty_room):
