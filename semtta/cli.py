@@ -74,7 +74,7 @@ NoOverlay = Annotated[bool, typer.Option("--no-overlay", help="Skip overlay.mp4.
 
 @app.command()
 def adapt(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Any file OpenCV reads.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A file, or a folder of images.")],
     overrides: Overrides = None,
     labels: Annotated[
         Optional[str],
@@ -95,6 +95,7 @@ def adapt(
     estimator: Annotated[
         Optional[Path], typer.Option(help="A checkpoint of `semtta pose2d` as 2D detector.")
     ] = None,
+    fps: Annotated[Optional[float], typer.Option(help="Of a folder of images; else 30.")] = None,
     track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
     output: Output = None,
     device: Device = None,
@@ -111,6 +112,7 @@ def adapt(
     from semtta.config import load_config
     from semtta.jobs import adapt_video
     from semtta.label_jobs import LABELLERS
+    from semtta.video import open_images
 
     if labels is not None and label is not None:
         raise SemttaError("give either --labels or --label, not both.")
@@ -128,7 +130,7 @@ def adapt(
         given = label
     with _progress(quiet) as progress:
         results = adapt_video(
-            video, given, settings, folder,
+            open_images(video, fps), given, settings, folder,
             tracks=track, poses2d=poses2d, estimator=estimator, body_models=body_models,
             labeller=labeller, overlay=not no_overlay, renderer=renderer, overwrite=overwrite,
             progress=progress, dry_run=dry_run,

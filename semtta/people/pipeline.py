@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from semtta.people.poses2d import load_poses2d
 from semtta.people.rois import fill_gaps, roi_track
 from semtta.people.tracker import Chain, Detections, box_size, link, suppress_duplicates
 from semtta.skeletons import BLAZEPOSE33, BODY27
-from semtta.video import VideoInfo, probe, read_frames
+from semtta.video import ImageSequence, VideoInfo, probe, read_frames
 
 Progress = Callable[[int, int | None], None]
 
@@ -75,7 +75,7 @@ class Person:
 
 
 def track_video(
-    path: str | Path,
+    path: str | Path | ImageSequence,
     *,
     progress: Progress | None = None,
     detect_size: int = 448,
@@ -88,7 +88,7 @@ def track_video(
     to look closely at each of them.
 
     Args:
-        path: a video file.
+        path: a video file or a folder of images.
         progress: called with (done, total or None); every frame counts twice.
         detect_size: long side of the detector's input; larger for small people.
         max_people: keep only the most prominent tracks.
@@ -99,7 +99,9 @@ def track_video(
     info = probe(path)
     total = 2 * info.frames if info.frames else None
     tick = _counter(progress, total)
-    detections, times = _detect(path, MoveNet(detect_size), threads, tick)
+    said: list[str] = []  # what only reading shows
+    detections, times = _detect(path, MoveNet(detect_size), threads, tick, said.append)
+    info = replace(info, notes=(*info.notes, *said))
     shortest = min(_MIN_LENGTH, len(times))
     chains = [c for c in link(detections, times) if len(c) >= shortest]
     people = [_fill(chain, detections, np.array(times)) for chain in chains]
@@ -120,12 +122,15 @@ def track_video(
     return TrackedVideo(info, tracks, torch.tensor(times, dtype=torch.float64))
 
 
-def tracks_from_file(path: str | Path, poses2d: str | Path) -> TrackedVideo:
+def tracks_from_file(path: str | Path | ImageSequence, poses2d: str | Path) -> TrackedVideo:
     """The user's own 2D poses instead of the detector; the video gives the frame times.
 
     Raises ``SemttaError`` if either file is unusable or they do not fit together."""
     info = probe(path)
-    times = torch.tensor([seconds for _, seconds, _ in read_frames(path)], dtype=torch.float64)
+    said: list[str] = []
+    seconds = [seconds for _, seconds, _ in read_frames(path, said.append)]
+    times = torch.tensor(seconds, dtype=torch.float64)
+    info = replace(info, notes=(*info.notes, *said))
     return TrackedVideo(info, load_poses2d(poses2d, info, times), times)
 
 
@@ -141,7 +146,7 @@ def _counter(progress: Progress | None, total: int | None) -> Callable[[], None]
     return tick
 
 
-def _detect(path, net: MoveNet, threads: int, tick) -> tuple[list[Detections], list[float]]:
+def _detect(path, net: MoveNet, threads: int, tick, note) -> tuple[list[Detections], list[float]]:
     """First reading: everyone in every frame."""
 
     def detect(frame) -> tuple[Detections, float]:
@@ -149,7 +154,7 @@ def _detect(path, net: MoveNet, threads: int, tick) -> tuple[list[Detections], l
         return suppress_duplicates(net(image)), seconds
 
     detections, times = [], []
-    for people, seconds in threaded_map(detect, read_frames(path), threads):
+    for people, seconds in threaded_map(detect, read_frames(path, note), threads):
         detections.append(people)
         times.append(seconds)
         tick()

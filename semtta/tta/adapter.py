@@ -39,6 +39,7 @@ from semtta.tta.steps import accumulate_gradient
 from semtta.tta.strategies import build_strategy, load_networks, seeded
 from semtta.tta.strategy import Frozen, Networks, Strategy
 from semtta.tta.view import View
+from semtta.video import ImageSequence
 
 
 class Adapter:
@@ -77,7 +78,7 @@ class Adapter:
 
     def run(
         self,
-        video: str | Path | TrackedVideo,
+        video: str | Path | ImageSequence | TrackedVideo,
         labels: Labels | str | Path | Sequence[str | None] | None = None,
         *,
         tracks: str | int = "largest",
@@ -113,7 +114,7 @@ class Adapter:
             if note:
                 progress("note", 0, None, {"text": note})
             texts = labels.for_track(track) if labels is not None else [None] * len(track)
-            results.append(self.adapt(track, camera, texts, progress, video.info.path))
+            results.append(self.adapt(track, camera, texts, progress, video.info.source))
         return results
 
     def adapt(
@@ -122,7 +123,7 @@ class Adapter:
         camera: Camera,
         labels: Sequence[str | None] | None = None,
         progress: Progress = silent,
-        video: str | Path | None = None,
+        video: str | Path | ImageSequence | None = None,
     ) -> Result:
         """Adapt to one track.
 
@@ -261,19 +262,25 @@ class Adapter:
 
 
 def find_people(
-    video: str | Path,
+    video: str | Path | ImageSequence,
     tracks: str | int = "largest",
     poses2d: str | Path | None = None,
     progress: Progress = silent,
     detect_size: int = 448,
 ) -> TrackedVideo:
-    """Detect and track, or read the user's own poses; only as many people as are wanted."""
+    """Detect and track, or read the user's own poses; only as many people as are wanted.
+
+    What is unusual about the video is told to ``progress`` as notes."""
     if poses2d is not None:
-        return tracks_from_file(video, poses2d)
-    return track_video(
-        video, max_people=1 if tracks == "largest" else None, detect_size=detect_size,
-        progress=lambda done, total: progress("people", done, total, {}),
-    )  # fmt: skip
+        tracked = tracks_from_file(video, poses2d)
+    else:
+        tracked = track_video(
+            video, max_people=1 if tracks == "largest" else None, detect_size=detect_size,
+            progress=lambda done, total: progress("people", done, total, {}),
+        )  # fmt: skip
+    for text in tracked.info.notes:
+        progress("note", 0, None, {"text": text})
+    return tracked
 
 
 def select_tracks(video: TrackedVideo, which: str | int) -> list[Track]:
