@@ -212,6 +212,7 @@ def main() -> None:
     # Before PyTorch is imported: idle threads that sleep cost nothing on an idle machine, those
     # that spin cost a multiple of the time on a busy one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its faults are said in one sentence
     try:
         app(standalone_mode=True)
     except SemttaError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of frame headers
 _JPEG_ALONE = frozenset(range(0xD0, 0xD9)) | {0x01}  # markers without a length
@@ -28,13 +29,26 @@ def image_size(data: bytes) -> tuple[int, int] | None:
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether the end of a JPEG or PNG file is there; decoders fill what is missing with grey."""
+    """Whether a JPEG has its end and a PNG all its parts, unharmed; decoders guess the rest."""
     if data.startswith(b"\x89PNG"):
-        return b"IEND" in data[-4096:] or b"IEND" in data
+        return _png_parts(data)
     if data.startswith(b"\xff\xd8"):
         # Within a scan the end mark cannot stand by chance; before, it may belong to a thumbnail.
         return data.find(_END, _jpeg(data)[1]) >= 0
     return True
+
+
+def _png_parts(data: bytes) -> bool:
+    """Whether every part of a PNG up to the last one has the check sum that it names."""
+    at, view = 8, memoryview(data)
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        if zlib.crc32(view[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            return False
+        if data[at + 4 : at + 8] == b"IEND":
+            return True
+        at = end + 4
+    return False
 
 
 def _jpeg(data: bytes) -> tuple[tuple[int, int] | None, int]:
