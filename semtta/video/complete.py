@@ -19,24 +19,28 @@ _SLACK = 16  # bytes; some AVI writers count their own header
 
 def check_complete(path: Path) -> None:
     """Raise ``SemttaError`` if an MP4, QuickTime, Matroska, WebM, AVI or GIF file is cut off."""
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        head = file.read(12)
-        if head[:4] == _EBML:
-            missing = _matroska(file, size)
-        elif head[:4] == b"RIFF" and head[8:] == b"AVI ":
-            missing = _avi(file, size)
-        elif head[4:8] in (b"ftyp", b"wide", b"free", b"skip", b"pnot", *_BOXES):
-            missing = _mp4(file, size)
-        elif head[:4] == b"GIF8":
-            missing = _gif(file, size)
-        else:
-            missing = None
+    missing = lacks(path)
     if missing is not None:
         raise SemttaError(
             f"'{path}' is cut off or damaged: {missing}; copy it again, or keep what can be seen "
             f"with: {convert(path, 'mended.mp4')}"
         )
+
+
+def lacks(path: Path) -> str | None:
+    """What is missing in a file of one of these kinds; None if nothing is."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        head = file.read(12)
+        if head[:4] == _EBML:
+            return _matroska(file, size)
+        if head[:4] == b"RIFF" and head[8:] == b"AVI ":
+            return _avi(file, size)
+        if head[4:8] in (b"ftyp", b"wide", b"free", b"skip", b"pnot", *_BOXES):
+            return _mp4(file, size)
+        if head[:4] == b"GIF8":
+            return _gif(file, size)
+    return None
 
 
 def _mp4(file, size: int) -> str | None:

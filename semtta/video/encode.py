@@ -14,6 +14,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from semtta.errors import SemttaError
 from semtta.files import whole_file
 from semtta.reading import reason
+from semtta.video.complete import lacks
 from semtta.video.info import check_rate
 
 _THREADS = 1  # so that the same frames give the same file everywhere
@@ -46,11 +47,11 @@ def write_video(
     with whole_file(path) as temporary:
         try:
             count = _write(temporary, path, frames, fps, size)
-            whole = count == _count(temporary)
+            whole = lacks(temporary) is None and count == _count(temporary)
         except av.FFmpegError as error:
             raise SemttaError(f"'{path}' cannot be written: {reason(error)}.") from None
-        if not whole:
-            raise SemttaError(f"'{path}' cannot be written: is the disk full?")
+        if not whole:  # the last bytes are written when nobody asks for errors any more
+            raise SemttaError(f"'{path}' cannot be written whole; is the disk full?")
     return path
 
 
@@ -125,4 +126,4 @@ def _picture(frame: np.ndarray, number: int) -> av.VideoFrame:
 def _count(temporary: Path) -> int:
     """Frames of a file as it stands on the disk."""
     with open(temporary, "rb", buffering=0) as file, av.open(file, "r", format="mp4") as container:
-        return sum(packet.size > 0 for packet in container.demux(video=0))
+        return sum(p.size > 0 and not p.is_corrupt for p in container.demux(video=0))
