@@ -29,7 +29,6 @@ from semtta.video.picture import Painter, shots, turn_of
 
 _STRUCTURED = {"mov", "matroska", "avi"}  # say how long they are: see complete.py
 _THREADS = 8  # that decode: each holds frames of its own
-_PROGRESSIVE = 1  # field orders up to this one
 _EARLY = 0.9  # of what was announced; less is worth a word
 
 
@@ -80,6 +79,7 @@ class _Video:
         best = container.streams.best("video")
         self.stream = best if best in streams else streams[0]
         self.others = len(streams) - 1
+        self.scans: set[bool] = set()  # whether frames so far were interlaced
         context = self.stream.codec_context
         if context is None:
             raise SemttaError(undecodable(path))
@@ -105,6 +105,7 @@ class _Video:
             if bad and (good or structured):
                 raise SemttaError(self._damaged(good))
             good, bad = good + 1, 0
+            self.scans.add(frame.interlaced_frame)
             yield frame
         if bad and good:
             if structured or self._is_early(good):
@@ -149,7 +150,7 @@ class _Video:
         width, height = self.painter.width(frame.width), frame.height
         check_pixels(width, height, f"the video '{self.path}'")
         notes = []
-        if frame.interlaced_frame or self.stream.codec_context.field_order > _PROGRESSIVE:
+        if frame.interlaced_frame:
             notes.append("is interlaced; its frames are deinterlaced")
         if width != frame.width:
             notes.append(
@@ -207,6 +208,8 @@ class _Video:
             note(
                 f"'{self.path.name}' ends after {len(seconds)} of {self._claim()} announced frames."
             )
+        if len(self.scans) == 2:
+            note(f"'{self.path.name}' is interlaced in part; those frames are deinterlaced.")
         steps = np.diff(seconds)
         if len(steps) and steps.max() > 1.5 * steps.min() + 0.002:  # stamps may be whole ms
             note(

@@ -16,6 +16,7 @@ from semtta.files import whole_file
 from semtta.reading import reason
 from semtta.video.complete import lacks
 from semtta.video.info import check_rate
+from semtta.video.opening import Nameless
 
 _THREADS = 1  # so that the same frames give the same file everywhere
 _BT709 = 1  # in all three tables of H.264: matrix, primaries, transfer
@@ -81,10 +82,14 @@ def _container(temporary: Path) -> Iterator[av.container.OutputContainer]:
     def reopen(url: str, flags: int, options: dict):
         return open(temporary, "rb", buffering=0)  # to move the frames behind the index
 
-    # A Python file, because its errors are not overlooked, and its name is no protocol.
+    # A Python file, because its errors are not overlooked.
     with open(temporary, "w+b", buffering=0) as file:
         container = av.open(
-            file, "w", format="mp4", options={"movflags": "faststart"}, io_open=reopen
+            Nameless(file, ".mp4"),
+            "w",
+            format="mp4",
+            options={"movflags": "faststart"},
+            io_open=reopen,
         )
         try:
             yield container

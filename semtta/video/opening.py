@@ -49,7 +49,7 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
     with open(path, "rb", buffering=0) as file:
         try:
             container = av.open(
-                _Nameless(file, path), "r", options=_OPTIONS, io_open=_refuse,
+                Nameless(file, path.suffix), "r", options=_OPTIONS, io_open=_refuse,
                 metadata_errors="replace",
             )  # fmt: skip
         except (av.FFmpegError, ValueError, PermissionError):
@@ -60,14 +60,14 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
             yield container
 
 
-class _Nameless:
+class Nameless:
     """A file for PyAV: with its ending, which helps to know a format, but without its name, in
     which a library may see a protocol or a pattern."""
 
-    def __init__(self, file, path: Path):
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
-        ending = path.suffix.lower()
-        self.name = "video" + (ending if re.fullmatch(r"\.[a-z0-9]{1,5}", ending) else "")
+    def __init__(self, file, ending: str):
+        self.read, self.write, self.seek, self.tell = file.read, file.write, file.seek, file.tell
+        known = re.fullmatch(r"\.[a-z0-9]{1,5}", ending.lower())
+        self.name = "video" + (known[0] if known else "")
 
 
 def _refuse(url: str, flags: int, options: dict) -> None:
