@@ -394,3 +394,21 @@ def test_notes_reach_whoever_tracks(tmp_path):
 
     tracked = find_people(video, "largest", tmp_path / "p.npz", hear)
     assert heard == list(tracked.info.notes) and "interlaced" in heard[0]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi", "a.flv"])
+def test_spoilt_bytes_are_a_sentence_and_print_nothing(tmp_path, name, capfd):
+    codec = "flv" if name == "a.flv" else "mpeg4"
+    data = encode(tmp_path / name, moving(8), codec).read_bytes()
+    rng = np.random.default_rng(0)
+    for region in np.repeat((400, 2000, len(data)), 12):
+        spoilt = bytearray(data)
+        for at in rng.integers(0, min(region, len(data)), 4):
+            spoilt[at if rng.random() < 0.5 else len(data) - 1 - at] = rng.integers(256)
+        (tmp_path / name).write_bytes(spoilt)
+        try:
+            shapes = {frame.shape for _, _, frame in read_frames(tmp_path / name)}
+            assert len(shapes) == 1
+        except SemttaError as error:
+            assert name in str(error)
+    assert capfd.readouterr() == ("", "")

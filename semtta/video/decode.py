@@ -16,8 +16,8 @@ from semtta.reading import reading
 from semtta.video.complete import check_complete
 from semtta.video.info import (
     DEFAULT_FPS,
+    FRAME_LIMIT,
     MAX_FPS,
-    PIXEL_LIMIT,
     Note,
     VideoInfo,
     check_pixels,
@@ -83,8 +83,8 @@ class _Video:
         context = self.stream.codec_context
         if context is None:
             raise SemttaError(undecodable(path))
-        check_pixels(context.width, context.height, f"the video '{path}'")
-        context.options = {"max_pixels": str(PIXEL_LIMIT)}
+        check_pixels(context.width, context.height, FRAME_LIMIT, f"the video '{path}'")
+        context.options = {"max_pixels": str(FRAME_LIMIT)}
         context.thread_count = min(_THREADS, os.cpu_count() or 1)
         context.thread_type = "AUTO"
         self.painter = Painter(self.stream.sample_aspect_ratio, path)
@@ -148,7 +148,7 @@ class _Video:
     def describe(self, frame: av.VideoFrame) -> VideoInfo:
         """The file, and what is done to frames like this one."""
         width, height = self.painter.width(frame.width), frame.height
-        check_pixels(width, height, f"the video '{self.path}'")
+        check_pixels(width, height, FRAME_LIMIT, f"the video '{self.path}'")
         notes = []
         if frame.interlaced_frame:
             notes.append("is interlaced; its frames are deinterlaced")

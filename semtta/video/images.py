@@ -12,7 +12,14 @@ import numpy as np
 from semtta.errors import SemttaError
 from semtta.reading import MEBI, check_file
 from semtta.video.image_headers import image_size, is_whole
-from semtta.video.info import ImageSequence, VideoInfo, check_pixels, check_rate, check_size
+from semtta.video.info import (
+    IMAGE_LIMIT,
+    ImageSequence,
+    VideoInfo,
+    check_pixels,
+    check_rate,
+    check_size,
+)
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _FILE_LIMIT = 512 * MEBI
@@ -95,7 +102,7 @@ def read_image(path: str | Path) -> np.ndarray:
         data = path.read_bytes()
         size = image_size(data)
         if size is not None and is_whole(data):
-            check_pixels(*size, f"the image '{path}'")
+            check_pixels(*size, IMAGE_LIMIT, f"the image '{path}'")
             frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except (OSError, cv2.error):
         pass

@@ -13,7 +13,8 @@ from semtta.errors import SemttaError
 
 DEFAULT_FPS = 30.0
 MAX_FPS = 1000.0
-PIXEL_LIMIT = 1 << 26  # of one picture: 8192 x 8192, which as RGB takes 192 MiB
+IMAGE_LIMIT = 1 << 26  # pixels of a still image: 8192 x 8192, which takes 192 MiB
+FRAME_LIMIT = 36_000_000  # of a frame: 8K; a decoder keeps several of them
 
 # Told in one sentence each what was done to the pictures, or is wrong with the file.
 Note = Callable[[str], None]
@@ -86,11 +87,11 @@ def check_rate(fps: float, where: str | Path) -> None:
         )
 
 
-def check_pixels(width: int, height: int, where: str) -> None:
+def check_pixels(width: int, height: int, limit: int, where: str) -> None:
     """Raise ``SemttaError`` for a picture that would take too much memory."""
-    if width * height > PIXEL_LIMIT:
+    if width * height > limit:
         raise SemttaError(
-            f"{where} has {width} x {height} pixels; more than {PIXEL_LIMIT / 1e6:.0f} million are "
+            f"{where} has {width} x {height} pixels; more than {limit / 1e6:.0f} million are "
             "not read; make it smaller."
         )
 

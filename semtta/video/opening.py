@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import av
 
 from semtta.errors import SemttaError
 from semtta.reading import check_file
-from semtta.video.info import PIXEL_LIMIT
+from semtta.video.info import FRAME_LIMIT
 
 # What holds its pictures itself. Not in it: playlists, which name other files and addresses,
 # devices, and formats that are known by the file's name only.
@@ -25,7 +26,7 @@ _FORMATS = (
 _OPTIONS = {
     "format_whitelist": ",".join(_FORMATS),
     "protocol_whitelist": "none",
-    "max_pixels": str(PIXEL_LIMIT),
+    "max_pixels": str(FRAME_LIMIT),
 }
 _CODEC_NAMES = (  # as containers write them: QuickTime and MP4, Matroska and WebM, AVI
     re.compile(rb"hdlr.{8}vide.{0,4096}?stsd.{12}(.{4})", re.DOTALL),
@@ -65,9 +66,17 @@ class Nameless:
     which a library may see a protocol or a pattern."""
 
     def __init__(self, file, ending: str):
-        self.read, self.write, self.seek, self.tell = file.read, file.write, file.seek, file.tell
+        self.read, self.write, self.tell, self._seek = file.read, file.write, file.tell, file.seek
         known = re.fullmatch(r"\.[a-z0-9]{1,5}", ending.lower())
         self.name = "video" + (known[0] if known else "")
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As FFmpeg understands it: a place that cannot be is an error number. PyAV would print
+        the traceback of an exception."""
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -errno.EINVAL
 
 
 def _refuse(url: str, flags: int, options: dict) -> None:
