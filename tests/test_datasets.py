@@ -212,7 +212,7 @@ def test_image_models_read_the_folder(tmp_path, bodies):
     levels = crops.pixels.float().mean((1, 2, 3)).tolist()
     assert levels == pytest.approx([30, 40, 60], abs=3)
     (tmp_path / "imageFiles/walk_00/image_00004.jpg").unlink()
-    with pytest.raises(SemttaError, match="image_00004.jpg' cannot be read; it is missing"):
+    with pytest.raises(SemttaError, match="image_00004.jpg' does not exist"):
         read_crops(sample.video, sample.track, squares, spec, torch.device("cpu"))
 
 
