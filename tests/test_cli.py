@@ -502,8 +502,10 @@ def test_inputs_says_what_a_file_is_taken_for(run, tmp_path):
 
 
 def test_names_and_arguments_never_steer_the_terminal(run, tmp_path, empty_room):
-    for arguments in (("adapt", "a\x1b[31m.mp4"), ("adapt", "--foo\x1b[31m"), ("x\x1b]0;y\x07",),
-                      ("adapt", empty_room, "foo\x1b[31m=1"), ("inputs", "\x1b[2J.json")):  # fmt: skip
+    for arguments in (
+        ("adapt", "a\x1b[31m.mp4"), ("adapt", "--foo\x1b[31m"), ("x\x1b]0;y\x07",),
+        ("adapt", empty_room, "foo\x1b[31m=1"), ("inputs", "\x1b[2J.json"),
+    ):  # fmt: skip
         code, out, err = run(*arguments)
         assert code == 2 and "\x1b" not in out + err and "\\x1b" in err and "\x07" not in err
     code, out, _ = run("dictionary", "search", "walk\x1b]0;pwn\x07ing")
