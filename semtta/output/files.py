@@ -12,6 +12,7 @@ import torch
 
 from semtta.body import Body
 from semtta.errors import SemttaError
+from semtta.labels.coverage import covered
 from semtta.skeletons import SMPL24
 from semtta.tta.result import Motion, Result
 
@@ -119,6 +120,7 @@ def report(result: Result) -> dict:
             "track": result.track.id,
             "frames": len(result.track),
             "labels": sorted({label for label in result.labels if label}),
+            "labelled_frames": covered(result.labels),
             "sigma": result.sigma,
             "detected_share": float((result.detections.conf > 0).float().mean()),
             "filled_share": result.evidence.filled_share(),
