@@ -226,8 +226,8 @@ def test_keys_that_say_seconds_are_believed(tmp_path):
     ("l.csv", "start,end,text\n00:00:00.000,00:00:48.000,walking\n0:48,1:36,sit down", "seconds"),
     ("l.csv", "start;duration;text\n0,0;48,00;walking\n48;48;sit down", "frames"),
     ("l.csv", "start_ms,end_ms,text\n0,48000,walking\n48000,96000,sit down", "seconds"),
-    ("l.csv", "start_frame,end_frame,start_s,end_s,text\n0,48,0,1.6,walking\n48,96,1.6,3.2,sit down",
-     "frames"),
+    ("l.csv", "start_frame,end_frame,start_s,text\n0,48,0,walking\n48,96,1.6,sit down", "frames"),
+    ("l.csv", "#start,end,text\n0,48,walking\n# a remark\n48,96,sit down", "frames"),
     ("l.csv", 'start,end,text,label\n0,48,walking,w\n48,96,"sit down",s\n\n', "frames"),
 ])  # fmt: skip
 def test_tables(tmp_path, name, text, unit):
@@ -265,12 +265,10 @@ def test_a_table_that_is_none_gets_one_sentence(tmp_path, text, words):
 
 
 def babel(frame=None, seq=("walk",)):
-    row = lambda text, *times: (
-        {"raw_label": text.upper(), "proc_label": text}
-        | dict(  # noqa: E731
-            zip(("start_t", "end_t"), times)
-        )
-    )
+    def row(text, *times):
+        said = {"raw_label": text.upper(), "proc_label": text}
+        return said | dict(zip(("start_t", "end_t"), times))
+
     parts = None if frame is None else {"labels": [row(*entry) for entry in frame]}
     return {"babel_sid": 7, "dur": 9.0, "frame_ann": parts,
             "seq_ann": {"labels": [row(text) for text in seq]}}  # fmt: skip
@@ -306,7 +304,7 @@ def test_seconds_that_were_read_as_frames_are_asked_about(tmp_path):
     entries = [{"start": 0, "end": 1, "text": "walking"}, {"start": 1, "end": 2, "text": "stand"}]
     text = said(tmp_path, {"labels": entries})
     assert "labels cover 2 of 100 frames" in text and 'add "unit": "seconds"' in text
-    assert "2 of 100 frames and would fit the 4 seconds" in text
+    assert "end by 2 of 100 frames, and the video has 4 seconds" in text
     assert "unit" not in said(tmp_path, {"unit": "frames", "labels": entries})
     assert "labels cover 50 of" in said(tmp_path, {"unit": "seconds", "labels": entries})
     long = [{"start": 0, "end": 60, "text": "walking"}]

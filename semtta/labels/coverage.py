@@ -24,7 +24,7 @@ def remarks(labels: Labels, frame_count: int, duration: float) -> list[str]:
     if labels.unit == "frames" and not labels.unit_said and fits:
         found.append(
             f"{labels.name} does not say its unit and was read as frames, but all ranges end by "
-            f"{last:g} of {frame_count} frames and would fit the {duration:.4g} seconds; "
+            f"{last:g} of {frame_count} frames, and the video has {duration:.3g} seconds; "
             'add "unit": "seconds" if these are meant, else "unit": "frames".'
         )
     left_out = _inclusive_ends(labels, frame_count)
