@@ -78,7 +78,7 @@ def adapt(
     overrides: Overrides = None,
     labels: Annotated[
         Optional[str],
-        typer.Option(help="labels.json; or auto (retrieval), vlm (the model in labels.model)."),
+        typer.Option(help="Label file; or auto (retrieval), vlm (the model in labels.model)."),
     ] = None,
     label: Annotated[Optional[str], typer.Option(help="One text for the whole video.")] = None,
     config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "default",
