@@ -227,6 +227,7 @@ def test_keys_that_say_seconds_are_believed(tmp_path):
     ("l.csv", "start;duration;text\n0,0;48,00;walking\n48;48;sit down", "frames"),
     ("l.csv", "start_ms,end_ms,text\n0,48000,walking\n48000,96000,sit down", "seconds"),
     ("l.csv", "start_frame,end_frame,start_s,text\n0,48,0,walking\n48,96,1.6,sit down", "frames"),
+    ("l.csv", "sep=;\nstart;end;text;conf\n0;48;walking;95%\n48;96;sit down;0.5", "frames"),
     ("l.csv", "#start,end,text\n0,48,walking\n# a remark\n48,96,sit down", "frames"),
     ("l.csv", 'start,end,text,label\n0,48,walking,w\n48,96,"sit down",s\n\n', "frames"),
 ])  # fmt: skip
@@ -307,6 +308,8 @@ def test_seconds_that_were_read_as_frames_are_asked_about(tmp_path):
     assert "end by 2 of 100 frames, and the video has 4 seconds" in text
     assert "unit" not in said(tmp_path, {"unit": "frames", "labels": entries})
     assert "labels cover 50 of" in said(tmp_path, {"unit": "seconds", "labels": entries})
+    (tmp_path / "l.csv").write_text("start,end,text\n0,2,walk\n")
+    assert "call the columns start_s" in remarks(load_labels(tmp_path / "l.csv"), 100, 4.0)[0]
     long = [{"start": 0, "end": 60, "text": "walking"}]
     assert said(tmp_path, {"labels": long}) == "track 1: labels cover 60 of 100 frames."
     with pytest.raises(SemttaError, match='reaches 60 seconds.*unit must be "frames"'):

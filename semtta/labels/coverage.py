@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from semtta.keypoints import Track
 from semtta.labels.spans import Labels, LabelSpan
 
+_UNIT = (  # how a table says it, and how JSON does
+    "call the columns start_s and end_s if these are meant, else start_frame and end_frame.",
+    'add "unit": "seconds" beside "labels" if these are meant, else "unit": "frames".',
+)
 _SMALL = 0.5  # share of the frames below which ranges may have been meant as seconds
 
 
@@ -25,7 +29,7 @@ def remarks(labels: Labels, frame_count: int, duration: float) -> list[str]:
         found.append(
             f"{labels.name} does not say its unit and was read as frames, but all ranges end by "
             f"{last:g} of {frame_count} frames, and the video has {duration:.3g} seconds; "
-            'add "unit": "seconds" if these are meant, else "unit": "frames".'
+            + _UNIT[labels.name.lower().endswith(".json")]
         )
     left_out = _inclusive_ends(labels, frame_count)
     if left_out:

@@ -36,7 +36,7 @@ def read_table(text: str, path: Path) -> Labels:
         _check_columns(columns, where)
     cells = [(line, _cells(row, columns)) for line, row in rows]
     unit, said = _unit(columns, cells, where)
-    notes = [f"{path.name}: columns {', '.join(left_out)} were not used."] if left_out else []
+    notes = [f"{path.name}: columns that were not used: {', '.join(left_out)}."] if left_out else []
     notes += _unit_notes(unit, said, columns, path.name)
     spans = []
     for line, row in cells:
@@ -66,6 +66,8 @@ def _rows(text: str) -> list[Row]:
 
 def _is_comment(line: str) -> bool:
     """Whether a line says nothing; one that names columns does, even behind a #."""
+    if line[:4].lower() == "sep=":  # Excel's
+        return True
     names = re.split(r"[\t;,|]", line.lstrip("# "))
     return line.startswith("#") and sum(meaning(name) is not None for name in names) < 2
 
@@ -154,11 +156,14 @@ def _entry(row: dict[str, str], columns: dict[int, Meaning], where: str) -> dict
         if said.field == "source":
             entry["source"] = cell
             continue
-        value = _value(cell)
-        if value is None:
+        percent = cell.endswith("%") and said.field == "confidence"
+        value = _value(cell.rstrip("% "))
+        if value is None or ("%" in cell and not percent):
             raise SemttaError(f"{where}: {said.field} must be a number, not '{cell[:40]}'.")
         if said.field == "track":
             value = int(value) if value.is_integer() else value
+        if percent:
+            value /= 100
         if said.unit == "milliseconds" and ":" not in cell:
             value /= 1000
         entry[said.field] = value + 1 if said.inclusive and said.unit != "seconds" else value
