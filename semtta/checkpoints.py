@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from semtta.errors import SemttaError
+from semtta.files import whole_file
 
 # Under which of its entries a training script may have put the weights.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "hmr_state_dict", "hmr",
@@ -229,3 +230,14 @@ def _read_saved(path: Path, mapped: bool):
         return torch.load(path, weights_only=True, **settings)
     except pickle.UnpicklingError:  # it holds more than tensors
         return torch.load(path, weights_only=False, pickle_module=_SAFE_PICKLE, **settings)
+
+
+def write_checkpoint(path: str | Path, content: dict) -> None:
+    """``torch.save``, whole or not at all.
+
+    Raises ``SemttaError`` if the disk does not take it."""
+    with whole_file(Path(path)) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # what a full disk is to PyTorch
+            raise OSError(str(error).split("\n")[0]) from error

@@ -1,7 +1,7 @@
 """The command line: arguments, messages, exit codes.
 
-Anything wrong with the input is one sentence on stderr and exit code 2; Ctrl-C is exit code 130;
-a traceback is a bug.
+Anything wrong with the input is one sentence on stderr and exit code 2; Ctrl-C is exit code 130,
+SIGTERM 143; a traceback is a bug.
 """
 
 from __future__ import annotations
@@ -19,10 +19,20 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from semtta.bench.command import bench
+from semtta.commands.inputs import (
+    Poses2D,
+    PosesFirst,
+    PosesFormat,
+    PosesSize,
+    PosesSkeleton,
+    inputs,
+    poses_options,
+)
 from semtta.errors import SemttaError
 from semtta.label_command import dictionary_app, label
 from semtta.messages import out, progress_bars, to_stderr
 from semtta.pose2d.command import app as pose2d_app
+from semtta.process import STOPPED, quiet_libraries, stoppable
 
 
 class _Commands(TyperGroup):
@@ -91,7 +101,11 @@ def adapt(
     clip: Annotated[Optional[Path], typer.Option(help="CLIP ViT-B/32, for motionclip.")] = None,
     body: Annotated[Optional[str], typer.Option(help="cc0, smpl, or a file.")] = None,
     body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
-    poses2d: Annotated[Optional[Path], typer.Option(help="Your own 2D poses.")] = None,
+    poses2d: Poses2D = None,
+    poses2d_format: PosesFormat = None,
+    poses2d_size: PosesSize = None,
+    poses2d_first: PosesFirst = None,
+    skeleton: PosesSkeleton = None,
     estimator: Annotated[
         Optional[Path], typer.Option(help="A checkpoint of `semtta pose2d` as 2D detector.")
     ] = None,
@@ -109,8 +123,6 @@ def adapt(
 ) -> None:
     """Adapt to VIDEO and write track-XX.npz, overlay.mp4, report.json."""
     from semtta.config import load_config
-    from semtta.jobs import adapt_video
-    from semtta.label_jobs import LABELLERS
 
     if labels is not None and label is not None:
         raise SemttaError("give either --labels or --label, not both.")
@@ -120,6 +132,9 @@ def adapt(
         "device": device, "seed": seed,
     }  # fmt: skip
     settings = load_config(config, _overrides(named, overrides))
+    from semtta.jobs import adapt_video  # PyTorch, after what can be said without it
+    from semtta.label_jobs import LABELLERS
+
     folder = output or Path("semtta-out") / video.stem
     labeller = labels if labels in LABELLERS else None
     if labels is not None and labeller is None:
@@ -129,7 +144,11 @@ def adapt(
     with _progress(quiet) as progress:
         results = adapt_video(
             video, given, settings, folder,
-            tracks=track, poses2d=poses2d, estimator=estimator, body_models=body_models,
+            tracks=track, poses2d=poses2d,
+            poses2d_options=poses_options(
+                poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first
+            ),
+            estimator=estimator, body_models=body_models,
             labeller=labeller, overlay=not no_overlay, renderer=renderer, overwrite=overwrite,
             progress=progress, dry_run=dry_run,
         )  # fmt: skip
@@ -181,6 +200,7 @@ def doctor(
 
 
 app.command()(label)
+app.command()(inputs)
 app.command()(bench)
 
 
@@ -210,6 +230,11 @@ def main() -> None:
     # Before PyTorch is imported: idle threads that sleep cost nothing on an idle machine, those
     # that spin cost a multiple of the time on a busy one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with stoppable(), quiet_libraries():
+        _run()
+
+
+def _run() -> None:
     try:
         app(standalone_mode=True)
     except SemttaError as error:
@@ -220,7 +245,8 @@ def main() -> None:
         _stopped()
         sys.exit(130)
     except SystemExit as stop:  # Typer turns Ctrl-C into a silent exit
-        if isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt):
+        interrupted = isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt)
+        if interrupted or stop.code in STOPPED:
             _stopped()
         raise
 
@@ -233,7 +259,7 @@ def _stopped() -> None:
 
 
 def _overrides(named: dict, overrides: list[str] | None) -> list[str]:
-    from semtta.config import as_override
+    from semtta.settings_files import as_override
 
     given = [as_override(key, value) for key, value in named.items() if value is not None]
     return given + list(overrides or [])

@@ -6,21 +6,19 @@ others, which stand in ``configs/default.yaml`` with the reason beside each.
 
 from __future__ import annotations
 
-import difflib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from semtta.errors import SemttaError
+from semtta.reading import reason
+from semtta.settings_files import check_values, read_settings
 
-T = TypeVar("T")
+MAX_SEED = 2**63 - 1
 
 
 @dataclass
@@ -218,17 +216,33 @@ _CHOICES = {
     "evidence.fill_source": ("prediction", "completed"),
     "evidence.fill_weight": ("one", "similarity"),
 }
-_AT_LEAST = {
-    "detector.size": 64,
-    "optimizer.lr": 0.0, "optimizer.min_lr": 0.0, "optimizer.epochs": 0,
-    "optimizer.batch_segments": 1, "optimizer.batch_frames": 1, "optimizer.coverage": 0.01,
-    "alignment.weight": 0.0, "discriminator.weight": 0.0, "discriminator.hidden": 1,
-    "discriminator.lr": 0.0, "discriminator.weight_decay": 0.0, "unpaired.weight": 0.0,
-    "alignment.stride": 1, "reprojection.weight": 0.0, "smoothing.weight": 0.0,
-    "smoothing.sigma": 1e-3, "smoothing.fit_steps": 0, "evidence3d.weight": 0.0,
-    "evidence.alpha": 0.0, "smoothing.unseen_weight": 0.0, "smoothing.shape_weight": 0.0,
-    "evidence.min_confidence": 0.0, "labels.min_confidence": 0.0, "labels.frames": 4,
-    "labels.max_requests": 0, "labels.timeout": 0.1, "labels.retries": 0,
+_WEIGHT = (0.0, 1e6)
+_RATE = (0.0, 1e3)  # of learning; far above any that converges
+# Least and most of every numeric setting. The upper ends are far beyond use: they keep a slip of
+# the finger or a stranger's file from asking for days or for all memory.
+_BOUNDS = {
+    "seed": (0, MAX_SEED),
+    "camera.focal": (1.0, 1e7), "camera.center": (-1e7, 1e7), "detector.size": (64, 2048),
+    "optimizer.lr": _RATE, "optimizer.min_lr": _RATE, "optimizer.betas": (0.0, 0.999999),
+    "optimizer.epochs": (0, 10_000), "optimizer.batch_segments": (1, 10_000),
+    "optimizer.batch_frames": (1, 100_000), "optimizer.coverage": (0.01, 1000.0),
+    "optimizer.chunk": (1, 100_000),
+    "reprojection.weight": _WEIGHT,
+    "alignment.weight": _WEIGHT, "alignment.from_epoch": (0, 10_000),
+    "alignment.stride": (1, 10_000), "gate.sigma": (-10.0, 10.0),
+    "smoothing.weight": _WEIGHT, "smoothing.unseen_weight": _WEIGHT,
+    "smoothing.shape_weight": _WEIGHT, "smoothing.sigma": (1e-3, 10.0),
+    "smoothing.fit_steps": (0, 100_000), "smoothing.fit_lr": _RATE,
+    "smoothing.from_epoch": (0, 10_000),
+    "evidence.min_confidence": (0.0, 1e6), "evidence.alpha": (0.0, 1.0),
+    "evidence.fill_from_epoch": (0, 10_000), "evidence.robust": (1e-6, 1e6),
+    "evidence3d.weight": _WEIGHT,
+    "discriminator.weight": _WEIGHT, "discriminator.hidden": (1, 16_384),
+    "discriminator.lr": _RATE, "discriminator.weight_decay": (0.0, 10.0),
+    "unpaired.weight": _WEIGHT,
+    "labels.min_confidence": (0.0, 1.0), "labels.frames": (4, 8),
+    "labels.max_requests": (0, 1_000_000), "labels.timeout": (0.1, 86_400.0),
+    "labels.retries": (0, 100), "labels.price": (0.0, 1e6),
 }  # fmt: skip
 
 
@@ -248,97 +262,26 @@ def load_config(name: str | Path = "default", overrides: Sequence[str] = ()) -> 
     return config
 
 
-def read_settings(
-    schema: type[T], name: str | Path, shipped: Mapping[str, Path], overrides: Sequence[str],
-    show: str,
-) -> T:  # fmt: skip
-    """Typed settings from a file and ``key=value`` overrides; values are not looked at.
-
-    Args:
-        schema: dataclass of the settings.
-        name: one of ``shipped``, or a YAML path.
-        show: the command that lists all settings, for messages.
-    Raises ``SemttaError`` for an unknown file or key and for a value of the wrong type."""
-    path = shipped.get(str(name), Path(name))
-    if not path.is_file():
-        known = ", ".join(shipped)
-        raise SemttaError(f"no settings '{name}': neither a YAML file nor one of {known}.")
-    typed = OmegaConf.structured(schema)
-    keys = _keys(typed)
-    try:
-        loaded = OmegaConf.load(path)
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise SemttaError(f"settings file '{path}' is not valid YAML: {reason}.") from None
-    given = []
-    for item in overrides:
-        if "=" not in item or item.startswith("="):
-            raise SemttaError(f"'{item}' is not of the form key=value.")
-        key = item.split("=", 1)[0]
-        if OmegaConf.select(typed, key, throw_on_missing=False) is None and key not in keys:
-            raise SemttaError(_unknown(key, keys, show))
-        try:
-            given.append(OmegaConf.from_dotlist([item]))
-        except YAMLError as error:
-            reason = str(error).splitlines()[0]
-            raise SemttaError(f"'{item}' has a value that is not valid YAML: {reason}.") from None
-    try:
-        merged = OmegaConf.merge(typed, loaded, *given)
-        return OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        key = (getattr(error, "full_key", None) or "").strip()
-        if key and key not in keys:
-            raise SemttaError(_unknown(key, keys, show)) from None
-        named = f"setting '{key}'" if key else f"settings {', '.join(overrides)}"
-        raise SemttaError(f"{named}: {str(error).splitlines()[0]}.") from None
-
-
-def as_override(key: str, value: str | Path | float) -> str:
-    """``key=value`` read back as it is: folders may be called ``0123``, ``no`` or ``a #2``."""
-    if isinstance(value, (str, Path)):
-        value = json.dumps(str(value), ensure_ascii=False)
-    return f"{key}={value}"
-
-
-def check_values(
-    values: DictConfig, choices: Mapping[str, Sequence[str]], at_least: Mapping[str, float]
-) -> None:
-    """Raise ``SemttaError`` for a value that is none of its choices, or too small."""
-    for key, known in choices.items():
-        value = OmegaConf.select(values, key)
-        if value not in known:
-            raise SemttaError(f"{key} must be one of {', '.join(known)}, not '{value}'.")
-    for key, low in at_least.items():
-        value = OmegaConf.select(values, key)
-        if value is not None and not value >= low:
-            raise SemttaError(f"{key} must be at least {low}, not {value}.")
-
-
 def validate(config: Config) -> None:
     """Raise ``SemttaError`` for a value that no run could use."""
-    check_values(OmegaConf.structured(config), _CHOICES, _AT_LEAST)
-    if config.optimizer.chunk is not None and config.optimizer.chunk < 1:
-        raise SemttaError(f"optimizer.chunk must be at least 1, not {config.optimizer.chunk}.")
+    try:
+        values = OmegaConf.structured(config)
+    except OmegaConfBaseException as error:  # made in Python, where nothing looked at types
+        raise SemttaError(f"settings: {reason(error)}.") from None
+    check_values(values, _CHOICES, _BOUNDS)
     if config.optimizer.chunk is not None and config.optimizer.train_mode:
         raise SemttaError("optimizer.chunk needs optimizer.train_mode=false to be exact.")
-    if config.labels.min_confidence > 1 or config.labels.frames > 8:
-        raise SemttaError("labels.min_confidence must be at most 1 and labels.frames at most 8.")
-    price = config.labels.price
-    if price is not None and (len(price) != 2 or min(price) < 0):
+    if config.labels.price is not None and len(config.labels.price) != 2:
         raise SemttaError("labels.price must be two numbers: per million tokens read, written.")
-    if config.evidence.alpha > 1:
-        raise SemttaError(f"evidence.alpha must be at most 1, not {config.evidence.alpha}.")
     robust = config.evidence.robust
-    if robust not in (None, "auto") and not (isinstance(robust, float) and robust > 0):
+    if isinstance(robust, str) and robust != "auto":
         raise SemttaError(
             f"evidence.robust must be auto, null or a positive share of the crop, not {robust}."
         )
     if config.camera.center is not None and len(config.camera.center) != 2:
         raise SemttaError("camera.center must be two numbers, [cx, cy] in pixels.")
-    if len(config.optimizer.betas) != 2 or not all(0 <= b < 1 for b in config.optimizer.betas):
+    if len(config.optimizer.betas) != 2:
         raise SemttaError("optimizer.betas must be two numbers in [0, 1).")
-    if config.camera.focal is not None and not config.camera.focal > 0:
-        raise SemttaError(f"camera.focal must be positive pixels, not {config.camera.focal}.")
 
 
 def config_to_yaml(config: Config, *, labels: bool = True) -> str:
@@ -351,25 +294,3 @@ def config_to_yaml(config: Config, *, labels: bool = True) -> str:
     if not labels:
         settings = OmegaConf.masked_copy(settings, [key for key in settings if key != "labels"])
     return OmegaConf.to_yaml(settings)
-
-
-def _keys(schema: DictConfig) -> list[str]:
-    """Every key of a schema, groups included, as written in overrides."""
-
-    def walk(node, prefix=""):
-        for key in node:
-            full = f"{prefix}{key}"
-            yield full
-            child = OmegaConf.select(node, key)
-            if OmegaConf.is_dict(child):
-                yield from walk(child, full + ".")
-
-    return list(walk(schema))
-
-
-def _unknown(key: str, known: list[str], show: str) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    tail = key.rsplit(".", 1)[-1]
-    near = near or [k for k in known if k.rsplit(".", 1)[-1] == tail][:1]
-    hint = f"; did you mean '{near[0]}'?" if near else f"; see `{show}`."
-    return f"unknown setting '{key}'{hint}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
@@ -63,7 +64,8 @@ def autocast(device: torch.device, precision: str):
     """Mixed precision for the network's forward pass; fp32 is the reference."""
     enabled = precision == "bf16" and device.type in ("cpu", "cuda")
     kind = device.type if enabled else "cpu"
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled)
+    # Weights change between passes: a cache would outlive them inside a caller's own autocast.
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)
 
 
 def threaded_map(function: Callable, items: Iterable, workers: int) -> Iterator:
@@ -79,6 +81,47 @@ def threaded_map(function: Callable, items: Iterable, workers: int) -> Iterator:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+_ONE_AT_A_TIME = threading.RLock()
+
+
+@contextmanager
+def undisturbed(device: torch.device, seed: int) -> Iterator[None]:
+    """The state of PyTorch that a run needs, whatever its caller's is, which is put back.
+
+    Gradients are on, ``autocast`` and ``inference_mode`` off, new tensors are float32 on the CPU,
+    the global generators are seeded. That state belongs to the whole process, so runs of several
+    threads come one after the other; within a thread the block may be entered again."""
+    devices = [device] if device.type == "cuda" else []
+    kinds = {"cpu", device.type} & {"cpu", "cuda"}
+    dtype = torch.get_default_dtype()
+    with ExitStack() as state:
+        state.enter_context(_ONE_AT_A_TIME)
+        state.enter_context(torch.inference_mode(False))
+        state.enter_context(torch.enable_grad())
+        for kind in kinds:
+            state.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":  # the context costs time in every operation
+            state.enter_context(torch.device("cpu"))
+        state.enter_context(torch.random.fork_rng(devices))
+        state.callback(torch.set_default_dtype, dtype)
+        torch.set_default_dtype(torch.float32)
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed(seed)
+        yield
+
+
+def check_trainable(*modules: nn.Module | None) -> None:
+    """Raise ``SemttaError`` for networks that PyTorch will never let learn, or let others learn
+    through them."""
+    for module in modules:
+        if isinstance(module, nn.Module) and any(
+            x.is_inference() for x in (*module.parameters(), *module.buffers())
+        ):
+            raise SemttaError(f"{type(module).__name__} was made inside torch.inference_mode() and "
+                              "cannot take part in learning; make it outside.")  # fmt: skip
 
 
 @contextmanager

@@ -25,5 +25,11 @@ def printable(text: str, newlines: bool = False) -> str:
     )
 
 
+def shortened(text: object, most: int = 80) -> str:
+    """The beginning of a text that may be endless."""
+    text = str(text)
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")

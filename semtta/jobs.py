@@ -21,7 +21,7 @@ from semtta.motion.user_dictionary import UserDictionary
 from semtta.output.files import is_result, save_json
 from semtta.output.overlay import find_renderer
 from semtta.output.write import write_results
-from semtta.people import TrackedVideo
+from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.shipped import asset
 from semtta.tta.adapter import Adapter, find_people, select_tracks
 from semtta.tta.result import Result
@@ -36,6 +36,7 @@ def adapt_video(
     *,
     tracks: str = "largest",
     poses2d: Path | None = None,
+    poses2d_options: Poses2DOptions | None = None,
     estimator: Path | None = None,
     body_models: Path | None = None,
     labeller: str | None = None,
@@ -51,6 +52,7 @@ def adapt_video(
     only reading the whole video shows, like labels past its end.
 
     Args:
+        poses2d_options: what the file of the user's poses does not say.
         estimator: checkpoint of ``semtta.pose2d`` that finds the 2D evidence.
         labeller: ``auto`` or ``vlm``: who labels the video first, instead of ``labels``. What it
             says is written beside the results as labels.json.
@@ -60,7 +62,11 @@ def adapt_video(
 
     if poses2d is not None and estimator is not None:
         raise SemttaError("give either --poses2d or --estimator, not both.")
+    options = replace(
+        poses2d_options or Poses2DOptions(), min_confidence=config.evidence.min_confidence
+    )
     draw = find_renderer(renderer)
+    check_folder(folder, overwrite, is_result)
     info = probe(video)
     labels = as_labels(labels)
 
@@ -79,15 +85,15 @@ def adapt_video(
     priors = extended_priors(config, added) if labelled else {}
     adapter = Adapter(config=config, body=body, **priors)
     adapter.load_networks(labelled)
+    adapter.camera(info.width, info.height)
     if labels is not None:
         adapter.check_texts(labels)
     if dry_run:
         if poses2d is not None:
-            find_people(video, tracks, poses2d, progress)
-        check_folder(folder, overwrite, is_result)
+            find_people(video, tracks, poses2d, progress, config.detector.size, options)
         return []
     with new_folder(folder, overwrite, is_result) as partial:
-        tracked = find_people(video, tracks, poses2d, progress, config.detector.size)
+        tracked = find_people(video, tracks, poses2d, progress, config.detector.size, options)
         if finder is not None:
             tracked = _estimated(tracked, tracks, finder.to(adapter.device), progress)
         if label is not None:
@@ -136,6 +142,7 @@ def run_demo(
     """The shipped clip (camera 2, a rendered person in front), measured against its truth.
 
     Returns: what ``demo.json`` holds: ``frozen`` and ``adapted`` numbers, title and caption."""
+    check_folder(folder, overwrite, is_result)
     truth = beam_truth(1, with_occluder=True)
     if config.camera.focal is None:
         camera = CameraConfig(truth.camera.focal, list(truth.camera.center))

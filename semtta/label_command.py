@@ -12,6 +12,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from semtta.commands.inputs import (
+    Poses2D,
+    PosesFirst,
+    PosesFormat,
+    PosesSize,
+    PosesSkeleton,
+    poses_options,
+)
 from semtta.errors import SemttaError
 from semtta.messages import out, progress_bars, to_stderr
 
@@ -54,7 +62,11 @@ def label(
     ] = False,
     dictionary: DictionaryFile = None,
     track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
-    poses2d: Annotated[Optional[Path], typer.Option(help="Your own 2D poses.")] = None,
+    poses2d: Poses2D = None,
+    poses2d_format: PosesFormat = None,
+    poses2d_size: PosesSize = None,
+    poses2d_first: PosesFirst = None,
+    skeleton: PosesSkeleton = None,
     config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "default",
     output: Annotated[
         Optional[Path], typer.Option("-o", "--output", help="Default: VIDEO's name.labels.json.")
@@ -69,6 +81,7 @@ def label(
     from semtta.video import probe
 
     task = _task(provider, template, dry_run)
+    poses = poses_options(poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first)
     options = {
         "model": model, "base_url": base_url, "max_requests": max_requests,
         "dictionary": None if dictionary is None else str(dictionary),
@@ -82,7 +95,10 @@ def label(
     labeller = Labeller.load(kind, settings, say) if kind else None
     adapter = Adapter(config=settings) if kind == "auto" else None
     with progress_bars(quiet, out) as progress:
-        tracked = find_people(video, track, poses2d, progress, settings.detector.size)
+        tracked = find_people(
+            video, track, poses2d, progress, settings.detector.size,
+            replace(poses, min_confidence=settings.evidence.min_confidence),
+        )  # fmt: skip
         chosen = select_tracks(tracked, track)
         if task == "strips":
             strips = write_strips(path, tracked, chosen, settings, overwrite)
@@ -92,7 +108,7 @@ def label(
             labels = template_of(tracked, chosen)
         else:
             labels = labeller.label(tracked, chosen, adapter, settings.labels.frames, progress)
-        save_labels(path, labels)
+        save_labels(path, labels, overwrite)
     if not quiet:
         _print_labels(labels, tracked, settings.labels.min_confidence)
     _finish(path, labeller, quiet)

@@ -138,6 +138,44 @@ BODY25 = Skeleton(
                  "right_small_toe", "right_heel"),
     _LIMB_EDGES + _FEET_EDGES + _FACE_EDGES,
 )  # fmt: skip
+# Orders that other programs write, named as they call them. Joints that no body mesh can place
+# (top of the head, thorax) are read and not used.
+_FEET = tuple(f"{side}_{part}" for side in ("left", "right")
+              for part in ("big_toe", "small_toe", "heel"))  # fmt: skip
+BODY25B = Skeleton(
+    "body25b",
+    (*COCO17.joints, "upper_neck", "head_top", *_FEET),
+    _LIMB_EDGES + _FEET_EDGES + _FACE_EDGES,
+)
+HALPE26 = Skeleton(
+    "halpe26",
+    (*COCO17.joints, "head_top", "neck", "mid_hip", "left_big_toe", "right_big_toe",
+     "left_small_toe", "right_small_toe", "left_heel", "right_heel"),
+    _LIMB_EDGES + _FEET_EDGES + _FACE_EDGES,
+)  # fmt: skip
+COCO23 = Skeleton(
+    "coco23", (*COCO17.joints, *_FEET), _LIMB_EDGES + _FEET_EDGES + _FACE_EDGES
+)  # body and feet of COCO-WholeBody
+H36M17 = Skeleton(
+    "h36m17",
+    ("mid_hip", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+     "spine", "thorax", "chin", "head_top", "left_shoulder", "left_elbow", "left_wrist",
+     "right_shoulder", "right_elbow", "right_wrist"),
+    _LIMB_EDGES,
+)  # fmt: skip
+MPII16 = Skeleton(
+    "mpii16",
+    ("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "mid_hip",
+     "thorax", "upper_neck", "head_top", "right_wrist", "right_elbow", "right_shoulder",
+     "left_shoulder", "left_elbow", "left_wrist"),
+    _LIMB_EDGES,
+)  # fmt: skip
+MPI15 = Skeleton(
+    "mpi15",
+    ("head_top", *_OPENPOSE[1:], "right_hip", "right_knee", "right_ankle", "left_hip",
+     "left_knee", "left_ankle", "chest"),
+    _LIMB_EDGES,
+)  # fmt: skip
 # The twelve limb joints on which the open benchmarks report.
 LIMB12 = Skeleton(
     "limb12",
@@ -147,7 +185,11 @@ LIMB12 = Skeleton(
     _LIMB_EDGES,
 )  # fmt: skip
 
-SKELETONS = {s.name: s for s in (SMPL24, BLAZEPOSE33, BODY27, COCO17, COCO18, BODY25, LIMB12)}
+SKELETONS = {
+    s.name: s
+    for s in (SMPL24, BLAZEPOSE33, BODY27, COCO17, COCO18, COCO23, BODY25, BODY25B, HALPE26,
+              H36M17, MPII16, MPI15, LIMB12)
+}  # fmt: skip
 
 # Which SMPL joints a landmark tells about: hidden landmark = unseen rotation of the joint that
 # moves it. Used to weight smoothing and completion by what was seen.

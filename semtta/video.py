@@ -144,6 +144,12 @@ def list_images(folder: str | Path) -> list[Path]:
     return sorted(found, key=by_name)
 
 
+def frame_names(video: str | Path | ImageSequence) -> tuple[str | None, ...] | None:
+    """File name of every frame of a folder of images; None for a video file."""
+    images = _as_images(video)
+    return None if images is None else images.names
+
+
 def _as_images(video: str | Path | ImageSequence) -> ImageSequence | None:
     """The images of a folder; None for a video file."""
     if isinstance(video, ImageSequence) or not Path(video).is_dir():

@@ -2,7 +2,11 @@
 
 import copy
 import math
+import random
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import roma
 import torch
@@ -324,9 +328,162 @@ def test_scopes_move_only_what_they_name():
         model.parameter_groups("middle")
 
 
+# ---------------------------------------------------------------------- what is no number
+
+
+def spoilt(count, value=math.nan):
+    """A regressor whose answers are ``value`` from its ``count``-th call on."""
+    model = tiny_model()
+    forward, calls = model.forward, iter(range(10_000))
+
+    def counting(batch):
+        out = forward(batch)
+        factor = value if next(calls) >= count else 1.0
+        return type(out)(out.rotmats, out.betas, out.cam * factor)
+
+    model.forward = counting
+    model.split = lambda scope: None
+    return model
+
+
+@pytest.mark.parametrize("strategy", ["semtta", "cycleadapt", "frozen"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_model_that_predicts_no_numbers_is_named_before_it_adapts(strategy, value):
+    stages = []
+    with pytest.raises(SemttaError, match="track 1: .* before any adaptation.*checkpoint"):
+        adapter(f"strategy={strategy}", "smoothing.fit_steps=0", model=spoilt(0, value)).adapt(
+            walker(), CAMERA, progress=lambda *values: stages.append(values)
+        )
+    assert not stages
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("strategy", ["semtta", "cycleadapt"])
+def test_a_run_whose_loss_or_prediction_is_no_number_diverged(strategy, count):
+    model = spoilt(count)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(SemttaError, match=r"track 1: .*diverged in epoch \d .*optimizer.lr"):
+        adapter(f"strategy={strategy}", "smoothing.fit_steps=0", model=model).adapt(
+            walker(), CAMERA
+        )
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
 def test_a_diverging_run_says_so():
-    with pytest.raises(SemttaError, match="diverged.*lr"):
-        adapter("optimizer.lr=1e30").adapt(walker(), CAMERA)
+    model = tiny_model()
+    before = copy.deepcopy(model.state_dict())
+    runner = adapter(model=model)
+    runner.config.optimizer.lr = 1e30  # more than the settings allow
+    with pytest.raises(SemttaError, match="diverged in epoch 1.*lower optimizer.lr"):
+        runner.adapt(walker(), CAMERA)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+# ---------------------------------------------------------------------- the caller's state
+
+
+@contextmanager
+def odd_state():
+    """PyTorch as a caller may have it."""
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            yield
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+
+
+def state_of_torch():
+    return (
+        torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"),
+        torch.get_autocast_dtype("cpu"), torch.is_autocast_cache_enabled(),
+        torch.get_rng_state().tolist(), torch.initial_seed(), np.random.get_state()[1].tolist(),
+        random.getstate(), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, odd_state])
+def test_the_state_around_a_run_neither_matters_nor_changes(context, precision):
+    settings = (f"optimizer.precision={precision}", "smoothing.kind=gaussian",
+                "optimizer.train_mode=true", "model.trainable=all")  # fmt: skip
+    expected = adapter(*settings).adapt(walker(20), CAMERA, ["walk"] * 20)
+    runner = adapter(*settings)
+    torch.manual_seed(77)
+    track = walker(20)
+    with context():
+        before = state_of_torch()
+        result = runner.adapt(track, CAMERA, ["walk"] * 20)
+        assert state_of_torch() == before
+    assert same(result.adapted, expected.adapted) and result.history == expected.history
+    assert torch.equal(result.adapted.trans, expected.adapted.trans)
+
+
+def test_everything_may_be_made_inside_the_odd_state():
+    config = load_config("default", PLAIN)
+    expected = Adapter("lifter", config=config).adapt(walker(9), CAMERA)
+    for context in (torch.inference_mode, odd_state):
+        with context():
+            before = state_of_torch()
+            from semtta.hmr import load_model
+
+            for model in ("lifter", load_model("lifter")):
+                track = walker(9) if context is torch.inference_mode else TRACK
+                result = Adapter(model, config=config).adapt(track, CAMERA)
+                assert same(result.adapted, expected.adapted)
+            assert state_of_torch() == before
+
+
+TRACK = walker(9)
+
+
+def test_a_network_that_cannot_learn_is_refused():
+    with torch.inference_mode():
+        model = tiny_model()
+    with pytest.raises(SemttaError, match="inference_mode"):
+        adapter(model=model)
+
+
+def test_threads_may_share_an_adapter_and_a_model():
+    model = tiny_model()
+    before = copy.deepcopy(model.state_dict())
+    tracks = [walker(20, seed=seed, id=seed) for seed in range(4)]
+    expected = [adapter(model=tiny_model()).adapt(t, CAMERA, ["walk"] * 20) for t in tracks]
+    shared, others = adapter(model=model), adapter(model=model)
+    with ThreadPoolExecutor(4) as pool:
+        runs = [
+            pool.submit(runner.adapt, t, CAMERA, ["walk"] * 20)
+            for t, runner in zip(tracks, (shared, others, shared, others))
+        ]
+        results = [run.result() for run in runs]
+    for result, wanted in zip(results, expected):
+        assert same(result.adapted, wanted.adapted) and result.history == wanted.history
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_settings_made_in_python_are_looked_at():
+    config = load_config("default", PLAIN)
+    config.seed = -1
+    with pytest.raises(SemttaError, match="seed"):
+        Adapter(tiny_model(), config=config)
+
+
+@pytest.mark.parametrize(
+    ("override", "size", "good"),
+    [("camera.focal=100", (1920, 1080), True), ("camera.focal=50", (1920, 1080), False),
+     ("camera.focal=1e6", (1920, 1080), False), ("camera.center=[-500,3000]", (640, 480), True),
+     ("camera.center=[-5000,0]", (640, 480), False), ("camera.center=[0,1e6]", (640, 480), False)],
+)  # fmt: skip
+def test_a_camera_must_be_able_to_have_taken_the_picture(override, size, good):
+    runner = adapter(override)
+    if good:
+        assert runner.camera(*size).focal > 0
+        return
+    with pytest.raises(SemttaError, match=override.split("=")[0]):
+        runner.camera(*size)
 
 
 def test_labels_must_fit_and_tracks_must_exist():

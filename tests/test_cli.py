@@ -1,7 +1,12 @@
 """Bad input: one clear sentence, exit code 2, nothing written."""
 
 import json
+import logging
+import os
+import signal
+import subprocess
 import sys
+import warnings
 
 import cv2
 import numpy as np
@@ -101,7 +106,7 @@ def write_poses(path, frames=4, joints=17, spoil=None):
 def test_poses_with_a_wrong_joint_count_or_nan(run, tmp_path, empty_room):
     write_poses(tmp_path / "p.npz", joints=16)
     refused(run("adapt", empty_room, "--poses2d", "p.npz"), "16")
-    write_poses(tmp_path / "p.npz", spoil=lambda xy, conf: xy.__setitem__((1, 2), np.nan))
+    write_poses(tmp_path / "p.npz", spoil=lambda xy, conf: xy.__setitem__((slice(3), 2), np.nan))
     refused(run("adapt", empty_room, "--poses2d", "p.npz"), "NaN")
     refused(run("adapt", empty_room, "--poses2d", "absent.npz"), "absent.npz")
     nothing_written(tmp_path, empty_room.name, "p.npz")
@@ -372,6 +377,72 @@ def test_ctrl_c_is_one_sentence(run, tmp_path, monkeypatch):
     nothing_written(tmp_path)
 
 
+LOUD = """
+import logging, os, sys, warnings
+from semtta import cli
+from semtta.errors import SemttaError
+
+def loud(**settings):
+    os.write(2, b"libjpeg: premature end\\n")
+    warnings.warn("careful")
+    logging.getLogger("library").error("oh no")
+    print("said by Python", file=sys.stderr)
+    os.system("echo from a child >&2")
+    raise {0}
+
+cli.app = loud
+cli.main()
+"""
+
+
+def test_other_libraries_do_not_speak_before_the_sentence(tmp_path):
+    def ended(error, **environment):
+        return subprocess.run(
+            [sys.executable, "-c", LOUD.format(error)], capture_output=True, text=True,
+            cwd=tmp_path, env=os.environ | environment,
+        )  # fmt: skip
+
+    run = ended("SemttaError('the sentence.')")
+    assert run.returncode == 2 and run.stderr == "said by Python\nsemtta: the sentence.\n"
+    run = ended("ZeroDivisionError('a bug')")  # its traceback is shown all the same
+    assert run.returncode == 1 and run.stderr.endswith("ZeroDivisionError: a bug\n")
+    run = ended("SemttaError('the sentence.')", PYTHONDEVMODE="1")
+    for word in ("libjpeg", "careful", "oh no", "a child", "the sentence"):
+        assert word in run.stderr
+
+
+def test_the_process_is_left_as_it_was(run):
+    before = signal.getsignal(signal.SIGTERM), sys.stderr, warnings.filters[:]
+    refused(run("adapt", "absent.mp4"), "absent.mp4")
+    os.write(2, b"")
+    assert before == (signal.getsignal(signal.SIGTERM), sys.stderr, warnings.filters[:])
+    assert logging.root.manager.disable == 0
+
+
+def test_places_and_numbers_that_cannot_be_are_one_sentence(run, tmp_path, empty_room):
+    write_poses(tmp_path / "p.npz")
+    (tmp_path / "link").symlink_to("nothing")
+    common = ("adapt", empty_room, "--poses2d", "p.npz", "--no-overlay", "--quiet", "--overwrite")
+    for arguments, words in (
+        (("-o", "a" * 400), "name too long"),
+        (("-o", "."), "the folder that you are in"),
+        (("-o", "link"), "which does not exist"),
+        (("--seed=99999999999999999999",), "seed must lie between"),
+        (("--", "seed=" + "9" * 5000), "seed"),
+        (("--", "foo\x1b[31m=1"), "unknown setting"),
+        (("--", "seed=\udcff"), "not valid YAML"),
+        (("camera.center=[.nan,.nan]",), "camera.center"),
+        (("camera.center=[1e300,1e300]",), "camera.center"),
+        (("camera.center=[9000,0]",), "camera.center"),
+        (("camera.focal=2",), "camera.focal"),
+        (("optimizer.coverage=.inf",), "optimizer.coverage"),
+        (("smoothing.fit_steps=1000000000",), "smoothing.fit_steps"),
+        (("device=${oc.env:HOME}",), "not resolved"),
+    ):  # fmt: skip
+        refused(run(*common, *arguments), words)
+    nothing_written(tmp_path, empty_room.name, "p.npz", "link")
+
+
 def test_labels_of_a_track_that_is_not_adapted(run, tmp_path, empty_room):
     write_poses(tmp_path / "p.npz")
     (tmp_path / "l.json").write_text('{"labels": [{"text": "walk", "track": 7}]}')
@@ -408,3 +479,31 @@ def test_own_poses_on_a_path_with_spaces_and_umlauts(run, tmp_path):
             same = arrays[0][key] == arrays[1][key]
             missing = arrays[0][key] != arrays[0][key]
             assert np.all(same | missing), key
+
+
+def test_inputs_says_what_a_file_is_taken_for(run, tmp_path):
+    from poses_files import CLIP, mmpose_demo, save
+
+    from semtta.shipped import asset
+
+    path = mmpose_demo(tmp_path / "p.json", CLIP)
+    code, out, err = run("inputs", path, "--video", asset("demo/cam02_occluded.mp4"))
+    assert code == 0, err
+    for words in ("mmpose: MMPose", "coco17, 17 joints", "people    1", "100 of the frames 0 to 99",
+                  "99% of the joints", "counted from 1"):  # fmt: skip
+        assert words in out
+    code, out, _ = run("inputs", path)
+    assert code == 0 and "Not checked against a video" in out
+    half = mmpose_demo(tmp_path / "half.json", CLIP * [0.5, 0.5, 1])
+    refused(run("inputs", half, "--video", asset("demo/cam02_occluded.mp4")), "--poses2d-size")
+    refused(run("inputs", save(tmp_path / "x.json", {"a": 1})), "not recognised")
+    refused(run("adapt", "clip.mp4", "--skeleton", "coco17"), "go with --poses2d")
+
+
+def test_names_and_arguments_never_steer_the_terminal(run, tmp_path, empty_room):
+    for arguments in (("adapt", "a\x1b[31m.mp4"), ("adapt", "--foo\x1b[31m"), ("x\x1b]0;y\x07",),
+                      ("adapt", empty_room, "foo\x1b[31m=1"), ("inputs", "\x1b[2J.json")):  # fmt: skip
+        code, out, err = run(*arguments)
+        assert code == 2 and "\x1b" not in out + err and "\\x1b" in err and "\x07" not in err
+    code, out, _ = run("dictionary", "search", "walk\x1b]0;pwn\x07ing")
+    assert code == 0 and "\x1b" not in out and "\\x1b" in out

@@ -7,12 +7,13 @@ import pickle
 from dataclasses import replace
 from pathlib import Path
 
-import hypothesis
 import numpy as np
 import pytest
 import small_sets as sets
 import torch
-from hostile_labels import examples, mutations
+from hostile import flipped, hostile
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from semtta.bench.check import check, check_table
@@ -477,15 +478,12 @@ def whole_sets(tmp_path_factory):
     return {name: (root / name, file, file.read_bytes()) for name, file in files.items()}
 
 
-@hypothesis.settings(
-    max_examples=examples(20), deadline=None,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
-)  # fmt: skip
-@hypothesis.given(hypothesis.strategies.data())
+@hostile
+@given(st.data())
 def test_a_damaged_file_of_a_set_is_a_finding_and_one_sentence(whole_sets, data):
-    name = data.draw(hypothesis.strategies.sampled_from(sorted(whole_sets)))
+    name = data.draw(st.sampled_from(sorted(whole_sets)))
     root, file, content = whole_sets[name]
-    file.write_bytes(data.draw(mutations([content])))
+    file.write_bytes(data.draw(flipped(content)))
     try:
         assert all(row.detail.isprintable() for row in check(name, root))
         bench = open_dataset(name, root)

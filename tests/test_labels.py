@@ -3,11 +3,12 @@ import re
 import time
 
 import cv2
-import hypothesis
 import numpy as np
 import pytest
 import torch
-from hostile_labels import examples, mutations
+from hostile import flipped, hostile
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from semtta.cli import app
@@ -374,13 +375,10 @@ SEEDS = [
 ]  # fmt: skip
 
 
-@hypothesis.settings(
-    max_examples=examples(), deadline=None,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
-)  # fmt: skip
-@hypothesis.given(
-    mutations([seed.encode() for seed in SEEDS]),
-    hypothesis.strategies.sampled_from(["json", "csv"]),
+@hostile
+@given(
+    st.sampled_from([seed.encode() for seed in SEEDS]).flatmap(flipped),
+    st.sampled_from(["json", "csv"]),
 )
 def test_a_damaged_label_file_is_read_or_refused_in_one_sentence(tmp_path, data, ending):
     path = tmp_path / f"l.{ending}"

@@ -1,15 +1,27 @@
+import copy
 import json
+import os
 
 import numpy as np
 import pytest
 import roma
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_adapter import CAMERA, adapter, walker
 
 from semtta.body import load_body
 from semtta.errors import SemttaError
 from semtta.files import new_folder
-from semtta.output.files import amass_arrays, is_result, report, save_json, track_arrays
+from semtta.geometry import nearest_rotvecs
+from semtta.output.files import (
+    amass_arrays,
+    is_result,
+    report,
+    save_json,
+    save_npz,
+    track_arrays,
+)
 from semtta.skeletons import BODY27
 
 
@@ -59,7 +71,7 @@ def test_the_amass_file_is_upright_and_has_what_blender_and_viewers_ask_for(resu
     hers = load_body()
     hers.gender = "female"
     assert amass_arrays(result, 30.0, hers)["gender"].item() == "female"
-    # y down in the camera becomes y up: the same body, half a turn about x.
+    # y down in the camera becomes z up: the same body, a quarter turn about x.
     rotmats = roma.rotvec_to_rotmat(torch.from_numpy(z["poses_smpl72"]).view(-1, 24, 3))
     betas = torch.from_numpy(z["betas"][:10]).expand(70, 10)
     up = body.joints(rotmats, betas) + torch.from_numpy(z["trans"])[:, None]
@@ -69,7 +81,77 @@ def test_the_amass_file_is_upright_and_has_what_blender_and_viewers_ask_for(resu
     )[:, :1]
     down = body.joints(result.adapted.rotmats, betas) + pelvis_shift
     down = down + result.adapted.trans[:, None]
-    assert torch.allclose(up, down * torch.tensor([1.0, -1.0, -1.0]), atol=1e-5)
+    wanted = torch.stack((down[..., 0], down[..., 2], -down[..., 1]), -1)
+    assert torch.allclose(up, wanted, atol=1e-5) and z["frame"].item() == "z-up"
+    pelvis = result.adapted.trans + body.joints(result.adapted.rotmats, result.adapted.betas)[:, 0]
+    assert torch.allclose(up[:, 0, 2], -pelvis[:, 1], atol=1e-5)
+    assert torch.allclose(up[:, 0, 1], pelvis[:, 2], atol=1e-5)
+
+
+def test_a_reader_of_amass_files_sees_the_person_upright(result, tmp_path):
+    from semtta.motion.motion_files import list_motions, read_motion
+    from semtta.skeletons import SMPL24
+
+    body = load_body()
+    save_npz(tmp_path / "a.npz", amass_arrays(result, 30.0, body))
+    motion = read_motion(list_motions(tmp_path / "a.npz")[0])
+    joints = body.joints(torch.from_numpy(motion.rotmats), torch.zeros(70, 10))
+    up = joints[:, SMPL24.index("head")] - joints[:, 0]
+    assert (up[:, 1] > 0.8 * up.norm(dim=-1)).all()  # y up, as read_motion promises
+    camera = result.adapted.trans + body.joints(result.adapted.rotmats, result.adapted.betas)[:, 0]
+    moved = torch.from_numpy(motion.trans) - motion.trans[0]
+    wanted = (camera - camera[0]) * torch.tensor([1.0, -1.0, -1.0])
+    assert torch.allclose(moved, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [(29.97002997, 30), (59.94005994, 60), (23.976, 24), (119.88, 120), (29.83, 30), (30.02, 30),
+     (25, 25), (12.5, 12.5), (29.4, 29.4), (0.4, 0.4)],
+)  # fmt: skip
+def test_the_rate_survives_being_cut_to_a_whole_number(result, fps, rate):
+    z = amass_arrays(result, fps, load_body())
+    assert z["mocap_framerate"] == z["mocap_frame_rate"] == rate and z["fps"] == fps
+
+
+@settings(max_examples=int(os.environ.get("SEMTTA_EXAMPLES", 40)), deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 0.3), st.booleans())
+def test_rotation_vectors_never_jump_between_frames_that_look_alike(seed, sway, facing):
+    generator = torch.Generator().manual_seed(seed)
+    start = roma.random_rotmat(1, generator=generator)[0]
+    if facing:  # half a turn about x, as everyone who faces the camera
+        start = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    axes = torch.nn.functional.normalize(torch.randn(60, 3, generator=generator), dim=-1)
+    rotmats = start @ roma.rotvec_to_rotmat(sway * axes)
+    rotvecs = nearest_rotvecs(roma.rotmat_to_rotvec(rotmats))
+    assert torch.allclose(roma.rotvec_to_rotmat(rotvecs), rotmats, atol=1e-5)
+    jumps = (rotvecs[1:] - rotvecs[:-1]).norm(dim=-1)
+    assert (jumps < np.pi).all()
+
+
+def test_a_person_who_turns_round_and_round_is_written_without_a_jump():
+    angles = torch.linspace(0, 20, 400)
+    axis = torch.tensor([0.0, 1.0, 0.0])
+    for start in (torch.eye(3), torch.diag(torch.tensor([1.0, -1.0, -1.0]))):
+        rotmats = start @ roma.rotvec_to_rotmat(angles[:, None] * axis)
+        rotvecs = nearest_rotvecs(roma.rotmat_to_rotvec(rotmats))
+        assert torch.allclose(roma.rotvec_to_rotmat(rotvecs), rotmats, atol=1e-4)
+        assert (rotvecs[1:] - rotvecs[:-1]).norm(dim=-1).max() < 0.1
+
+
+def test_both_files_have_vectors_without_jumps(result):
+    turned = copy.deepcopy(result)
+    sway = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.1, 0.0]) * torch.randn(70, 1))
+    facing = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ sway
+    for motion in (turned.base, turned.adapted):
+        motion.rotmats[:, 0] = facing
+    z = track_arrays(turned, 30.0)
+    a = amass_arrays(turned, 30.0, load_body())
+    for poses in (z["global_orient"], z["base_global_orient"], z["body_pose"], a["poses"],
+                  a["poses_smpl72"]):  # fmt: skip
+        assert np.abs(np.diff(poses, axis=0)).max() < np.pi
+    rotmats = roma.rotvec_to_rotmat(torch.from_numpy(z["global_orient"]))
+    assert torch.allclose(rotmats, facing, atol=1e-5)
 
 
 def test_the_report_is_json_without_nan(result, tmp_path):

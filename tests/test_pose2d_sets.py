@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import hypothesis
 import numpy as np
 import pytest
-from hostile_labels import examples, mutations
+from hostile import flipped, hostile
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.io import savemat
 
 from semtta.errors import SemttaError
@@ -297,15 +298,12 @@ def test_whole_body_hands_know_the_size_of_their_image(tmp_path):
         cut_crop(load_set("wholebody_hands", tmp_path, "val").entries[0], 64, NO_CHANGE)
 
 
-@hypothesis.settings(
-    max_examples=examples(), deadline=None,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
-)  # fmt: skip
-@hypothesis.given(mutations([
+@hostile
+@given(st.sampled_from([
     json.dumps(coco(("left_wrist",), [[1, 2, 2]])).encode(),
     json.dumps([{"name": "a.png", "keypoint2d": [[1, 2]] * 24}]).encode(),
     pickle.dumps({0: {"uv_vis": np.full((42, 3), 5.0)}}, protocol=2),
-]))  # fmt: skip
+]).flatmap(flipped))  # fmt: skip
 def test_a_damaged_annotation_file_is_read_or_refused_in_one_sentence(tmp_path, data):
     (tmp_path / "training").mkdir(exist_ok=True)
     for name in ("annotations.json", "annotation.json", "joints.mat", "b.json",

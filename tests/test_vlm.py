@@ -9,10 +9,10 @@ import time
 from email.utils import formatdate
 
 import cv2
-import hypothesis
 import numpy as np
 import pytest
-from hostile_labels import examples, mutations
+from hostile import flipped, hostile
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 from vlm_server import Script, Server, completion, write_two_people
@@ -583,16 +583,16 @@ def test_an_answer_without_end_is_given_up(serve, pause, words):
     assert time.monotonic() - began < 8
 
 
-@hypothesis.settings(max_examples=examples(), deadline=None)
-@hypothesis.given(
+@hostile
+@given(
     st.binary(max_size=400)
-    | mutations(
+    | st.sampled_from(
         [
             json.dumps(completion(WALK)).encode(),
             stream({"choices": [{"delta": {}}]})["raw"].encode(),
             json.dumps({"error": {"code": 400}}).encode(),
         ]
-    )
+    ).flatmap(flipped)
 )
 def test_no_reply_whatever_it_is_raises_anything(body):
     said = read_reply(body)

@@ -12,6 +12,7 @@ from pathlib import Path
 from semtta.bench.statistics import ERRORS, OTHERS
 from semtta.errors import SemttaError
 from semtta.files import whole_file
+from semtta.locks import lock
 from semtta.output.files import clean
 
 KEY = ("data", "protocol", "item", "model", "method", "seed", "settings")
@@ -73,16 +74,14 @@ def sole_writer(folder: Path) -> Iterator[None]:
     locks, there is none."""
     handle = None
     try:
-        import fcntl
-
         handle = os.open(folder, os.O_RDONLY)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle)
     except BlockingIOError:
         os.close(handle)
         raise SemttaError(
             f"another run writes into '{folder}'; wait for it, or choose another folder with -o."
         ) from None
-    except (ImportError, OSError):
+    except OSError:  # Windows opens no folder
         pass
     try:
         yield

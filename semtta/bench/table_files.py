@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -11,6 +12,7 @@ from omegaconf import OmegaConf
 
 from semtta.bench.methods import METHODS, OURS, Method
 from semtta.errors import SemttaError
+from semtta.settings_files import read_yaml
 
 GROUPS = ("level", "sequence", "label")
 COLUMNS = (
@@ -64,14 +66,10 @@ def load_table(name: str | Path) -> TableSpec:
     Raises ``SemttaError`` for whatever is wrong with the file."""
     shipped = shipped_tables()
     path = shipped.get(str(name), Path(name))
-    if not path.is_file():
+    if not os.path.isfile(path):
         known = ", ".join(shipped)
         raise SemttaError(f"no table '{name}': neither a YAML file nor one of {known}.")
-    try:
-        raw = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise SemttaError(f"table '{path}' is not valid YAML: {reason}.") from None
+    raw = OmegaConf.to_container(read_yaml(path, "table"))
     if not isinstance(raw, dict) or not raw.get("methods"):
         raise SemttaError(f"table '{path}' must be a mapping with a list of methods.")
     known = set(TableSpec.__dataclass_fields__) - {"name"}

@@ -7,6 +7,7 @@ of the top-left pixel. Rotations are matrices everywhere.
 from semtta.geometry.boxes import crop_affine, keypoint_boxes, square_boxes, to_crop, to_image
 from semtta.geometry.camera import (
     Camera,
+    check_camera,
     crop_translation,
     default_focal,
     full_translation,
@@ -21,12 +22,14 @@ from semtta.geometry.rotations import (
     gaussian_smooth,
     geodesic_degrees,
     mirror_pose,
+    nearest_rotvecs,
     rotmat_to_columns,
 )
 
 __all__ = [
-    "Camera", "MIRROR_SMPL24", "chordal_mean", "columns_to_rotmat", "crop_affine",
+    "Camera", "MIRROR_SMPL24", "check_camera", "chordal_mean", "columns_to_rotmat", "crop_affine",
     "crop_translation", "default_focal", "full_translation", "gaussian_smooth",
-    "geodesic_degrees", "keypoint_boxes", "mirror_pose", "procrustes_align", "project",
-    "ray_rotation", "root_align", "rotmat_to_columns", "square_boxes", "to_crop", "to_image",
+    "geodesic_degrees", "keypoint_boxes", "mirror_pose", "nearest_rotvecs", "procrustes_align",
+    "project", "ray_rotation", "root_align", "rotmat_to_columns", "square_boxes", "to_crop",
+    "to_image",
 ]  # fmt: skip

@@ -12,6 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from semtta.errors import SemttaError
+
+# In long sides of the picture, with room for crops of it: focal lengths from fisheye to telescope,
+# and how far off the middle the optical axis may be.
+_FOCAL, _OFF_CENTER = (0.05, 200.0), 5.0
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -29,6 +35,19 @@ class Camera:
         """(3, 3) intrinsic matrix K, pixels."""
         (cx, cy), f = self.center, self.focal
         return torch.tensor([[f, 0.0, cx], [0.0, f, cy], [0.0, 0.0, 1.0]])
+
+
+def check_camera(camera: Camera, width: int, height: int) -> Camera:
+    """The camera itself; raises ``SemttaError`` for one that cannot have taken such a picture."""
+    side, (low, high) = max(width, height), _FOCAL
+    if not low * side <= camera.focal <= high * side:
+        raise SemttaError(f"camera.focal={camera.focal:g} pixels does not belong to a picture of "
+                          f"{width} x {height}.")  # fmt: skip
+    cx, cy = camera.center
+    if not max(abs(cx - width / 2), abs(cy - height / 2)) <= _OFF_CENTER * side:
+        raise SemttaError(f"camera.center=[{cx:g}, {cy:g}] lies far outside the picture of "
+                          f"{width} x {height} pixels.")  # fmt: skip
+    return camera
 
 
 def default_focal(width: int, height: int) -> float:

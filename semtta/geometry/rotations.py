@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import roma
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from semtta.skeletons import SMPL24
@@ -25,6 +26,26 @@ def columns_to_rotmat(x: Tensor) -> Tensor:
 def rotmat_to_columns(rotmats: Tensor) -> Tensor:
     """Inverse of :func:`columns_to_rotmat`: (..., 3, 3) -> (..., 6)."""
     return torch.cat((rotmats[..., 0], rotmats[..., 1]), dim=-1)
+
+
+def nearest_rotvecs(rotvecs: Tensor) -> Tensor:
+    """The same rotations over time, each written as near to the one before as it can be.
+
+    A rotation of nearly half a turn about an axis is also one about the opposite axis: written as
+    they come, such vectors jump by 2 pi between two frames that look alike.
+
+    Args:
+        rotvecs: (T, ..., 3) radians.
+    Returns: (T, ..., 3), of any length."""
+    turn = 2 * torch.pi
+    found = rotvecs.double().clone()
+    for before, now in zip(found[:-1], found[1:]):
+        angle = now.norm(dim=-1, keepdim=True)
+        # no rotation has no axis: it takes the one before
+        axis = torch.where(angle > 1e-6, now / angle, F.normalize(before, dim=-1))
+        turns = (((before * axis).sum(-1, keepdim=True) - angle) / turn).round()
+        now += turns * turn * axis
+    return found.to(rotvecs.dtype)
 
 
 def mirror_pose(rotmats: Tensor) -> Tensor:

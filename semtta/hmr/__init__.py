@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
+from semtta.engine import undisturbed
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, square_boxes
 from semtta.hmr.base import Batch, CropSpec, HumanMeshRegressor, Prediction
@@ -28,6 +30,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@undisturbed(torch.device("cpu"), seed=0)
 def load_model(
     name: str = "lifter",
     checkpoint: str | Path | None = None,

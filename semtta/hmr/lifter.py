@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from semtta.checkpoints import write_checkpoint
 from semtta.errors import SemttaError
-from semtta.files import whole_file
 from semtta.geometry import columns_to_rotmat, ray_rotation
 from semtta.hmr.base import Batch, CropSpec, Prediction
 from semtta.hmr.features import (
@@ -147,7 +147,6 @@ def _to_camera(rotmats: Tensor, betas: Tensor, cam: Tensor, box: Tensor) -> Pred
 
 def save_lifter(model: Lifter, path: str | Path) -> None:
     """Write settings and fp16 weights (temporary name, then rename)."""
-    path = Path(path)
     content = {
         "format": _FORMAT,
         "kind": "lifter",
@@ -155,8 +154,7 @@ def save_lifter(model: Lifter, path: str | Path) -> None:
         "offsets": list(OFFSETS),
         "weights": {k: v.detach().cpu().half() for k, v in model.state_dict().items()},
     }
-    with whole_file(path) as temporary:
-        torch.save(content, temporary)
+    write_checkpoint(path, content)
 
 
 def load_lifter(path: str | Path) -> Lifter:

@@ -56,16 +56,19 @@ def per_frame(texts: Sequence[str | None], name: str, where: str, notes=()) -> L
     return Labels(tuple(spans), name=name, notes=tuple(notes))
 
 
-def save_labels(path: str | Path, labels: Labels) -> None:
+def save_labels(path: str | Path, labels: Labels, overwrite: bool = True) -> None:
     """Write a label file, whole or not at all; one line for each entry, to be edited by hand.
 
-    A span without text, as in a template, is written with an empty one."""
+    A span without text, as in a template, is written with an empty one.
+
+    Args:
+        overwrite: whether a file that is there by then may be replaced."""
     path = Path(path)
     rows = [json.dumps(_entry(span, labels.unit), ensure_ascii=False) for span in labels.spans]
     fps = f' "fps": {round(labels.fps, 4):g},' if labels.fps else ""
     text = f'{{"version": 1, "unit": "{labels.unit}",{fps} "labels": [\n  '
     text += ",\n  ".join(rows) + "\n]}\n"
-    with whole_file(path, parents=False) as temporary:
+    with whole_file(path, parents=False, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semtta.checkpoints import write_checkpoint
 from semtta.errors import SemttaError
-from semtta.files import whole_file
 from semtta.geometry import gaussian_smooth
 from semtta.motion.denoiser_net import (
     JOINTS,
@@ -39,10 +39,8 @@ _FORMAT = "semtta-denoiser-2"
 def save_denoiser(denoiser: MotionDenoiser, path: str | Path) -> None:
     """Write the weights as float16, by way of a temporary name."""
     state = {name: value.half() for name, value in denoiser.state_dict().items()}
-    path = Path(path)
     content = {"format": _FORMAT, "config": asdict(denoiser.config), "state": state}
-    with whole_file(path) as temporary:
-        torch.save(content, temporary)
+    write_checkpoint(path, content)
 
 
 def load_denoiser(path: str | Path | None = None) -> MotionDenoiser:

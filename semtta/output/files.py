@@ -12,6 +12,7 @@ import torch
 
 from semtta.body import Body
 from semtta.errors import SemttaError
+from semtta.geometry import nearest_rotvecs
 from semtta.labels.coverage import covered
 from semtta.skeletons import SMPL24
 from semtta.tta.result import Motion, Result
@@ -55,7 +56,7 @@ def track_arrays(result: Result, fps: float) -> dict[str, np.ndarray]:
 
 
 def _motion_arrays(motion: Motion) -> dict[str, np.ndarray]:
-    pose = roma.rotmat_to_rotvec(motion.rotmats).flatten(1)
+    pose = nearest_rotvecs(roma.rotmat_to_rotvec(motion.rotmats)).flatten(1)
     return {
         "global_orient": pose[:, :3].numpy(),
         "body_pose": pose[:, 3:].numpy(),
@@ -66,26 +67,29 @@ def _motion_arrays(motion: Motion) -> dict[str, np.ndarray]:
     }
 
 
-def amass_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray]:
-    """The adapted motion as Blender's SMPL add-ons and viewers of AMASS files expect it.
+# Camera axes (x right, y down, z forward) to AMASS's (x right, y forward, z up)
+_Z_UP = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 
-    y up instead of the camera's y down (half a turn about x), one body shape for all frames,
-    52 joints: 22 of the body, then 30 of the hands at rest. ``poses_smpl72`` keeps the 24 SMPL
-    joints. Frames are numbered without gaps at ``fps``. SMPL turns about the pelvis joint, which is
-    not its origin, so the translation takes up what the half turn moves."""
+
+def amass_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray]:
+    """The adapted motion as Blender's SMPL add-ons and readers of AMASS files expect it.
+
+    z up and y away from the camera, one body shape for all frames, 52 joints: 22 of the body, then
+    30 of the hands at rest. ``poses_smpl72`` keeps the 24 SMPL joints. Frames are numbered without
+    gaps. SMPL turns about the pelvis joint, which is not its origin, so the translation takes up
+    what turning the axes moves."""
     motion = result.adapted
-    flip = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     rotmats = motion.rotmats.clone()
-    rotmats[:, 0] = flip @ rotmats[:, 0]
-    pose = roma.rotmat_to_rotvec(rotmats).flatten(1)
+    rotmats[:, 0] = _Z_UP @ rotmats[:, 0]
+    pose = nearest_rotvecs(roma.rotmat_to_rotvec(rotmats)).flatten(1)
     betas = motion.betas.median(0).values
     pelvis = body.joints(torch.eye(3).expand(24, 3, 3), betas)[0]
     own_pelvis = body.joints(torch.eye(3).expand(len(pose), 24, 3, 3), motion.betas)[:, 0]
-    trans = (motion.trans + own_pelvis) @ flip - pelvis
+    trans = (motion.trans + own_pelvis) @ _Z_UP.T - pelvis
     poses = np.zeros((len(pose), 156), np.float32)
     poses[:, :66] = pose[:, :66].numpy()
-    # Both spellings of the rate: add-ons read one, viewers the other.
-    rate = np.float64(fps)
+    # Both spellings of the rate: some readers know one, some the other.
+    rate = np.float64(_whole_rate(fps))
     return {
         "poses": poses,
         "trans": trans.numpy(),
@@ -93,11 +97,20 @@ def amass_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray
         "gender": np.array(body.gender),
         "mocap_framerate": rate,
         "mocap_frame_rate": rate,
-        "fps": rate,
+        "fps": np.float64(fps),
         "surface_model_type": np.array("smplh"),
         "poses_smpl72": pose.numpy(),
-        "frame": np.array("y-up"),
+        "frame": np.array("z-up"),
     }
+
+
+def _whole_rate(fps: float) -> float:
+    """The whole number that a video's rate stands for, if it is near: 29.97 is 30.
+
+    Blender's add-ons cut the rate to a whole number and take every frame, or every second one, by
+    it: 29 would be too slow for their 30, 59 would play at half the speed."""
+    whole = max(1, round(fps))
+    return float(whole) if abs(fps - whole) <= 0.01 * whole else fps
 
 
 def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:

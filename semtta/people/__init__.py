@@ -10,8 +10,9 @@ from semtta.lazy import lazy_exports
 _EXPORTS = {
     "track_video": "semtta.people.pipeline",
     "TrackedVideo": "semtta.people.pipeline",
-    "tracks_from_file": "semtta.people.pipeline",
+    "tracks_from_file": "semtta.people.own_poses",
     "load_poses2d": "semtta.people.poses2d",
+    "Poses2DOptions": "semtta.people.poses2d",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -17,7 +17,6 @@ from semtta.people.blazepose import BlazePose, Roi
 from semtta.people.fusion import Looks, fuse
 from semtta.people.masking import on_body, overlaps, paint_over
 from semtta.people.movenet import MoveNet
-from semtta.people.poses2d import load_poses2d
 from semtta.people.rois import fill_gaps, roi_track
 from semtta.people.tracker import Chain, Detections, box_size, link, suppress_duplicates
 from semtta.skeletons import BLAZEPOSE33, BODY27
@@ -118,15 +117,6 @@ def track_video(
         for i, (person, look) in enumerate(zip(wanted, looks), 1)
     ]
     return TrackedVideo(info, tracks, torch.tensor(times, dtype=torch.float64))
-
-
-def tracks_from_file(path: str | Path, poses2d: str | Path) -> TrackedVideo:
-    """The user's own 2D poses instead of the detector; the video gives the frame times.
-
-    Raises ``SemttaError`` if either file is unusable or they do not fit together."""
-    info = probe(path)
-    times = torch.tensor([seconds for _, seconds, _ in read_frames(path)], dtype=torch.float64)
-    return TrackedVideo(info, load_poses2d(poses2d, info, times), times)
 
 
 def _counter(progress: Progress | None, total: int | None) -> Callable[[], None]:

@@ -69,7 +69,12 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def keypoint_similarity(
-    xy_a: np.ndarray, conf_a: np.ndarray, xy_b: np.ndarray, conf_b: np.ndarray, size: np.ndarray
+    xy_a: np.ndarray,
+    conf_a: np.ndarray,
+    xy_b: np.ndarray,
+    conf_b: np.ndarray,
+    size: np.ndarray,
+    sure: float = _SURE,
 ) -> np.ndarray:
     """Object keypoint similarity of every pair, over the joints that both are sure of.
 
@@ -77,13 +82,14 @@ def keypoint_similarity(
         xy_a, conf_a: (N, J, 2), (N, J).
         xy_b, conf_b: (M, J, 2), (M, J).
         size: (N,) size of the people of a, pixels (root of the box's area).
+        sure: confidence above which a joint has a say.
 
     Returns:
         (N, M) in [0, 1]; NaN where fewer than three joints are shared.
     """
     squared = ((xy_a[:, None] - xy_b[None]) ** 2).sum(-1)
     scale = (2 * (_OKS_SIGMA * np.maximum(size, 1e-9)) ** 2)[:, None, None]
-    shared = (conf_a[:, None] > _SURE) & (conf_b[None] > _SURE)
+    shared = (conf_a[:, None] > sure) & (conf_b[None] > sure)
     count = shared.sum(-1)
     total = (np.exp(-squared / scale) * shared).sum(-1)
     return np.where(count >= 3, total / np.maximum(count, 1), np.nan)
@@ -94,7 +100,9 @@ def box_size(boxes: np.ndarray) -> np.ndarray:
     return np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1))
 
 
-def suppress_duplicates(people: Detections, similarity: float = 0.75) -> Detections:
+def suppress_duplicates(
+    people: Detections, similarity: float = 0.75, sure: float = _SURE
+) -> Detections:
     """Drop a person whose keypoints nearly coincide with those of a better-scored one.
 
     Boxes alone would not do: two people who cross share a box but not their joints.
@@ -102,7 +110,7 @@ def suppress_duplicates(people: Detections, similarity: float = 0.75) -> Detecti
     order = np.argsort(-people.scores, kind="stable")
     people = people[order]
     same = keypoint_similarity(
-        people.xy, people.conf, people.xy, people.conf, box_size(people.boxes)
+        people.xy, people.conf, people.xy, people.conf, box_size(people.boxes), sure
     )
     overlap = box_iou(people.boxes, people.boxes)
     same = np.where(np.isnan(same), overlap, same)
@@ -137,6 +145,7 @@ def link(
     start_score: float = 0.3,
     keep_seconds: float = 1.0,
     max_cost: float = 0.8,
+    sure: float = _SURE,
 ) -> list[Chain]:
     """Chains of detections, one per person, in order of appearance.
 
@@ -146,6 +155,7 @@ def link(
         start_score: a chain begins only with a detection at least this sure.
         keep_seconds: how long an unmatched person is waited for.
         max_cost: largest 1 - similarity of an accepted match.
+        sure: confidence above which a joint has a say.
     """
     active: list[_Open] = []
     done: list[_Open] = []
@@ -153,7 +163,7 @@ def link(
         done += [chain for chain in active if time - chain.time > keep_seconds]
         active = [chain for chain in active if time - chain.time <= keep_seconds]
         taken = set()
-        for a, n in _assign(active, people, time, max_cost):
+        for a, n in _assign(active, people, time, max_cost, sure):
             _extend(active[a], people, n, t, time)
             taken.add(n)
         for n in range(len(people)):
@@ -163,7 +173,7 @@ def link(
     return [Chain(np.array(c.frames), np.array(c.picks)) for c in chains]
 
 
-def _assign(active: list[_Open], people: Detections, time: float, max_cost: float):
+def _assign(active: list[_Open], people: Detections, time: float, max_cost: float, sure: float):
     if not active or not len(people):
         return []
     shift = np.stack([chain.shift(time) for chain in active])
@@ -171,7 +181,7 @@ def _assign(active: list[_Open], people: Detections, time: float, max_cost: floa
     xy = np.stack([chain.xy for chain in active]) + shift[:, None]
     conf = np.stack([chain.conf for chain in active])
     overlap = box_iou(boxes, people.boxes)
-    same = keypoint_similarity(xy, conf, people.xy, people.conf, box_size(boxes))
+    same = keypoint_similarity(xy, conf, people.xy, people.conf, box_size(boxes), sure)
     similarity = np.where(np.isnan(same), overlap, 0.5 * overlap + 0.5 * same)
     cost = 1 - similarity
     # Pairs beyond the limit must not attract the optimum away from good pairs.

@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from semtta.checkpoints import load_strictly
+from semtta.checkpoints import load_strictly, write_checkpoint
 from semtta.errors import SemttaError
-from semtta.files import whole_file
 from semtta.motion.clip_text import ClipTextTower
 from semtta.pose2d.clip2pose import Clip2Pose, PromptSpec
 from semtta.pose2d.estimator import Estimator, EstimatorSpec
@@ -43,11 +42,7 @@ def save_checkpoint(
         about["settings"] = settings_yaml(replace(config, estimator=network))
     weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     content = {"semtta_pose2d": json.dumps(about), "state_dict": weights}
-    with whole_file(path) as temporary:
-        try:
-            torch.save(content, temporary)
-        except RuntimeError as error:  # what a full disk is to PyTorch
-            raise OSError(str(error).split("\n")[0]) from error
+    write_checkpoint(path, content)
     return path
 
 

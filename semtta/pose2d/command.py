@@ -189,9 +189,9 @@ def _fit(
     config: str, named: dict, overrides: list[str] | None, output: Path, needs_target: bool,
     overwrite: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    from semtta.config import as_override
     from semtta.pose2d.runs import run_training
     from semtta.pose2d.settings import load_settings
+    from semtta.settings_files import as_override
 
     given = [as_override(key, value) for key, value in named.items() if value is not None]
     settings = load_settings(config, given + list(overrides or []))

@@ -6,30 +6,35 @@ result = Adapter(load_model("lifter")).run("clip.mp4", labels="walking")[0]
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from semtta.body import Body, load_body
-from semtta.config import Config, load_config
+from semtta.config import Config, load_config, validate
 from semtta.engine import (
     Progress,
     adapting,
+    check_trainable,
     make_generator,
     pick_device,
     resolve_precision,
     silent,
+    undisturbed,
 )
 from semtta.errors import SemttaError
-from semtta.geometry import Camera, default_focal
+from semtta.geometry import Camera, check_camera, default_focal
 from semtta.hmr import load_model, prepare_inputs
 from semtta.hmr.base import Prediction
 from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
 from semtta.labels.coverage import coverage, remarks
-from semtta.people import TrackedVideo, track_video, tracks_from_file
+from semtta.people import Poses2DOptions, TrackedVideo, track_video, tracks_from_file
+from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.evidence import Evidence
 from semtta.tta.memory import memory_note
 from semtta.tta.provenance import provenance
@@ -37,16 +42,30 @@ from semtta.tta.result import Motion, Result
 from semtta.tta.run import Run
 from semtta.tta.schedule import learning_rate
 from semtta.tta.steps import accumulate_gradient
-from semtta.tta.strategies import build_strategy, load_networks, seeded
+from semtta.tta.strategies import build_strategy, load_networks
 from semtta.tta.strategy import Frozen, Networks, Strategy
 from semtta.tta.view import View
+
+
+def _undisturbed(method: Callable) -> Callable:
+    """The caller's state of PyTorch neither matters to a method of ``Adapter`` nor changes."""
+
+    @wraps(method)
+    def alone(self, *arguments, **named):
+        with undisturbed(self.device, self.config.seed):
+            return method(self, *arguments, **named)
+
+    return alone
 
 
 class Adapter:
     """Adapts a human mesh regressor to videos, one track at a time.
 
     Each track starts from the model's own weights, which are restored afterwards: videos never
-    influence each other, and ``model`` is unchanged when ``run`` returns or fails.
+    influence each other, and ``model`` is unchanged when ``run`` returns or fails. The state of
+    PyTorch around a call (gradients, autocast, default dtype and device, generators) neither
+    matters nor changes. Several threads may use adapters, one or many: their runs come one after
+    the other.
 
     Args:
         model: a regressor, or a name for ``load_model``; None = ``config.model``.
@@ -65,17 +84,21 @@ class Adapter:
         denoiser=None,
     ):
         self.config = config or load_config()
+        validate(self.config)
         self.device = pick_device(self.config.device)
-        if model is None:
-            chosen = self.config.model
-            model = load_model(chosen.name, chosen.checkpoint, chosen.mean_params, chosen.crop)
-        elif isinstance(model, str):
-            model = load_model(model)
-        self.model = model.to(self.device)
-        body = body or load_body(self.config.body.name, gender=self.config.body.gender)
-        self.body = body.to(self.device)
+        with undisturbed(self.device, self.config.seed):
+            if model is None:
+                chosen = self.config.model
+                model = load_model(chosen.name, chosen.checkpoint, chosen.mean_params, chosen.crop)
+            elif isinstance(model, str):
+                model = load_model(model)
+            body = body or load_body(self.config.body.name, gender=self.config.body.gender)
+            check_trainable(model, body, prior, gate_prior, denoiser)
+            self.model = model.to(self.device)
+            self.body = body.to(self.device)
         self._networks = Networks(prior, gate_prior, denoiser)
 
+    @_undisturbed
     def run(
         self,
         video: str | Path | TrackedVideo,
@@ -83,6 +106,7 @@ class Adapter:
         *,
         tracks: str | int = "largest",
         poses2d: str | Path | None = None,
+        poses2d_options: Poses2DOptions | None = None,
         progress: Progress = silent,
     ) -> list[Result]:
         """Adapt to one video.
@@ -93,12 +117,17 @@ class Adapter:
                 then off). A string that looks like the name of a file is one.
             tracks: "largest", "all", or the id of one track.
             poses2d: 2D poses to use instead of the built-in detector.
+            poses2d_options: what their file does not say; None = as far as can be told.
             progress: called as ``progress(stage, done, total, values)``.
         Returns: one result per track.
         Raises: ``SemttaError`` for anything wrong with the input."""
         labels = as_labels(labels)
         if not isinstance(video, TrackedVideo):
-            video = find_people(video, tracks, poses2d, progress, self.config.detector.size)
+            options = poses2d_options or Poses2DOptions(
+                min_confidence=self.config.evidence.min_confidence
+            )
+            size = self.config.detector.size
+            video = find_people(video, tracks, poses2d, progress, size, options)
         elif poses2d is not None:
             raise SemttaError("poses2d goes with the path of a video, not with a tracked one.")
         if labels is not None:
@@ -123,6 +152,7 @@ class Adapter:
             results.append(self.adapt(track, camera, texts, progress, video.info.path))
         return results
 
+    @_undisturbed
     def adapt(
         self,
         track: Track,
@@ -148,11 +178,12 @@ class Adapter:
         self.load_networks(any(texts))
         strategy = build_strategy(self.config, any(texts), self._networks)
         parameters = self.model.parameter_groups(self.config.model.trainable)
-        seed = run.generator.initial_seed()
-        with adapting(self.model, parameters), seeded(seed, self.device):
+        # anew, for dropout: what was loaded on the way may have drawn from the generators
+        with adapting(self.model, parameters), undisturbed(self.device, self.config.seed):
             self.model.eval()
             run.cache_prefix(self.config.model.trainable)
             run.first = run.latest = run.predict_all()
+            check_base(run, run.first)
             self._loop(run, strategy, parameters)
             adapted = run.latest
         return self._finish(run, adapted, strategy, video)
@@ -169,10 +200,13 @@ class Adapter:
         return kept
 
     def camera(self, width: int, height: int) -> Camera:
-        """Intrinsics of an image of this size, as the settings say."""
+        """Intrinsics of an image of this size, as the settings say.
+
+        Raises ``SemttaError`` for a camera that cannot have taken it."""
         given = self.config.camera
         center = given.center or ((width - 1) / 2, (height - 1) / 2)
-        return Camera(given.focal or default_focal(width, height), tuple(center))
+        focal = given.focal or default_focal(width, height)
+        return check_camera(Camera(focal, tuple(center)), width, height)
 
     def _begin(
         self, track: Track, camera: Camera, texts: list, progress: Progress, video=None
@@ -190,6 +224,7 @@ class Adapter:
             precision=resolve_precision(config.optimizer.precision, self.device, images),
         )  # fmt: skip
 
+    @_undisturbed
     def load_networks(self, labelled: bool) -> None:
         """Load the priors and the denoiser that the settings need, once.
 
@@ -197,6 +232,7 @@ class Adapter:
             labelled: whether there are labels at all."""
         self._networks = load_networks(self.config, labelled, self._networks, self.device)
 
+    @_undisturbed
     def check_texts(self, labels: Labels) -> None:
         """Raise ``SemttaError`` for a label that no prior can read."""
         texts = {span.text for span in labels.confident(self.config.labels.min_confidence).spans}
@@ -223,13 +259,20 @@ class Adapter:
             for draw in strategy.batches(run, epoch):
                 optimizer.zero_grad(set_to_none=True)
                 terms = accumulate_gradient(run, strategy, draw, config.chunk)
+                values = {name: float(value) for name, value in terms.items()}
+                if not all(map(math.isfinite, values.values())):
+                    raise diverged(run, epoch, "the loss is")
                 if terms:
                     optimizer.step()
-                for name, value in terms.items():
-                    sums[name] = sums.get(name, 0.0) + float(value)
+                for name, value in values.items():
+                    sums[name] = sums.get(name, 0.0) + value
                 steps += 1
             run.latest = run.predict_all()
+            if not finite(*parameters, *numbers_of(run.latest)):
+                raise diverged(run, epoch, "the prediction is")
             numbers = strategy.end_epoch(run, epoch)
+            if not finite(run.evidence.xy, run.evidence.weight):
+                raise diverged(run, epoch, "the evidence is")
             means = {f"loss_{name}": value / steps for name, value in sums.items()}
             run.history.append(
                 {"epoch": epoch + 1, "lr": lr, "steps": steps}
@@ -237,11 +280,6 @@ class Adapter:
                 | {"loss": sum(means.values()), "reprojection_px": _pixel_error(run)}
                 | numbers
             )
-            if not all(torch.isfinite(p).all() for p in parameters):
-                raise SemttaError(
-                    f"the adaptation diverged in epoch {epoch + 1} (track {run.track.id}); "
-                    f"lower optimizer.lr (now {config.lr:g})."
-                )
             run.progress("adapt", epoch + 1, config.epochs, run.history[-1])
 
     def _finish(self, run: Run, adapted: Prediction, strategy: Strategy, video) -> Result:
@@ -252,11 +290,15 @@ class Adapter:
             parts = (prediction.rotmats, prediction.betas, trans, prediction.cam, pixels)
             return Motion(*(part.detach().cpu() for part in parts))
 
+        base, moved = motion(run.first), motion(adapted)
+        check_base(run, base)
+        if not finite(*numbers_of(moved)):
+            raise diverged(run, len(run.history) - 1, "the motion is")
         gate = getattr(strategy, "gate", None)
         return Result(
             track=_on_device(run.track, torch.device("cpu")),
-            base=motion(run.first),
-            adapted=motion(adapted),
+            base=base,
+            adapted=moved,
             camera=run.view.camera,
             boxes=run.view.boxes.cpu(),
             evidence=run.evidence.cpu(),
@@ -275,10 +317,25 @@ def find_people(
     poses2d: str | Path | None = None,
     progress: Progress = silent,
     detect_size: int = 448,
+    options: Poses2DOptions | None = None,
 ) -> TrackedVideo:
-    """Detect and track, or read the user's own poses; only as many people as are wanted."""
+    """Detect and track, or read the user's own poses; only as many people as are wanted.
+
+    Args:
+        options: what the file of the user's poses does not say."""
     if poses2d is not None:
-        return tracks_from_file(video, poses2d)
+
+        def announce(text: str) -> None:
+            progress("note", 0, None, {"text": text})
+
+        found = tracks_from_file(video, poses2d, options, announce, detect_size)
+        chosen = {track.id for track in select_tracks(found, tracks)}
+        left = [track for track in found.tracks if track.id not in chosen]
+        if left:
+            frames = sum(len(track) for track in left)
+            announce(f"{frames} frames belong to {len(left)} other tracks, which are not adapted; "
+                     "--track all takes them.")  # fmt: skip
+        return found
     return track_video(
         video, max_people=1 if tracks == "largest" else None, detect_size=detect_size,
         progress=lambda done, total: progress("people", done, total, {}),
@@ -318,11 +375,19 @@ def _pixel_error(run: Run) -> float:
 
 
 def _on_device(track: Track, device: torch.device) -> Track:
-    """Pixels and landmarks on the device; frame numbers and times stay on the CPU."""
+    """Pixels and landmarks on the device; frame numbers and times stay on the CPU.
+
+    They become float32, and usable for learning if they were made in ``inference_mode``."""
+
+    def move(x: torch.Tensor | None) -> torch.Tensor | None:
+        if x is None:
+            return None
+        x = x.to(device, torch.float32)
+        return x.clone() if x.is_inference() else x
+
     points = track.keypoints
-    keypoints = type(points)(points.xy.to(device), points.conf.to(device), points.skeleton)
-    move = lambda x: None if x is None else x.to(device)  # noqa: E731
+    keypoints = type(points)(move(points.xy), move(points.conf), points.skeleton)
     return Track(
-        track.id, track.frames.cpu(), track.times.cpu(), track.boxes.to(device), keypoints,
+        track.id, track.frames.cpu(), track.times.cpu(), move(track.boxes), keypoints,
         move(track.landmarks3d), move(track.conf3d),
     )  # fmt: skip

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -74,14 +72,3 @@ def build_strategy(config: Config, labelled: bool, networks: Networks) -> Strate
 def reads_text(config: Config, labelled: bool) -> bool:
     """Whether the motion-text priors have anything to do."""
     return labelled and (config.alignment.weight > 0 or config.evidence.fill)
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Dropout draws from PyTorch's global generators: seed them for one run, then put them back.
-
-    Everything else is drawn from ``run.generator``."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield

@@ -1,0 +1,142 @@
+"""Which frame of the video a row of 2D poses belongs to: by the name of its image, or by number.
+
+Programs name their results after images (``000012_cam2_keypoints``, ``frame_0012_rot90.jpg``) and
+count from 0 or from 1. The frame's number is the run of digits that differs from file to file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from semtta.errors import SemttaError
+
+_OPENPOSE = re.compile(r"(\d{12})_keypoints$")
+_ENDINGS = re.compile(r"\.(jpe?g|png|bmp|webp|tiff?|json|txt|mp4|avi|mov)$", re.I)
+# What programs append to an image's name.
+_APPENDED = re.compile(r"(_keypoints|_pose|_rendered|\.predictions|_predictions)$", re.I)
+_LONGEST = 9  # digits of a frame's number
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """Numbers of rows and how they may be counted.
+
+    Args:
+        numbers: one for each row.
+        named: they were matched with the video's images by name: they are frames.
+    """
+
+    numbers: list[int]
+    named: bool = False
+
+
+def stem(name: str) -> str:
+    """An image's or result's name without folder, ending and what programs append."""
+    bare = _ENDINGS.sub("", PurePath(name.replace("\\", "/")).name)
+    return _APPENDED.sub("", _ENDINGS.sub("", _APPENDED.sub("", bare)))
+
+
+def numbering(
+    frames: Sequence[int | str], where: str, images: Sequence[str | None] | None = None
+) -> Numbering:
+    """Numbers of rows that have a number or the name of an image.
+
+    Args:
+        frames: of the rows.
+        where: the file, for messages.
+        images: names of the video's images, where it is a folder of images.
+    Raises ``SemttaError`` for names without a number, or two names with the same."""
+    if all(isinstance(frame, int) for frame in frames):
+        return Numbering([int(frame) for frame in frames])
+    names = [str(frame) for frame in frames]
+    if images is not None:
+        matched = _by_image(names, images)
+        if matched is not None:
+            return Numbering(matched, named=True)
+    numbers = _varying(list(dict.fromkeys(names)), where)
+    return Numbering([numbers[name] for name in names])
+
+
+def _by_image(names: list[str], images: Sequence[str | None]) -> list[int] | None:
+    """Places of the images that the names are made of; None if one is made of none."""
+    places: dict[str, int] = {}
+    for place, image in enumerate(images):
+        if image is not None:
+            places.setdefault(stem(image), place)
+    found = [places.get(stem(name)) for name in names]
+    if None not in found:
+        return found
+    # The same numbers in other words: image 000012.png, result "clip_000012_keypoints".
+    try:
+        numbered = {n: p for p, n in zip(places.values(), _varying(list(places), "").values())}
+        numbers = _varying(list(dict.fromkeys(names)), "")
+    except SemttaError:
+        return None
+    found = [numbered.get(numbers[name]) for name in names]
+    return None if None in found else found
+
+
+def _varying(names: list[str], where: str) -> dict[str, int]:
+    """Name -> the number in it that tells the names apart."""
+    standard = [_OPENPOSE.search(PurePath(name).name) for name in names]
+    if all(standard):
+        return _distinct({n: int(m.group(1)) for n, m in zip(names, standard)}, where)
+    bare = [stem(name) for name in names]
+    runs = [re.findall(r"\d+", name) for name in bare]
+    for name, found in zip(names, runs):
+        if not found:
+            raise SemttaError(f"{where}: no frame number in the name '{name}'.")
+    texts = {re.sub(r"\d+", "#", name) for name in bare}
+    if len(names) == 1 or len(texts) > 1:  # names of different make: the last number
+        return _distinct({n: _number(r[-1], where) for n, r in zip(names, runs)}, where)
+    columns = list(zip(*runs))
+    telling = [c for c in columns if len(set(map(int, c))) == len(names)]
+    if len(telling) > 1:  # numbers without gaps rather than others that happen to differ
+        dense = [c for c in telling if max(map(int, c)) - min(map(int, c)) == len(names) - 1]
+        telling = dense[:1] if dense and len({tuple(map(int, c)) for c in dense}) == 1 else telling
+    if len(telling) != 1:
+        raise SemttaError(
+            f"{where}: which number in names like '{names[0]}' and '{names[-1]}' counts the "
+            "frames cannot be told; rename the files so that one number differs."
+        )
+    return {name: _number(digits, where) for name, digits in zip(names, telling[0])}
+
+
+def _number(digits: str, where: str) -> int:
+    if len(digits.lstrip("0")) > _LONGEST:
+        raise SemttaError(f"{where}: the number {digits[:20]} is no frame.")
+    return int(digits)
+
+
+def _distinct(numbers: dict[str, int], where: str) -> dict[str, int]:
+    """The same; raises ``SemttaError`` if two names stand for one frame."""
+    names: dict[int, str] = {}
+    for name, number in numbers.items():
+        if number in names:
+            raise SemttaError(
+                f"{where}: '{names[number]}' and '{name}' both stand for frame {number}; keep the "
+                "files of one video only."
+            )
+        names[number] = name
+    return numbers
+
+
+def first_frame(numbers: Sequence[int], count: int | None, usual: int | None) -> tuple[int, bool]:
+    """The number that the video's first frame has, and whether that is certain.
+
+    Args:
+        numbers: of the rows.
+        count: frames of the video, None if unknown.
+        usual: where the program that wrote them begins to count; None if unknown.
+    """
+    low, high = min(numbers), max(numbers)
+    if low <= 0:
+        return 0, True
+    if count is not None and high == count:
+        return 1, True  # as far as the last frame, if counted from 1
+    if low == 1 and usual != 0:
+        return 1, usual == 1
+    return usual or 0, usual is not None and low > 1

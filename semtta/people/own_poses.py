@@ -1,0 +1,72 @@
+"""The user's own 2D poses in place of the detector, held against the video they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from semtta.people.movenet import MoveNet
+from semtta.people.pipeline import TrackedVideo
+from semtta.people.poses2d import Found, Poses2DOptions, understand
+from semtta.people.tracker import Detections, suppress_duplicates
+from semtta.video import VideoInfo, frame_names, probe, read_frames
+
+_SURE = 0.3  # score of a detection that speaks against the user's own poses
+
+
+def tracks_from_file(
+    path: str | Path,
+    poses2d: str | Path,
+    options: Poses2DOptions | None = None,
+    announce: Callable[[str], None] = lambda text: None,
+    detect_size: int = 448,
+) -> TrackedVideo:
+    """The user's own 2D poses instead of the detector; the video gives the frame times.
+
+    The detector looks at a few frames, to find out poses of another picture.
+
+    Args:
+        options: what the poses' file does not say.
+        announce: called with a sentence for what was guessed, mended or left out.
+        detect_size: as of :func:`track_video`.
+
+    Raises ``SemttaError`` if either file is unusable or they do not fit together."""
+    info, times, found = _held_against(path, poses2d, options, detect_size)
+    for note in found.notes:
+        announce(note)
+    return TrackedVideo(info, found.tracks, times)
+
+
+def inspect_poses2d(
+    poses2d: str | Path, video: str | Path | None = None, options: Poses2DOptions | None = None
+) -> Found:
+    """What a file of 2D poses is taken for, as :func:`tracks_from_file` would take it.
+
+    Args:
+        video: that they belong to; None = they are not checked against one."""
+    if video is None:
+        return understand(poses2d, None, None, options)
+    return _held_against(video, poses2d, options, 448)[2]
+
+
+def _held_against(
+    path, poses2d, options: Poses2DOptions | None, detect_size: int
+) -> tuple[VideoInfo, torch.Tensor, Found]:
+    """A video, its frames' times, and 2D poses as they fit it."""
+    info = probe(path)
+    times = torch.tensor([seconds for _, seconds, _ in read_frames(path)], dtype=torch.float64)
+
+    def looks(frames: Sequence[int]) -> dict[int, Detections]:
+        wanted, net, found = set(frames), MoveNet(detect_size), {}
+        for index, _, image in read_frames(path):
+            if index in wanted:
+                people = suppress_duplicates(net(image))
+                found[index] = people[people.scores >= _SURE]
+            if index >= max(wanted, default=-1):
+                break
+        return found
+
+    names = frame_names(path)
+    return info, times, understand(poses2d, info, times, options, images=names, looks=looks)
