@@ -84,7 +84,7 @@ NoOverlay = Annotated[bool, typer.Option("--no-overlay", help="Skip overlay.mp4.
 
 @app.command()
 def adapt(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Any file OpenCV reads.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A file, or a folder of images.")],
     overrides: Overrides = None,
     labels: Annotated[
         Optional[str],
@@ -109,6 +109,7 @@ def adapt(
     estimator: Annotated[
         Optional[Path], typer.Option(help="A checkpoint of `semtta pose2d` as 2D detector.")
     ] = None,
+    fps: Annotated[Optional[float], typer.Option(help="Of a folder of images; else 30.")] = None,
     track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
     output: Output = None,
     device: Device = None,
@@ -123,6 +124,7 @@ def adapt(
 ) -> None:
     """Adapt to VIDEO and write track-XX.npz, overlay.mp4, report.json."""
     from semtta.config import load_config
+    from semtta.video import open_images
 
     if labels is not None and label is not None:
         raise SemttaError("give either --labels or --label, not both.")
@@ -143,7 +145,7 @@ def adapt(
         given = label
     with _progress(quiet) as progress:
         results = adapt_video(
-            video, given, settings, folder,
+            open_images(video, fps), given, settings, folder,
             tracks=track, poses2d=poses2d,
             poses2d_options=poses_options(
                 poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first
@@ -230,6 +232,7 @@ def main() -> None:
     # Before PyTorch is imported: idle threads that sleep cost nothing on an idle machine, those
     # that spin cost a multiple of the time on a busy one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its faults are said in one sentence
     with stoppable(), quiet_libraries():
         _run()
 

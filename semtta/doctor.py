@@ -17,7 +17,7 @@ from semtta.errors import SemttaError
 from semtta.shipped import asset
 from semtta.user_files import USER_FILES, find_user_file
 
-CORE = ("torch", "numpy", "scipy", "opencv-python-headless", "onnxruntime", "smplx", "roma",
+CORE = ("torch", "numpy", "scipy", "opencv-python-headless", "av", "onnxruntime", "smplx", "roma",
         "omegaconf")  # fmt: skip
 OPTIONAL = {
     "openai": ("labels by a vision-language model", "pip install 'semtta[vlm]'"),

@@ -25,11 +25,11 @@ from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.shipped import asset
 from semtta.tta.adapter import Adapter, find_people, select_tracks
 from semtta.tta.result import Result
-from semtta.video import probe
+from semtta.video import ImageSequence, probe
 
 
 def adapt_video(
-    video: Path,
+    video: Path | ImageSequence,
     labels,
     config: Config,
     folder: Path,
@@ -52,6 +52,7 @@ def adapt_video(
     only reading the whole video shows, like labels past its end.
 
     Args:
+        video: a file, a folder of images, or such a folder with its frame rate.
         poses2d_options: what the file of the user's poses does not say.
         estimator: checkpoint of ``semtta.pose2d`` that finds the 2D evidence.
         labeller: ``auto`` or ``vlm``: who labels the video first, instead of ``labels``. What it
@@ -116,7 +117,7 @@ def _estimated(
     from semtta.pose2d import estimate_track
 
     tracks = [
-        estimate_track(finder, tracked.info.path, track, progress=progress)
+        estimate_track(finder, tracked.info.source, track, progress=progress)
         for track in select_tracks(tracked, which)
     ]
     return replace(tracked, tracks=tracks)

@@ -39,7 +39,7 @@ DictionaryFile = Annotated[
 
 
 def label(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Any file OpenCV reads.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A file, or a folder of images.")],
     overrides: Annotated[
         Optional[list[str]],
         typer.Argument(metavar="[key=value]...", help="Settings, e.g. labels.frames=8."),
@@ -61,6 +61,7 @@ def label(
         bool, typer.Option("--dry-run", help="Write the images that would be sent; send nothing.")
     ] = False,
     dictionary: DictionaryFile = None,
+    fps: Annotated[Optional[float], typer.Option(help="Of a folder of images; else 30.")] = None,
     track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
     poses2d: Poses2D = None,
     poses2d_format: PosesFormat = None,
@@ -78,7 +79,7 @@ def label(
     from semtta.label_jobs import Labeller, describe, template_of, write_strips
     from semtta.labels import save_labels
     from semtta.tta.adapter import Adapter, find_people, select_tracks
-    from semtta.video import probe
+    from semtta.video import open_images, probe
 
     task = _task(provider, template, dry_run)
     poses = poses_options(poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first)
@@ -89,14 +90,15 @@ def label(
     settings = _settings(config, overrides, options)
     path = output or Path(f"{video.stem}.{'strips' if dry_run else 'labels.json'}")
     _check_output(path, task, overwrite)
-    probe(video)
+    source = open_images(video, fps)
+    probe(source)
     say = partial(_say, quiet=quiet)
     kind = PROVIDERS.get(task)
     labeller = Labeller.load(kind, settings, say) if kind else None
     adapter = Adapter(config=settings) if kind == "auto" else None
     with progress_bars(quiet, out) as progress:
         tracked = find_people(
-            video, track, poses2d, progress, settings.detector.size,
+            source, track, poses2d, progress, settings.detector.size,
             replace(poses, min_confidence=settings.evidence.min_confidence),
         )  # fmt: skip
         chosen = select_tracks(tracked, track)

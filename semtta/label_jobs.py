@@ -117,14 +117,14 @@ class Labeller:
         camera = adapter.camera(tracked.info.width, tracked.info.height)
         spans: list[LabelSpan] = []
         for number, track in enumerate(tracks, 1):
-            spans += retrieved_labels(adapter, self.retrieval, track, camera, tracked.info.path)
+            spans += retrieved_labels(adapter, self.retrieval, track, camera, tracked.info.source)
             progress("label", number, len(tracks), {})
         return Labels(tuple(spans), name="retrieval", fps=_rate(tracked))
 
     def _asked(
         self, tracked: TrackedVideo, tracks: Sequence[Track], frames: int, progress: Progress
     ) -> Labels:
-        strips = make_strips(tracked.info.path, pieces(tracks), frames)
+        strips = make_strips(tracked.info.source, pieces(tracks), frames)
         self.announce(self._will_be_sent(strips))
         self.outcome = outcome = label_strips(
             strips, self.vocabulary.names, self.asker, self.vocabulary.nearest,
@@ -207,7 +207,7 @@ def write_strips(
     Args:
         overwrite: replace the folder of an earlier call; raises ``SemttaError`` if it holds other
             files."""
-    strips = make_strips(tracked.info.path, pieces(tracks), config.labels.frames)
+    strips = make_strips(tracked.info.source, pieces(tracks), config.labels.frames)
     question = label_question(Vocabulary.load(config).names)
     with new_folder(folder, overwrite, _holds_strips) as partial:
         for strip in strips:

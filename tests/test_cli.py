@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from semtta import cli
+from semtta.video import probe
 
 
 @pytest.fixture
@@ -507,3 +508,24 @@ def test_names_and_arguments_never_steer_the_terminal(run, tmp_path, empty_room)
         assert code == 2 and "\x1b" not in out + err and "\\x1b" in err and "\x07" not in err
     code, out, _ = run("dictionary", "search", "walk\x1b]0;pwn\x07ing")
     assert code == 0 and "\x1b" not in out and "\\x1b" in out
+
+
+def test_a_frame_rate_is_for_folders_of_images(run, tmp_path, empty_room):
+    for command in ("adapt", "label"):
+        more = ("--template",) if command == "label" else ()
+        refused(run(command, empty_room, "--fps", "25", *more), "--fps is for folders of images")
+    nothing_written(tmp_path, empty_room.name)
+
+
+def test_a_folder_of_images_at_its_own_rate(run, tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for i in range(6):
+        cv2.imwrite(str(folder / f"{i + 1}.png"), np.full((160, 200, 3), 80, np.uint8))
+    write_poses(tmp_path / "p.npz", frames=6)
+    out = tmp_path / "out"
+    code, _, err = run("adapt", folder, "--fps", "12.5", "--poses2d", tmp_path / "p.npz", "-o", out,
+                       "optimizer.epochs=1")  # fmt: skip
+    assert code == 0, err
+    assert json.loads((out / "report.json").read_text())["fps"] == 12.5
+    assert probe(out / "overlay.mp4").fps == 12.5

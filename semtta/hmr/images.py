@@ -15,7 +15,7 @@ from semtta.errors import SemttaError
 from semtta.hmr.base import CropSpec
 from semtta.hmr.preprocess import crop_pixels, normalize
 from semtta.keypoints import Track
-from semtta.video import read_frames
+from semtta.video import ImageSequence, read_frames
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,16 @@ def _beside(send: Callable, device: torch.device) -> tuple[Callable, Callable]:
 
 
 def read_crops(
-    video: str | Path, track: Track, squares: Tensor, spec: CropSpec, device: torch.device
+    video: str | Path | ImageSequence,
+    track: Track,
+    squares: Tensor,
+    spec: CropSpec,
+    device: torch.device,
 ) -> ImageCrops:
     """Read a video once and cut a track's crops.
 
     Args:
-        video: the file that the track's frame numbers count.
+        video: what the track's frame numbers count.
         squares: (T, 3) centre x, centre y, side, image pixels."""
     rows = {int(frame): t for t, frame in enumerate(track.frames)}
     squares = squares.cpu()

@@ -16,7 +16,7 @@ from semtta.errors import SemttaError
 from semtta.files import whole_file
 from semtta.keypoints import Keypoints2D
 from semtta.output.render import DEFAULT_COLOR, render_mesh
-from semtta.video import probe, read_frames, write_video
+from semtta.video import ImageSequence, probe, read_frames, write_video
 
 _SEEN_COLOR = (255, 214, 64)
 _FILLED_COLOR = (255, 70, 140)
@@ -80,7 +80,7 @@ def find_renderer(name: str) -> Renderer:
 
 def write_overlay(
     path: str | Path,
-    video_path: str | Path,
+    video_path: str | Path | ImageSequence,
     panels: list[Panel],
     *,
     fps: float | None = None,
@@ -103,11 +103,11 @@ def write_overlay(
         raise SemttaError("an overlay needs at least one panel.")
     info = probe(video_path)
     pictures = len({panel.title for panel in panels})
-    size = (pictures * info.width // 2 * 2, info.height // 2 * 2)  # mpeg4 wants even sides
+    size = (pictures * info.width, info.height)
 
     def draw(item: tuple[int, float, np.ndarray]) -> np.ndarray:
         index, _, image = item
-        return compose(image, index, panels, renderer)[: size[1], : size[0]]
+        return compose(image, index, panels, renderer)
 
     def frames() -> Iterator[np.ndarray]:
         for done, frame in enumerate(threaded_map(draw, read_frames(video_path), workers), 1):
@@ -120,7 +120,7 @@ def write_overlay(
 
 def still(
     path: str | Path,
-    video_path: str | Path,
+    video_path: str | Path | ImageSequence,
     panels: list[Panel],
     frame: int,
     *,

@@ -50,7 +50,7 @@ def write_results(
     if overlay:
         panels = overlay_panels(results, body)
         write_overlay(
-            folder / "overlay.mp4", info.path, panels, fps=info.fps, renderer=renderer,
+            folder / "overlay.mp4", info.source, panels, fps=info.fps, renderer=renderer,
             progress=lambda done, total: progress("overlay", done, total, {}),
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,13 +12,13 @@ from semtta.people.movenet import MoveNet
 from semtta.people.pipeline import TrackedVideo
 from semtta.people.poses2d import Found, Poses2DOptions, understand
 from semtta.people.tracker import Detections, suppress_duplicates
-from semtta.video import VideoInfo, frame_names, probe, read_frames
+from semtta.video import ImageSequence, VideoInfo, probe, read_frames
 
 _SURE = 0.3  # score of a detection that speaks against the user's own poses
 
 
 def tracks_from_file(
-    path: str | Path,
+    path: str | Path | ImageSequence,
     poses2d: str | Path,
     options: Poses2DOptions | None = None,
     announce: Callable[[str], None] = lambda text: None,
@@ -55,8 +56,10 @@ def _held_against(
     path, poses2d, options: Poses2DOptions | None, detect_size: int
 ) -> tuple[VideoInfo, torch.Tensor, Found]:
     """A video, its frames' times, and 2D poses as they fit it."""
-    info = probe(path)
-    times = torch.tensor([seconds for _, seconds, _ in read_frames(path)], dtype=torch.float64)
+    info, said = probe(path), []
+    seconds = [seconds for _, seconds, _ in read_frames(path, said.append)]
+    times = torch.tensor(seconds, dtype=torch.float64)
+    info = replace(info, notes=(*info.notes, *said))
 
     def looks(frames: Sequence[int]) -> dict[int, Detections]:
         wanted, net, found = set(frames), MoveNet(detect_size), {}
@@ -68,5 +71,5 @@ def _held_against(
                 break
         return found
 
-    names = frame_names(path)
+    names = None if info.images is None else info.images.names
     return info, times, understand(poses2d, info, times, options, images=names, looks=looks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from semtta.people.movenet import MoveNet
 from semtta.people.rois import fill_gaps, roi_track
 from semtta.people.tracker import Chain, Detections, box_size, link, suppress_duplicates
 from semtta.skeletons import BLAZEPOSE33, BODY27
-from semtta.video import VideoInfo, probe, read_frames
+from semtta.video import ImageSequence, VideoInfo, probe, read_frames
 
 Progress = Callable[[int, int | None], None]
 
@@ -74,7 +74,7 @@ class Person:
 
 
 def track_video(
-    path: str | Path,
+    path: str | Path | ImageSequence,
     *,
     progress: Progress | None = None,
     detect_size: int = 448,
@@ -87,7 +87,7 @@ def track_video(
     to look closely at each of them.
 
     Args:
-        path: a video file.
+        path: a video file or a folder of images.
         progress: called with (done, total or None); every frame counts twice.
         detect_size: long side of the detector's input; larger for small people.
         max_people: keep only the most prominent tracks.
@@ -98,7 +98,9 @@ def track_video(
     info = probe(path)
     total = 2 * info.frames if info.frames else None
     tick = _counter(progress, total)
-    detections, times = _detect(path, MoveNet(detect_size), threads, tick)
+    said: list[str] = []  # what only reading shows
+    detections, times = _detect(path, MoveNet(detect_size), threads, tick, said.append)
+    info = replace(info, notes=(*info.notes, *said))
     shortest = min(_MIN_LENGTH, len(times))
     chains = [c for c in link(detections, times) if len(c) >= shortest]
     people = [_fill(chain, detections, np.array(times)) for chain in chains]
@@ -131,7 +133,7 @@ def _counter(progress: Progress | None, total: int | None) -> Callable[[], None]
     return tick
 
 
-def _detect(path, net: MoveNet, threads: int, tick) -> tuple[list[Detections], list[float]]:
+def _detect(path, net: MoveNet, threads: int, tick, note) -> tuple[list[Detections], list[float]]:
     """First reading: everyone in every frame."""
 
     def detect(frame) -> tuple[Detections, float]:
@@ -139,7 +141,7 @@ def _detect(path, net: MoveNet, threads: int, tick) -> tuple[list[Detections], l
         return suppress_duplicates(net(image)), seconds
 
     detections, times = [], []
-    for people, seconds in threaded_map(detect, read_frames(path), threads):
+    for people, seconds in threaded_map(detect, read_frames(path, note), threads):
         detections.append(people)
         times.append(seconds)
         tick()

@@ -45,6 +45,7 @@ from semtta.tta.steps import accumulate_gradient
 from semtta.tta.strategies import build_strategy, load_networks
 from semtta.tta.strategy import Frozen, Networks, Strategy
 from semtta.tta.view import View
+from semtta.video import ImageSequence
 
 
 def _undisturbed(method: Callable) -> Callable:
@@ -101,7 +102,7 @@ class Adapter:
     @_undisturbed
     def run(
         self,
-        video: str | Path | TrackedVideo,
+        video: str | Path | ImageSequence | TrackedVideo,
         labels: Labels | str | Path | Sequence[str | None] | None = None,
         *,
         tracks: str | int = "largest",
@@ -149,7 +150,7 @@ class Adapter:
             if labels is not None:
                 texts = labels.for_track(track)
                 progress("note", 0, None, {"text": coverage(texts, track)})
-            results.append(self.adapt(track, camera, texts, progress, video.info.path))
+            results.append(self.adapt(track, camera, texts, progress, video.info.source))
         return results
 
     @_undisturbed
@@ -159,7 +160,7 @@ class Adapter:
         camera: Camera,
         labels: Sequence[str | None] | None = None,
         progress: Progress = silent,
-        video: str | Path | None = None,
+        video: str | Path | ImageSequence | None = None,
     ) -> Result:
         """Adapt to one track.
 
@@ -312,7 +313,7 @@ class Adapter:
 
 
 def find_people(
-    video: str | Path,
+    video: str | Path | ImageSequence,
     tracks: str | int = "largest",
     poses2d: str | Path | None = None,
     progress: Progress = silent,
@@ -321,25 +322,30 @@ def find_people(
 ) -> TrackedVideo:
     """Detect and track, or read the user's own poses; only as many people as are wanted.
 
+    What is unusual about the video is told to ``progress`` as notes.
+
     Args:
         options: what the file of the user's poses does not say."""
+
+    def announce(text: str) -> None:
+        progress("note", 0, None, {"text": text})
+
     if poses2d is not None:
-
-        def announce(text: str) -> None:
-            progress("note", 0, None, {"text": text})
-
         found = tracks_from_file(video, poses2d, options, announce, detect_size)
-        chosen = {track.id for track in select_tracks(found, tracks)}
-        left = [track for track in found.tracks if track.id not in chosen]
-        if left:
-            frames = sum(len(track) for track in left)
-            announce(f"{frames} frames belong to {len(left)} other tracks, which are not adapted; "
-                     "--track all takes them.")  # fmt: skip
-        return found
-    return track_video(
-        video, max_people=1 if tracks == "largest" else None, detect_size=detect_size,
-        progress=lambda done, total: progress("people", done, total, {}),
-    )  # fmt: skip
+    else:
+        found = track_video(
+            video, max_people=1 if tracks == "largest" else None, detect_size=detect_size,
+            progress=lambda done, total: progress("people", done, total, {}),
+        )  # fmt: skip
+    for text in found.info.notes:
+        announce(text)
+    chosen = {track.id for track in select_tracks(found, tracks)}
+    left = [track for track in found.tracks if track.id not in chosen]
+    if left:
+        frames = sum(len(track) for track in left)
+        announce(f"{frames} frames belong to {len(left)} other tracks, which are not adapted; "
+                 "--track all takes them.")  # fmt: skip
+    return found
 
 
 def select_tracks(video: TrackedVideo, which: str | int) -> list[Track]:

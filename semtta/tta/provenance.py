@@ -27,7 +27,7 @@ def provenance(
     config: Config, model: nn.Module, body, precision: str, video: str | Path | None
 ) -> dict:
     """Settings, versions and hashes, ready for JSON."""
-    packages = ("torch", "numpy", "scipy", "roma", "smplx", "onnxruntime")
+    packages = ("torch", "numpy", "scipy", "roma", "smplx", "onnxruntime", "av")
     return {
         "semtta": semtta.__version__,
         "python": platform.python_version(),

@@ -9,15 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from semtta.video import read_frames
+
 
 def sample_frames(video: Path, count: int) -> list[np.ndarray]:
     """``count`` RGB frames spread over a video, read one after the other."""
-    capture, frames = cv2.VideoCapture(str(video)), []
-    while True:
-        ok, frame = capture.read()
-        if not ok:
-            break
-        frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+    frames = [frame for _, _, frame in read_frames(video)]
     picks = np.linspace(0, len(frames) - 1, count).astype(int)
     return [frames[i] for i in picks]
 

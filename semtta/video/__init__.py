@@ -1,0 +1,25 @@
+"""Video in and out: sequential frames with true times, and mp4 files that are whole or absent.
+
+One decoder and one encoder (PyAV) for every part of the library, so that detection, crops, strips
+and overlay see the same pictures. A frame is the picture as a player shows it (deinterlaced, turned
+as its tag says, with square pixels), or reading stops with a sentence. A folder of images is a
+video too: its images in the order of their names, at 30 frames a second unless told otherwise.
+"""
+
+from semtta.video.encode import write_video
+from semtta.video.images import list_images, read_image
+from semtta.video.info import ImageSequence, VideoInfo, next_time
+from semtta.video.reader import open_images, probe, read_frames, video_hash
+
+__all__ = [
+    "ImageSequence",
+    "VideoInfo",
+    "list_images",
+    "next_time",
+    "open_images",
+    "probe",
+    "read_frames",
+    "read_image",
+    "video_hash",
+    "write_video",
+]
