@@ -88,7 +88,7 @@ def adapt(
     overrides: Overrides = None,
     labels: Annotated[
         Optional[str],
-        typer.Option(help="labels.json; or auto (retrieval), vlm (the model in labels.model)."),
+        typer.Option(help="Label file; or auto (retrieval), vlm (the model in labels.model)."),
     ] = None,
     label: Annotated[Optional[str], typer.Option(help="One text for the whole video.")] = None,
     config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "default",
@@ -273,15 +273,18 @@ def _progress(quiet: bool):
 
 
 def _summary(results) -> None:
+    from semtta.labels.coverage import covered
+
     for result in results:
-        labels = sorted({label for label in result.labels if label})
+        labelled = covered(result.labels)
         last = result.history[-1] if result.history else {}
         words = [f"track {result.track.id}: {len(result.track)} frames"]
         if math.isfinite(last.get("reprojection_px", math.inf)):
             words.append(f"2D error {last['reprojection_px']:.1f} px")
         if not bool(result.evidence.detected.any()):
             words.append("no 2D evidence: nothing to adapt to")
-        if labels:
+        if labelled:
+            words.append(f"labels cover {labelled} of {len(result.labels)} frames")
             words.append(f"{100 * result.evidence.filled_share():.0f} % of missing joints filled")
         else:
             words.append("no labels used: the alignment term was off")

@@ -16,6 +16,7 @@ from semtta.errors import SemttaError
 from semtta.files import check_folder, new_folder
 from semtta.label_jobs import Labeller, extended_priors
 from semtta.labels import as_labels, save_labels
+from semtta.labels.coverage import remarks
 from semtta.motion.user_dictionary import UserDictionary
 from semtta.output.files import is_result, save_json
 from semtta.output.overlay import find_renderer
@@ -78,6 +79,8 @@ def adapt_video(
     finder = None if estimator is None else load_body_estimator(estimator)
     if dry_run and labels is not None and info.frames:
         labels.check(info.frames, info.frames / info.fps)
+        for text in remarks(labels, info.frames, info.frames / info.fps):
+            announce(text)
     body = load_body(config.body.name, gender=config.body.gender, search=body_models)
     labelled = labels is not None or label is not None
     priors = extended_priors(config, added) if labelled else {}

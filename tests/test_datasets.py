@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 import small_sets as sets
 import torch
+from hostile import flipped, hostile
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from semtta.bench.check import check, check_table
 from semtta.bench.datasets import evidence as evidence_module
 from semtta.bench.datasets import open_dataset
 from semtta.bench.datasets.evidence import box_overlap, match
+from semtta.bench.datasets.files import numbers
 from semtta.bench.datasets.threedpw import THREEDPW
 from semtta.bench.protocols import PROTOCOLS
 from semtta.body import load_body
@@ -27,6 +31,7 @@ from semtta.hmr.base import CropSpec
 from semtta.hmr.images import read_crops
 from semtta.hmr.preprocess import person_squares
 from semtta.keypoints import Keypoints2D, Track
+from semtta.reading import reading
 from semtta.skeletons import BODY25, COCO17, COCO18
 from semtta.tta.adapter import Adapter
 from semtta.video import read_frames
@@ -230,7 +235,7 @@ def openpose(folder: Path, frames) -> Path:
 def test_2d_poses_beside_the_set_are_matched_by_their_box(tmp_path, bodies):
     sets.write_3dpw(tmp_path)
     right, wrong = sets.figure(8, 25, 11), sets.figure(8, 25, 12)
-    wrong[..., 0] += 200
+    wrong[..., 0] += 30
     openpose(tmp_path / "op" / "walk_00", [[wrong[t], right[t]][:: 1 if t % 2 else -1]
                                           for t in range(8) if t != 5] )  # fmt: skip
     # frame 5 was left out, so its file holds frame 6: the last frame has nobody
@@ -457,6 +462,61 @@ def test_bad_pickles(tmp_path, bodies, case):
         open_3dpw(tmp_path, bodies).items()
 
 
+@pytest.fixture(scope="module")
+def whole_sets(tmp_path_factory):
+    """Data sets whose files are damaged one at a time."""
+    root = tmp_path_factory.mktemp("sets")
+    sets.write_3dpw(root / "3dpw", images=False)
+    sets.write_egobody_short(root / "egobody")
+    files = {
+        "3dpw": root / "3dpw/sequenceFiles/test/walk_00.pkl",
+        "egobody": root / "egobody/annotation_egocentric_smpl_npz/egocapture_test_smpl.npz",
+    }
+    if HAS_H5PY:
+        sets.write_3dhp(root / "3dhp")
+        files["3dhp"] = next((root / "3dhp").rglob("annot_data.mat"))
+    return {name: (root / name, file, file.read_bytes()) for name, file in files.items()}
+
+
+@hostile
+@given(st.data())
+def test_a_damaged_file_of_a_set_is_a_finding_and_one_sentence(whole_sets, data):
+    name = data.draw(st.sampled_from(sorted(whole_sets)))
+    root, file, content = whole_sets[name]
+    file.write_bytes(data.draw(flipped(content)))
+    try:
+        assert all(row.detail.isprintable() for row in check(name, root))
+        bench = open_dataset(name, root)
+        with reading(root, "as FolderBenchmark does"):
+            items = bench.data.items(root, bench.splits[0])
+            for item in items:
+                bench.data.read(root, item, bench.rules)
+    except SemttaError as error:
+        assert str(error).isprintable()
+    finally:
+        file.write_bytes(content)
+
+
+def test_lists_that_a_pickle_repeats_are_not_unrolled():
+    laughs = [0.0] * 10
+    for _ in range(9):
+        laughs = [laughs] * 10
+    with pytest.raises(SemttaError, match="does not hold numbers"):
+        numbers(laughs, (None,), "x")
+
+
+def test_an_array_outside_of_the_file_is_not_read(tmp_path, bodies):
+    h5py = pytest.importorskip("h5py")
+    sets.write_3dhp(tmp_path)
+    file = next(tmp_path.rglob("annot_data.mat"))
+    with h5py.File(file, "r+") as content:
+        del content["annot2"]
+        content["annot2"] = h5py.ExternalLink("other.h5", "annot2")
+    bench = open_dataset("3dhp", tmp_path, body_models=bodies)
+    with pytest.raises(SemttaError, match="annot2"):
+        bench.load(bench.items()[0])
+
+
 def test_check_reads_what_a_run_would_read(tmp_path, bodies):
     sets.write_3dpw(tmp_path, poses=[np.zeros((8, 72)), np.zeros((8, 66))])
     rows = check("3dpw", tmp_path, bodies)
@@ -496,7 +556,7 @@ def test_bad_3dhp(tmp_path, bodies):
     bench = open_dataset("3dhp", tmp_path, body_models=bodies)
     for changes, words in (
         ({"annot2": np.zeros((6, 1, 17, 3))}, "'annot2' has shape"),
-        ({"annot3": None}, "not a readable annot_data.mat"),
+        ({"annot3": None}, "cannot be read: it has no 'annot3'"),
         ({"annot3": np.full((6, 1, 17, 3), np.nan)}, "'annot3' holds NaN"),
         ({"annot3": np.zeros((6, 1, 17, 3))}, "not in front of the camera"),
         ({"valid_frame": np.zeros((6, 1))}, "has no frame with valid_frame"),
@@ -505,7 +565,7 @@ def test_bad_3dhp(tmp_path, bodies):
         with pytest.raises(SemttaError, match=words):
             bench.load(bench.items()[0])
     (tmp_path / "mpi_inf_3dhp_test_set/TS1/annot_data.mat").write_bytes(b"MATLAB 5.0")
-    with pytest.raises(SemttaError, match="not a readable annot_data.mat"):
+    with pytest.raises(SemttaError, match="annot_data.mat.* cannot be read"):
         bench.load(bench.items()[0])
 
 
@@ -534,11 +594,11 @@ def test_bad_egobody(tmp_path, bodies):
     calibration = tmp_path / "calibrations" / sets.EGO_NAME / "cal_trans/holo_to_kinect12.json"
     bodies_of = tmp_path / "smpl_interactee_test" / sets.EGO_NAME / "body_idx_1" / "results"
     for file, content, words in (
-        (bodies_of / "frame_00101" / "000.pkl", b"\x80", "not a readable EgoBody body"),
+        (bodies_of / "frame_00101" / "000.pkl", b"\x80", "EgoBody body .*cannot be read"),
         (date / "2021-09-07-155421_pv.txt", b"1,2,3,4\n5,6\n", "file of camera poses"),
         (calibration, b'{"trans": [[2, 0, 0, 0]]}', "'trans' has shape"),
         (calibration, json.dumps({"trans": (2 * np.eye(4)).tolist()}).encode(), "no rigid motion"),
-        (date / "keypoints.npz", b"PK", "not a readable EgoBody keypoint file"),
+        (date / "keypoints.npz", b"PK", "EgoBody keypoint file .*cannot be read"),
         (tmp_path / "data_info_release.csv", b"recording_name\n", "no usable row"),
     ):
         before = file.read_bytes()

@@ -6,12 +6,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hostile import flipped, hostile
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from semtta.cli import app
 from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
 from semtta.labels import Labels, LabelSpan, as_labels, load_labels, save_labels
+from semtta.labels.coverage import coverage, remarks
 from semtta.skeletons import COCO17
 
 
@@ -164,6 +168,228 @@ def test_frames_counted_at_another_rate_are_refused():
     labels.check(100, 4.0)
     with pytest.raises(SemttaError, match="25 frames a second, but the video has 30"):
         labels.check(120, 4.0)
+
+
+# ---------------------------------------------------------------------- other people's files
+
+
+def spans(path):
+    return [(s.start, s.end, s.text) for s in load_labels(path).spans]
+
+
+WALK_SIT = [(0, 48, "walking"), (48, 96, "sit down")]
+
+
+@pytest.mark.parametrize("data", [
+    [[0, 48, "walking"], [48, 96, "sit down"]],
+    [{"start": 0, "end": 48, "text": "walking"}, {"start": 48, "end": 96, "text": "sit down"}],
+    [{"start_frame": 0, "end_frame": 48, "label": "walking"},
+     {"startFrame": 48, "endFrame": 96, "action": "sit down"}],
+    {"labels": [{"begin": 0, "stop": 48, "name": "walking"},
+                {"from": 48, "to": 96, "caption": "sit down"}]},
+    {"labels": [{"first_frame": 0, "last_frame": 47, "label": "walking"},
+                {"first_frame": 48, "last_frame": 95, "label": "sit down"}]},
+])  # fmt: skip
+def test_json_that_is_nearly_ours(tmp_path, data):
+    labels = load_labels(write(tmp_path, data))
+    assert [(s.start, s.end, s.text) for s in labels.spans] == WALK_SIT
+    assert labels.unit == "frames" and labels.unit_said == ("rame" in json.dumps(data))
+
+
+def test_a_bare_list_of_texts_is_one_for_each_frame(tmp_path):
+    labels = load_labels(write(tmp_path, ["walk", None, "sit"]))
+    assert labels.for_track(track(4)) == ["walk", None, "sit", None]
+    assert "3 texts were read as one for each frame" in labels.notes[0]
+
+
+def test_keys_that_say_seconds_are_believed(tmp_path):
+    data = {"labels": [{"start_s": 0, "end_s": 0.2, "text": "a"}]}
+    assert load_labels(write(tmp_path, data)).for_track(track()) == ["a"] * 5 + [None] * 5
+    data["labels"][0] = {"start_ms": 0, "end_ms": 200, "text": "a"}
+    assert load_labels(write(tmp_path, data)).for_track(track()) == ["a"] * 5 + [None] * 5
+    with pytest.raises(SemttaError, match="frames in one place and seconds in another"):
+        load_labels(write(tmp_path, data | {"unit": "frames"}))
+    twice = {"labels": [{"start": 0, "start_frame": 2, "text": "a"}]}
+    with pytest.raises(SemttaError, match="entry 1: two keys give the start"):
+        load_labels(write(tmp_path, twice))
+
+
+@pytest.mark.parametrize(("name", "text", "unit"), [
+    ("l.csv", "start,end,text\n0,48,walking\n48,96,sit down\n", "frames"),
+    ("l.csv", "\ufeffStart Frame;End Frame;Label\r\n0;48;walking\r\n48;96;sit down\r\n", "frames"),
+    ("l.tsv", "action\tbegin\tstop\nwalking\t0\t48\nsit down\t48\t96\n", "frames"),
+    ("l.csv", "# my labels\n0,48,walking\n48,96,sit down", "frames"),
+    ("l.txt", "0 48 walking\n48 96 sit down\n", "frames"),
+    ("l.txt", "0\t48.0\twalking\n48\t96.0\tsit down\n", "frames"),
+    ("l.csv", "id,first_frame,last_frame,name\n7,0,47,walking\n8,48,95,sit down\n", "frames"),
+    ("l.csv", "start_s,end_s,label\n0,48,walking\n48,96,sit down", "seconds"),
+    ("l.csv", "start_time,end_time,label\n0:00,0:48,walking\n0:48,0:01:36,sit down", "seconds"),
+    ("l.csv", "start,end,text\n00:00:00.000,00:00:48.000,walking\n0:48,1:36,sit down", "seconds"),
+    ("l.csv", "start;duration;text\n0,0;48,00;walking\n48;48;sit down", "frames"),
+    ("l.csv", "start_ms,end_ms,text\n0,48000,walking\n48000,96000,sit down", "seconds"),
+    ("l.csv", "start_frame,end_frame,start_s,text\n0,48,0,walking\n48,96,1.6,sit down", "frames"),
+    ("l.csv", "sep=;\nstart;end;text;conf\n0;48;walking;95%\n48;96;sit down;0.5", "frames"),
+    ("l.csv", "#start,end,text\n0,48,walking\n# a remark\n48,96,sit down", "frames"),
+    ("l.csv", 'start,end,text,label\n0,48,walking,w\n48,96,"sit down",s\n\n', "frames"),
+])  # fmt: skip
+def test_tables(tmp_path, name, text, unit):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert spans(tmp_path / name) == WALK_SIT
+    assert load_labels(tmp_path / name).unit == unit
+
+
+def test_seconds_with_fractions_need_no_unit_and_are_said(tmp_path):
+    (tmp_path / "audacity.txt").write_text("0.000000\t0.200000\twalk\n")
+    labels = load_labels(tmp_path / "audacity.txt")
+    assert labels.for_track(track()) == ["walk"] * 5 + [None] * 5
+    assert "read as seconds" in labels.notes[0]
+
+
+def test_a_line_for_each_frame_with_people_and_confidences(tmp_path):
+    (tmp_path / "l.csv").write_text("frame,track,label,score\n0,1,walk,0.9\n1,1,,\n2,1,sit,0.8\n")
+    labels = load_labels(tmp_path / "l.csv")
+    assert labels.for_track(track(4)) == ["walk", None, "sit", None]
+    assert labels.spans[0].confidence == 0.9 and labels.spans[0].track == 1
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("", "is empty"), ("walking\n", "no column 'text'; it needs"), ("a,b\n1,2\n", "'text'"),
+    ("text\nwalk\n", "no column 'start'"), ("start,text\n0,walk\n", "no column 'end'"),
+    ("0,walk\n", "no table of labels"), ("start,end,text\n0,x,walk\n", "line 2: end must be a num"),
+    ("start,end,text\n0,5,\n", "line 2: the text is missing"), ("0,5,a\n4,9,b\n", "overlap"),
+    ("start_s,end_frame,text\n0,5,walk\n", "frames in one place and seconds in another"),
+    ("start,end,text\n5,2,walk\n", "line 2 .*not after"),
+])  # fmt: skip
+def test_a_table_that_is_none_gets_one_sentence(tmp_path, text, words):
+    (tmp_path / "l.csv").write_text(text)
+    with pytest.raises(SemttaError, match=words):
+        load_labels(tmp_path / "l.csv")
+
+
+def babel(frame=None, seq=("walk",)):
+    def row(text, *times):
+        said = {"raw_label": text.upper(), "proc_label": text}
+        return said | dict(zip(("start_t", "end_t"), times))
+
+    parts = None if frame is None else {"labels": [row(*entry) for entry in frame]}
+    return {"babel_sid": 7, "dur": 9.0, "frame_ann": parts,
+            "seq_ann": {"labels": [row(text) for text in seq]}}  # fmt: skip
+
+
+def test_babel_parts_before_the_whole_and_the_shorter_of_two_that_overlap(tmp_path):
+    data = babel([("walk", 0, 6.0), ("transition", 1, 2), ("wave", 2.0, 3.0), ("sit", 5, 9)])
+    labels = load_labels(write(tmp_path, {"7": data}))
+    assert labels.unit == "seconds" and labels.spans[0].source == "BABEL"
+    assert spans(tmp_path / "labels.json") == [
+        (0, 2, "walk"), (2, 3, "wave"), (3, 5, "walk"), (5, 9, "sit"),
+    ]  # fmt: skip
+    assert "shorter" in " ".join(labels.notes) and "1 transitions" in " ".join(labels.notes)
+    whole = load_labels(write(tmp_path, babel()))
+    assert whole.for_track(track(3)) == ["walk"] * 3
+    with pytest.raises(SemttaError, match="2 sequences"):
+        load_labels(write(tmp_path, {"7": data, "8": data}))
+    with pytest.raises(SemttaError, match="frame_ann 1 .*no range"):
+        load_labels(write(tmp_path, babel([("walk", 3, 1)])))
+
+
+# ---------------------------------------------------------------------- what labels leave out
+
+
+def said(tmp_path, data, frames=100, fps=25.0):
+    labels = load_labels(write(tmp_path, data))
+    labels.check(frames, frames / fps)
+    texts = labels.for_track(track(frames))
+    return " ".join([*remarks(labels, frames, frames / fps), coverage(texts, track(frames))])
+
+
+def test_seconds_that_were_read_as_frames_are_asked_about(tmp_path):
+    entries = [{"start": 0, "end": 1, "text": "walking"}, {"start": 1, "end": 2, "text": "stand"}]
+    text = said(tmp_path, {"labels": entries})
+    assert "labels cover 2 of 100 frames" in text and 'add "unit": "seconds"' in text
+    assert "end by 2 of 100 frames, and the video has 4 seconds" in text
+    assert "unit" not in said(tmp_path, {"unit": "frames", "labels": entries})
+    assert "labels cover 50 of" in said(tmp_path, {"unit": "seconds", "labels": entries})
+    (tmp_path / "l.csv").write_text("start,end,text\n0,2,walk\n")
+    assert "call the columns start_s" in remarks(load_labels(tmp_path / "l.csv"), 100, 4.0)[0]
+    long = [{"start": 0, "end": 60, "text": "walking"}]
+    assert said(tmp_path, {"labels": long}) == "track 1: labels cover 60 of 100 frames."
+    with pytest.raises(SemttaError, match='reaches 60 seconds.*unit must be "frames"'):
+        said(tmp_path, {"unit": "seconds", "labels": long})
+
+
+def test_ends_that_were_meant_to_be_included_are_explained(tmp_path):
+    inclusive = [[0, 47, "walking"], [48, 99, "sit"]]
+    text = said(tmp_path, inclusive)
+    assert "cover 98 of 100" in text and "no label holds for frame 47, 99; add 1" in text
+    assert "add 1" in said(tmp_path, [[0, 99, "walking"]])
+    for right in ([[0, 48, "a"], [48, 100, "b"]], [[0, 20, "a"], [50, 70, "b"]], ["a", None, "b"]):
+        assert "add 1" not in said(tmp_path, right)
+
+
+# ---------------------------------------------------------------------- files and texts
+
+
+def test_the_name_of_a_file_is_never_a_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.txt").write_text("0 5 walk\n")
+    (tmp_path / "walking").write_text('{"labels": [{"text": "run"}]}')
+    for name in ("labels.txt", "walking", tmp_path / "labels.txt"):
+        assert as_labels(name).spans[0].text in ("walk", "run")
+    absent = ("walk.csv", "a/walking", "walk.JSON", "clip.mp4", "C:\\walk")
+    for name in absent:
+        with pytest.raises(SemttaError, match="there is no such file"):
+            as_labels(name)
+        with pytest.raises(SemttaError, match="frame 1: .*name of a file"):
+            as_labels(["walk", name])
+    with pytest.raises(SemttaError, match='goes with --label "run fast"'):
+        load_labels("run fast")
+    assert as_labels("walk fast").spans[0].text == "walk fast"
+    for wrong in ({"walk": 1}, b"walk", 3):
+        with pytest.raises(SemttaError, match="labels must be a label file, one text"):
+            as_labels(wrong)
+
+
+@pytest.mark.parametrize(("option", "value", "words"), [
+    ("--labels", "walking", '--label "walking"'), ("--label", "walk.json", "no such file"),
+])  # fmt: skip
+def test_the_command_tells_texts_from_files(tmp_path, monkeypatch, option, value, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "frames").mkdir()
+    cv2.imwrite(str(tmp_path / "frames" / "0.png"), np.zeros((60, 80, 3), np.uint8))
+    result = CliRunner().invoke(app, ["adapt", "frames", option, value])
+    assert isinstance(result.exception, SemttaError) and words in str(result.exception)
+
+
+def test_pipes_and_folders_are_no_label_files(tmp_path):
+    (tmp_path / "endless.json").symlink_to("/dev/zero")
+    for name, words in (("endless.json", "device"), (".", "folder")):
+        with pytest.raises(SemttaError, match=words):
+            load_labels(tmp_path / name)
+
+
+SEEDS = [
+    json.dumps({"unit": "seconds", "fps": 30, "labels": [{"text": "a", "start": 0, "end": 1}]}),
+    json.dumps([[0, 4, "walk"], [4, 9, "run"]]), json.dumps(["walk", None]),
+    json.dumps(babel([("walk", 0, 6.0), ("wave", 2.0, 3.0)])),
+    "start_s,end_s,text\n0,1.5,walk\n1.5,0:03,run\n", "0\t4\twalk\n", "frame;label\n0;walk\n",
+]  # fmt: skip
+
+
+@hostile
+@given(
+    st.sampled_from([seed.encode() for seed in SEEDS]).flatmap(flipped),
+    st.sampled_from(["json", "csv"]),
+)
+def test_a_damaged_label_file_is_read_or_refused_in_one_sentence(tmp_path, data, ending):
+    path = tmp_path / f"l.{ending}"
+    path.write_bytes(data)
+    try:
+        labels = load_labels(path)
+        labels.for_track(track())
+        assert all(isinstance(text, str) for text in remarks(labels, 10, 0.4))
+        labels.check(10, 0.4)
+    except SemttaError as error:
+        assert str(error).isprintable()
 
 
 # ---------------------------------------------------------------------- semtta label

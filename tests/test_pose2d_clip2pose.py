@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import pytest
 import torch
@@ -307,7 +308,7 @@ def test_a_checkpoint_is_all_that_is_needed(tmp_path, tower):
 
 def test_what_is_no_checkpoint_is_said(tmp_path):
     path = tmp_path / "m.pt"
-    with pytest.raises(SemttaError, match="no checkpoint"):
+    with pytest.raises(SemttaError, match="does not exist"):
         load_checkpoint(path)
     path.write_bytes(b"nothing")
     with pytest.raises(SemttaError, match="damaged"):
@@ -327,11 +328,29 @@ def test_what_is_no_checkpoint_is_said(tmp_path):
         load_checkpoint(path)
     about = json.loads(content["semtta_pose2d"])
     for forged in ({"kind": "magic"}, {"estimator": {"deconv": 10**13}},
-                   {"estimator": {"backbone": "vgg"}}):  # fmt: skip
+                   {"estimator": {"backbone": "vgg"}},
+                   {"kind": "clip2pose", "prompt": {"graph_layers": 10**9}, "tower": {}},
+                   {"kind": "clip2pose", "prompt": {}, "tower": {"kind": "mean", "width": 10**9}},
+                   {"kind": "clip2pose", "prompt": {}, "tower": {
+                       "kind": "transformer", "width": 8192, "layers": 10**6, "context": 77,
+                       "dim": 512, "dtype": "fp32"}}):  # fmt: skip
         content["semtta_pose2d"] = json.dumps(about | forged)
         torch.save(content, path)
         with pytest.raises(SemttaError, match=r"m\.pt' describes a network"):
             load_checkpoint(path)
+
+
+def test_a_packed_checkpoint_is_not_unpacked(tmp_path):
+    save_checkpoint(tmp_path / "m.pt", Estimator(SPEC))
+    with (
+        zipfile.ZipFile(tmp_path / "m.pt") as whole,
+        zipfile.ZipFile(tmp_path / "small.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in whole.namelist():
+            packed.writestr(name, bytes(len(whole.read(name))) if "/data/" in name
+                            else whole.read(name))  # fmt: skip
+    with pytest.raises(SemttaError, match="small.pt' is damaged .*packed"):
+        load_checkpoint(tmp_path / "small.pt")
 
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import pickle
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from hostile import flipped, hostile
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.io import savemat
 
 from semtta.errors import SemttaError
 from semtta.pose2d.augment import NO_CHANGE, Augmentation, View, apply_look
-from semtta.pose2d.layouts import LAYOUTS, coco_set, load_set
+from semtta.pose2d.layouts import LAYOUTS, coco_set, load_set, read_boxes
 from semtta.pose2d.readers import _image_plane
 from semtta.pose2d.runs import open_set
 from semtta.pose2d.samples import Entry, KeypointSet, cut_batch, cut_crop, shuffled
@@ -211,7 +215,7 @@ def test_versions_of_a_freihand_photo_stay_together(tmp_path):
     assert np.allclose(joint(test.entries[0], "index_1", HAND21), [480 * x / z + 112,
                                                                     480 * y / z + 112])  # fmt: skip
     write(tmp_path / "training_K.json", [k] * 9)
-    with pytest.raises(SemttaError, match="laid out"):
+    with pytest.raises(SemttaError, match="10 hands but 9 cameras"):
         load_set("freihand", tmp_path)
 
 
@@ -253,9 +257,70 @@ def test_a_coco_folder_is_matched_by_name(tmp_path):
     assert coco_set(tmp_path, BODY16).entries[0].square[2] == pytest.approx(22 * 1.5)
 
 
+def turn(path: Path) -> None:
+    """Give a JPEG the EXIF tag of a camera held upright (orientation 6)."""
+    entry = b"\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00"
+    exif = b"Exif\0\0MM\x00*\x00\x00\x00\x08\x00\x01" + entry + bytes(4)
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+
+
+def test_an_image_that_is_not_as_it_was_annotated_is_refused(tmp_path):
+    """What is turned by its EXIF tag, or was resized, has its joints elsewhere."""
+    file = picture(tmp_path / "images" / "a.jpg", 100, 60)
+    content = coco(("left_wrist",), [[95, 10, 2]], (0, 0, 100, 60))
+    content["images"][0] |= {"width": 100, "height": 60}
+    write(tmp_path / "annotations.json", content)
+    entry = coco_set(tmp_path, BODY16).entries[0]
+    assert cut_crop(entry, 64, NO_CHANGE).weight.sum() == 1
+    turn(file)
+    with pytest.raises(SemttaError, match="100 x 60 pixels, but .*a.jpg' has 60 x 100: its EXIF"):
+        cut_crop(entry, 64, NO_CHANGE)
+    with pytest.raises(SemttaError, match="EXIF"):
+        coco_set(tmp_path, BODY16).cached(64)
+    picture(file, 50, 30)
+    with pytest.raises(SemttaError, match="has 50 x 30: it was resized"):
+        cut_crop(entry, 64, NO_CHANGE)
+    content["images"][0] |= {"width": 0, "height": None}  # some programs leave them out
+    write(tmp_path / "annotations.json", content)
+    assert coco_set(tmp_path, BODY16).entries[0].size is None
+
+
+def test_whole_body_hands_know_the_size_of_their_image(tmp_path):
+    picture(tmp_path / "val2017" / "a.jpg", 60, 100)
+    hand = np.concatenate((RNG.uniform(10, 50, (21, 2)), np.full((21, 1), 2)), 1)
+    row = {"image_id": 1, "lefthand_valid": True, "righthand_valid": False,
+           "lefthand_kpts": hand.ravel().tolist(), "lefthand_box": [10, 10, 40, 40]}  # fmt: skip
+    write(tmp_path / "annotations" / "coco_wholebody_val_v1.0.json",
+          {"images": [{"id": 1, "file_name": "a.jpg", "width": 100, "height": 60}],
+           "annotations": [row]})  # fmt: skip
+    with pytest.raises(SemttaError, match="EXIF"):
+        cut_crop(load_set("wholebody_hands", tmp_path, "val").entries[0], 64, NO_CHANGE)
+
+
+@hostile
+@given(st.sampled_from([
+    json.dumps(coco(("left_wrist",), [[1, 2, 2]])).encode(),
+    json.dumps([{"name": "a.png", "keypoint2d": [[1, 2]] * 24}]).encode(),
+    pickle.dumps({0: {"uv_vis": np.full((42, 3), 5.0)}}, protocol=2),
+]).flatmap(flipped))  # fmt: skip
+def test_a_damaged_annotation_file_is_read_or_refused_in_one_sentence(tmp_path, data):
+    (tmp_path / "training").mkdir(exist_ok=True)
+    for name in ("annotations.json", "annotation.json", "joints.mat", "b.json",
+                 "training/anno_training.pickle"):  # fmt: skip
+        (tmp_path / name).write_bytes(data)
+    kinds = ("coco", "h3d", "lsp", "rhd")
+    reads = [partial(load_set, kind, tmp_path) for kind in kinds]
+    for read in [*reads, partial(read_boxes, tmp_path / "b.json")]:
+        try:
+            read()
+        except SemttaError as error:
+            assert str(error).isprintable()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "readable JSON"), ("[]", "COCO"), ('{"annotations": []}', "COCO"),
+    [("{", "valid JSON"), ("[]", "COCO"), ('{"annotations": []}', "COCO"),
      (json.dumps(coco(("left_wrist",), [[1, 2, 2], [3, 4, 1]])), "names 1"),
      (json.dumps(coco(("tail",), [[1, 2, 2]])), "no joint"),
      (json.dumps({**coco(("left_wrist",), [[1, 2, 2]]), "annotations": []}), "no images"),
@@ -270,7 +335,7 @@ def test_broken_annotations_are_named(tmp_path, content, message):
 
 @pytest.mark.parametrize("kind", [*LAYOUTS, "coco"])
 def test_an_empty_folder_is_no_data_set(tmp_path, kind):
-    with pytest.raises(SemttaError, match="missing"):
+    with pytest.raises(SemttaError, match="does not exist"):
         load_set(kind, tmp_path)
     with pytest.raises(SemttaError, match="no folder"):
         load_set(kind, tmp_path / "absent")

@@ -337,9 +337,10 @@ def test_a_faint_wrist_far_away_moves_nobody(tmp_path):
     assert track.boxes[20, 2] < CLIP_SIZE[0]
     points[20, 9, 2] = 0.9  # sure, but nowhere near the picture
     found = understood(files.coco(tmp_path / "d.json", points))
-    assert said(found, "1 points lie farther outside") and (
-        found.tracks[0].boxes - least.boxes
-    ).abs().max() < 60
+    assert (
+        said(found, "1 points lie farther outside")
+        and (found.tracks[0].boxes - least.boxes).abs().max() < 60
+    )
 
 
 @pytest.mark.parametrize("box", [[10, 10, 0, 30], [0, 0, -1, -1], [9e3, 9e3, 50, 90],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from email.utils import formatdate
@@ -10,15 +11,21 @@ from email.utils import formatdate
 import cv2
 import numpy as np
 import pytest
+from hostile import flipped, hostile
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 from vlm_server import Script, Server, completion, write_two_people
 
 from semtta.cli import app
 from semtta.config import LabelsConfig
 from semtta.errors import SemttaError
+from semtta.labels.answers import spoken
 from semtta.labels.asker import Asker
 from semtta.labels.cache import AnswerCache
 from semtta.labels.questions import label_question, read_check, read_label
+from semtta.labels.replies import Said, failure, read_reply
+from semtta.labels.server import is_local, masked
 from semtta.labels.strips import Segment, Strip
 from semtta.labels.vlm import label_strips, open_questions
 
@@ -98,11 +105,20 @@ def test_a_doubted_label_keeps_its_text_and_loses_confidence(serve):
         ('{"label": null}', "other", False),
         ("{{{ not json", "other", False),
         ("I cannot help with that request.", "other", False),
-        ("", "other", False),
         ('{"a": ' * 50_000, "other", False),
         ('{"label": "walk", "confidence": 1%s}' % ("0" * 400), "walk", True),
         ('{"answer": {"label": "walk"}, "confidence": 1}', "walk", True),
         ('<think>{"label": "run"} or {x}?</think>' + WALK, "walk", True),
+        ('{"label": "run"} no, rather ' + WALK, "walk", True),
+        ('{"Label": ["walk"], "confidence": "90 %"}', "walk", True),
+        ("{'label': 'sit_on_a_chair', 'confidence': 0.9,}", "sit on a chair", True),
+        ("**Label:** walk\n\n**Confidence:** 0.9", "walk", True),
+        (
+            'He may run or jump; all in all the best label is "walk", with confidence 0.9.',
+            "walk",
+            True,
+        ),
+        (json.dumps(WALK), "walk", True),
         ('{"label": "other", "description": "x\\ud800 \\u001b[31my"}', "x [31my", False),
     ],
 )
@@ -124,10 +140,127 @@ def test_the_second_answer_counts_without_the_thoughts_before_it():
     assert read_check("<think>yes or no?</think> No.") == read_check("no") < read_check("unsure")
 
 
-def test_a_refusal_is_other(serve):
-    outcome, script, *_ = serve({"body": completion(None, refusal="no")})
-    assert outcome.spans[0].text == "other" and outcome.spans[0].confidence == 0
-    assert len(script.requests) == 1  # nothing to verify
+JUMP = 'perhaps {"label": "run", "confidence": 0.2}'
+
+
+@pytest.mark.parametrize("said", [
+    f"<think>{JUMP}</think>{WALK}", f"{JUMP}</think>{WALK}", f"<thinking>{JUMP}</thinking>{WALK}",
+    f"[THINK]{JUMP}[/THINK]{WALK}", f"◁think▷{JUMP}◁/think▷{WALK}", f"{WALK}<think>{JUMP}",
+    f"<think>a<think>{JUMP}</think>b</think>{WALK}", f"{WALK}<reasoning>{JUMP}</reasoning>",
+    f"<|channel|>analysis<|message|>{JUMP}<|end|><|start|>assistant<|channel|>final"
+    f"<|constrain|>json<|message|>{WALK}<|return|>",
+    f"analysis{JUMP}assistantfinal{WALK}",
+    [{"type": "thinking", "thinking": JUMP}, {"type": "text", "text": WALK}],
+])  # fmt: skip
+def test_thoughts_are_not_read_in_any_markup(serve, said):
+    span = serve({"body": completion(said)}, YES)[0].spans[0]
+    assert (span.text, span.confidence) == ("walk", 0.9)
+
+
+@pytest.mark.parametrize(("empty", "words"), [
+    (completion(""), "answer is empty"), (completion(" \n"), "answer is empty"),
+    (completion(None), "answer is empty"), (completion("```json\n```"), "only thought"),
+    (completion("{}"), "only thought"), (completion([]), "answer is empty"),
+    (completion("", reasoning_content=WALK), "only thought"),
+    (completion(None, reasoning=WALK), "only thought"),
+    (completion(f"<think>{JUMP} but"), "only thought"),
+    (completion(f"<think>{JUMP}</think>"), "only thought"),
+    (completion(f"<|channel|>analysis<|message|>{JUMP}"), "only thought"),
+])  # fmt: skip
+def test_an_empty_answer_is_none_and_asked_for_once_more_without_a_schema(
+    serve, tmp_path, empty, words
+):
+    outcome, script, *_ = serve({"body": empty}, retries=4)
+    assert not outcome.spans and words in outcome.unanswered[0][1]
+    assert ["response_format" in request for request in script.requests] == [True, False]
+    assert not list((tmp_path / "answers").rglob("*.json"))
+    outcome, script, *_ = serve({"body": empty}, WALK, YES)
+    assert outcome.spans[0].text == "walk" and len(script.requests) == 3
+
+
+def test_an_empty_answer_that_an_earlier_version_kept_is_asked_for_again(serve, tmp_path):
+    class Old(AnswerCache):
+        def get(self, key):
+            return super().get(key) or ""
+
+    outcome, script, *_ = serve(WALK, YES, cache=Old(tmp_path / "old"))
+    assert outcome.spans[0].text == "walk" and len(script.requests) == 2
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    (completion(None, refusal="I can't help"), "the model refuses: I can't help"),
+    (completion("", finish="content_filter"), "content filter"),
+    (completion(None, finish="length", reasoning="hm"), "cut off .* still thought"),
+])  # fmt: skip
+def test_who_will_not_answer_is_not_asked_again(serve, body, words):
+    outcome, script, *_ = serve({"body": body})
+    assert not outcome.spans and re.search(words, outcome.unanswered[0][1])
+    assert len(script.requests) == 1
+
+
+def test_a_whole_answer_counts_even_if_the_server_cut_off_what_followed(serve):
+    assert serve({"body": completion(WALK + " and", finish="length")}, YES)[0].spans
+
+
+def stream(*pieces):
+    lines = [": waiting", "event: message", *(f"data: {json.dumps(piece)}" for piece in pieces)]
+    return {"raw": "\n\n".join([*lines, "data: [DONE]", ""]), "type": "text/event-stream"}
+
+
+def test_a_stream_that_nobody_asked_for_is_put_together(serve):
+    deltas = [{"role": "assistant"}, {"reasoning_content": JUMP}, {"content": WALK[:9]},
+              {"content": WALK[9:]}]  # fmt: skip
+    pieces = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    usage = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
+    outcome, _, asker, _ = serve(stream(*pieces, usage), YES)
+    assert outcome.spans[0].text == "walk" and asker.usage.read == 107
+    outcome, *_ = serve(stream({"error": {"message": "overloaded"}}), retries=0, model="n")
+    assert outcome.unanswered[0][1] == "overloaded"
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    ({"error": {"message": "image too large", "code": 400}}, "image too large"),
+    ({"error": "boom"}, "boom"), ({"choices": [{"error": {"message": "boom"}}]}, "boom"),
+    ({"detail": [{"msg": "boom"}]}, "no chat completion: boom"), ("boom", "boom"),
+])  # fmt: skip
+def test_an_error_in_a_200_is_one(serve, tmp_path, body, words):
+    outcome, *_ = serve({"body": body}, retries=0)
+    assert words in outcome.unanswered[0][1]
+    assert not list((tmp_path / "answers").rglob("*.json"))
+
+
+@pytest.mark.parametrize(("status", "message"), [
+    (400, "System role not supported"), (500, "Only user and assistant roles are supported!"),
+    (400, "Conversation roles must alternate user/assistant"),
+    (400, "Developer instruction is not enabled for this model"),
+])  # fmt: skip
+def test_a_server_without_system_messages_gets_both_texts_in_one(serve, status, message):
+    def picky(request):
+        if request["messages"][0]["role"] == "system":
+            return {"status": status, "body": {"error": {"message": message}}}
+        text = request["messages"][0]["content"][0]["text"]
+        assert text.startswith("You label human motion")
+        return YES if "Somebody else" in text else WALK
+
+    outcome, script, *_ = serve(picky, count=2)
+    assert len(outcome.spans) == 2 and len(script.requests) == 1 + 4
+    assert all("response_format" in request for request in script.requests)
+
+
+@pytest.mark.parametrize("body", [
+    {"error": "Model does not support images. Please use a model that does."},
+    {"error": {"message": "image input is not supported - hint: you may need the mmproj"}},
+    {"error": {"message": "No endpoints found that support image input"}},
+])  # fmt: skip
+def test_a_model_that_reads_no_pictures_is_said_at_once(serve, body):
+    with pytest.raises(SemttaError, match="reads no pictures: .*--model"):
+        serve({"status": 400, "body": body})
+
+
+def test_a_page_is_no_sentence_but_holds_one(serve):
+    page = {"status": 413, "raw": "<html><h1>413 Request Too Large</h1></html>"}
+    outcome, *_ = serve(page, retries=0)
+    assert outcome.unanswered[0][1] == "413 Request Too Large"
 
 
 def test_the_second_run_asks_nothing(serve, tmp_path):
@@ -226,7 +359,6 @@ def test_disconnects_and_garbage_are_retried(serve):
         ({"raw": "[" * 100_000}, "no JSON"),
         ({"raw": "[1]"}, "no chat completion"),
         ({"raw": '{"choices": [null]}'}, "no message"),
-        ({"body": completion([{"type": "text", "text": "walk"}])}, "no text"),
         ({"status": 500, "body": {"error": {"message": "oops \x1b[31m\n"}}}, "oops [31m"),
     ],
 )
@@ -347,7 +479,7 @@ def test_an_address_that_is_none_is_one_sentence_and_never_openais(url, monkeypa
 
 
 def test_what_the_environment_spoils_is_one_sentence_without_the_key(monkeypatch):
-    settings = LabelsConfig(model="m", base_url="http://127.0.0.1:9/v1")
+    settings = LabelsConfig(model="m", base_url="http://example.invalid/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-\u201csecret")
     with pytest.raises(SemttaError, match="no key has") as caught:
         Asker(settings)
@@ -383,6 +515,92 @@ def test_a_key_goes_to_the_server_it_is_meant_for(serve, monkeypatch):
     monkeypatch.setenv("MY_KEY", "secret")
     _, script, *_ = serve(WALK, YES, api_key_env="MY_KEY", model="n")
     assert script.keys[0] == "Bearer secret"
+
+
+SECRET = "sk-proj-0123456789abcdef"
+ECHO = f"Incorrect API key provided: {SECRET}, or {SECRET[:12]}... for short."
+
+
+def test_a_key_that_a_server_echoes_is_shown_and_kept_nowhere(serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", SECRET)
+    refused = {"status": 401, "body": {"error": {"message": ECHO}}}
+    with pytest.raises(SemttaError, match=r"refuses the key in MY_KEY") as caught:
+        serve(refused, api_key_env="MY_KEY")
+    chain, error = "", caught.value
+    while error is not None:
+        chain, error = f"{chain} {error} {vars(error)}", error.__cause__ or error.__context__
+    assert SECRET[:8] not in chain and "provided: ***, or ***... for short" in chain
+    said = json.dumps({"label": "other", "description": f"wears {SECRET}"})
+    outcome, *_ = serve(said, {"status": 500, "body": ECHO}, retries=0, count=2,
+                        api_key_env="MY_KEY")  # fmt: skip
+    assert outcome.spans[0].text == "wears ***" and "***" in outcome.unanswered[0][1]
+    kept = "".join(file.read_text() for file in (tmp_path / "answers").rglob("*.json"))
+    assert kept and SECRET[:8] not in kept
+
+
+def test_masking_leaves_the_rest_as_it_was():
+    assert masked(f"a{SECRET}b{SECRET[5:]}", SECRET) == "a***b***"
+    assert masked("a label", "lab") == "a label" and masked("x", "") == "x"
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_nothing_is_sent_to_where_a_redirect_points(serve, code):
+    elsewhere = Script(WALK)
+    with Server(elsewhere) as other:
+        place = {"location": f"{other.url.replace('//', '//me:pw@')}/chat/completions"}
+        moved = {"status": code, "headers": place, "body": {}}
+        with pytest.raises(SemttaError, match="sends questions on to http://127.*nothing was"):
+            serve(moved)
+        outcome, script, asker, _ = serve(WALK, YES, moved, count=2)
+    assert not elsewhere.requests and len(script.requests) == asker.usage.requests == 3
+    assert other.url in outcome.unanswered[0][1] and "pw" not in outcome.unanswered[0][1]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1"])
+def test_this_machine_is_not_asked_through_a_proxy(tmp_path, monkeypatch, host):
+    proxy, script = Script(WALK), Script(WALK, YES)
+    with Server(proxy) as between, Server(script) as server:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, between.url.removesuffix("/v1"))
+        url = server.url.replace("127.0.0.1", host)
+        asker = Asker(LabelsConfig(base_url=url, model="m"), AnswerCache(tmp_path))
+        outcome = label_strips(strips(), NAMES, asker, nearest)
+    assert outcome.spans and not proxy.requests
+
+
+def test_what_this_machine_is_called():
+    local = ("localhost", "LOCALHOST.", "a.localhost", "127.8.9.1", "127.1", "::1", "0.0.0.0",
+             "::ffff:127.0.0.1")  # fmt: skip
+    assert all(is_local(name) for name in local)
+    assert not any(is_local(name) for name in ("example.com", "10.0.0.1", "", "localhost.com"))
+
+
+@pytest.mark.parametrize(("pause", "words"), [(0, "more than 4 MiB"), (0.05, "does not end")])
+def test_an_answer_without_end_is_given_up(serve, pause, words):
+    began = time.monotonic()
+    outcome, script, *_ = serve({"endless": pause}, timeout=0.5)
+    assert words in outcome.unanswered[0][1] and len(script.requests) == 1
+    assert time.monotonic() - began < 8
+
+
+@hostile
+@given(
+    st.binary(max_size=400)
+    | st.sampled_from(
+        [
+            json.dumps(completion(WALK)).encode(),
+            stream({"choices": [{"delta": {}}]})["raw"].encode(),
+            json.dumps({"error": {"code": 400}}).encode(),
+        ]
+    ).flatmap(flipped)
+)
+def test_no_reply_whatever_it_is_raises_anything(body):
+    said = read_reply(body)
+    if isinstance(said, Said):
+        spoken(said.text), read_label(said.text, NAMES, nearest), read_check(said.text)
+    else:
+        assert said.words
+    assert failure(500, body).words
 
 
 # ---------------------------------------------------------------------- the commands

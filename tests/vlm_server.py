@@ -14,7 +14,8 @@ class Script:
     """What the server does: steps one after the other, the last one again and again.
 
     A step is a text (the answer's content), a dict with ``status``, ``headers``, ``body``,
-    ``raw``, ``wait``, ``hang_up``; or a function of the request's JSON that returns one."""
+    ``raw``, ``wait``, ``hang_up``, ``endless`` (seconds between pieces of a body without end);
+    or a function of the request's JSON that returns one."""
 
     def __init__(self, *steps):
         self.steps, self.requests, self.keys = list(steps), [], []
@@ -42,6 +43,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
             return
+        if "endless" in step:
+            return self.never_end(step["endless"])
         body = step.get("raw")
         if body is None:
             body = json.dumps(step.get("body") or completion(step.get("content")))
@@ -57,12 +60,24 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:  # the client did not wait
             self.close_connection = True
 
+    def never_end(self, pause: float):
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.end_headers()
+        try:
+            while True:
+                self.wfile.write(b" " * (1 if pause else 65536))
+                time.sleep(pause)
+        except OSError:  # the client has had enough
+            pass
 
-def completion(content, refusal=None) -> dict:
-    message = {"role": "assistant", "content": content, "refusal": refusal}
+
+def completion(content, refusal=None, finish="stop", **message) -> dict:
+    message = {"role": "assistant", "content": content, "refusal": refusal} | message
     return {
         "id": "c1", "object": "chat.completion", "created": 0, "model": "m",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        "choices": [{"index": 0, "finish_reason": finish, "message": message}],
         "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
     }  # fmt: skip
 

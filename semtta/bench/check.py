@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from semtta.bench.datasets import get_dataset
+from semtta.bench.datasets import DataSet, get_dataset
 from semtta.bench.datasets.regressors import USER_KEYS, find_regressor, open_regressor
 from semtta.bench.protocols import PROTOCOLS, Protocol, get_protocol
 from semtta.body import find_body_file, load_body
@@ -14,6 +14,7 @@ from semtta.body.regressor import H36M17_RIGHT_LEG_FIRST
 from semtta.doctor import Finding
 from semtta.doctor import table as findings_table
 from semtta.errors import SemttaError
+from semtta.reading import reading
 from semtta.user_files import USER_FILES
 
 
@@ -32,7 +33,7 @@ def check(
     dataset, rules = get_dataset(data), get_protocol(protocol, data)
     root = Path(root)
     if root.is_dir():
-        found = [part for split in rules.splits for part in dataset.findings(root, split)]
+        found = [part for split in rules.splits for part in _findings(dataset, root, split)]
     else:
         found = [Finding("folder", "missing", f"there is no folder '{root}'")]
     genders = dataset.genders if rules.truth == "gendered" else ()
@@ -51,6 +52,14 @@ def check_table(
     table = findings_table(found)
     table.title = f"{get_dataset(data).title}, protocol {get_protocol(protocol, data).name}"
     return table, all(finding.state != "missing" for finding in found)
+
+
+def _findings(dataset: DataSet, root: Path, split: str) -> list[Finding]:
+    try:
+        with reading(root, dataset.title):
+            return dataset.findings(root, split)
+    except SemttaError as error:
+        return [Finding(f"{split}: annotations", "missing", str(error))]
 
 
 def _body(gender: str, needed: bool, body_models: Path | None) -> Finding:

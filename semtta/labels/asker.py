@@ -6,25 +6,25 @@ was stopped loses nothing and the next one goes on where it stopped.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
-import os
 import random
 import time
-import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 from semtta.config import LabelsConfig
 from semtta.errors import SemttaError
+from semtta.labels.answers import spoken
 from semtta.labels.cache import AnswerCache
+from semtta.labels.dialects import EXTRAS, reads_no_pictures, refused_extra, request
 from semtta.labels.questions import Question, printable
+from semtta.labels.replies import Failed, Said, failure, read_reply
+from semtta.labels.server import Endless, api_key, connect, masked, without_login
 
 _WAIT, _LONGEST_WAIT = 1.0, 60.0  # seconds before the first retry, and at most
 _PASSING = (408, 409, 425, 429)  # codes below 500 that another try may mend
-_EXTRAS = frozenset({"response_format", "temperature"})  # options that not every server knows
+_SHOWN = 200  # characters of an error
 
 
 class Unanswered(Exception):
@@ -60,6 +60,8 @@ class Usage:
 class Asker:
     """Asks one server that speaks OpenAI's chat API.
 
+    The key is never shown, kept or sent to anybody else, whatever the server makes of it.
+
     Args:
         settings: server, model, budget.
         cache: of answers.
@@ -82,25 +84,27 @@ class Asker:
             raise SemttaError("labels by a vision-language model need the package 'openai'; "
                               "install it with: pip install 'semtta[vlm]'.") from None  # fmt: skip
         self._openai = openai
-        self._client = _connect(openai, settings)
+        self._client = connect(openai, settings)
+        self._secret = api_key(settings)
         self.settings, self.usage = settings, Usage()
         self.cache = cache or AnswerCache(settings.cache)
         self._sleep = sleep
         self._random = random.Random()  # unseeded: so that clients do not come in step
-        self._extras = _EXTRAS  # what the server has not refused
+        self._extras = EXTRAS  # what the server has not refused
         self._has_answered = False
 
     @property
     def url(self) -> str:
-        """Where questions go."""
-        return str(self._client.base_url)
+        """Where questions go, as it may be shown."""
+        return self._clean(without_login(str(self._client.base_url)))
 
     def known(self, question: Question, jpeg: bytes) -> str | None:
         """The answer to a question about an image if it is in the cache."""
-        return self.cache.get(self._key(question, jpeg))
+        answer = self.cache.get(self._key(question, jpeg))
+        return answer if answer and spoken(answer) else None
 
     def ask(self, question: Question, jpeg: bytes) -> str:
-        """The answer's text, from the cache or the server; "" if the model refused.
+        """The answer's text, from the cache or the server; never an empty one.
 
         Raises ``Unanswered``, or ``Stop`` if asking on is useless, or ``SemttaError`` if the
         server cannot be used at all or the cache cannot be written."""
@@ -116,33 +120,34 @@ class Asker:
 
     def _key(self, question: Question, jpeg: bytes) -> str:
         return self.cache.key({
-            "url": self.url, "model": self.settings.model, "system": question.system,
-            "text": question.text, "schema": question.schema,
+            "url": str(self._client.base_url), "model": self.settings.model,
+            "system": question.system, "text": question.text, "schema": question.schema,
             "image": hashlib.sha256(jpeg).hexdigest(),
         })  # fmt: skip
 
     def _patiently(self, question: Question, jpeg: bytes) -> str:
-        tries, extras = 0, self._extras
+        tries, extras, empty = 0, self._extras, False
         while True:
             if self.usage.requests >= self.settings.max_requests:
                 raise Stop(f"the budget of {self.settings.max_requests} requests is spent")
             self.usage.requests += 1
             try:
-                answer = self._once(question, jpeg, extras)
-            except self._openai.APIStatusError as error:
-                suspect = _refused_extra(error, extras)
+                said = self._once(question, jpeg, extras)
+            except Failed as error:
+                suspect = refused_extra(error, extras)
                 if suspect is not None:
                     extras = extras - {suspect}
                     continue
-                reason, wait = self._judge(error), _retry_after(error.response.headers)
-            except (json.JSONDecodeError, RecursionError):
-                reason, wait = "the server's answer is no JSON", None
-            except (self._openai.APIConnectionError, self._openai.APIResponseValidationError,
-                    ValueError) as error:  # fmt: skip
-                reason, wait = _sentence(error), None
+                reason, wait = self._judge(error), error.wait
             else:
-                self._extras = extras  # only now is it known that they were at fault
-                return answer
+                if self._is_answer(said, question):
+                    self._extras = extras  # only now is it known that they were at fault
+                    return masked(said.text, self._secret)
+                if empty:
+                    raise Unanswered(_why_empty(said))
+                # Some servers lose what a schema lets through, or take it for thoughts.
+                empty, extras = True, extras - {"response_format"}
+                continue
             tries += 1
             if tries > self.settings.retries:
                 raise Unanswered(reason)
@@ -157,116 +162,84 @@ class Asker:
         pause = min(_LONGEST_WAIT, _WAIT * 2 ** (tries - 1))
         return pause * self._random.uniform(0.75, 1.25)
 
-    def _once(self, question: Question, jpeg: bytes, extras: frozenset[str]) -> str:
-        image = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
-        schema = {"name": question.name, "strict": True, "schema": question.schema}
-        values = {
-            "response_format": {"type": "json_schema", "json_schema": schema},
-            "temperature": 0,
-        }
-        response = self._client.chat.completions.create(
-            model=self.settings.model,
-            messages=[
-                {"role": "system", "content": question.system},
-                {"role": "user", "content": [
-                    {"type": "text", "text": question.text},
-                    {"type": "image_url", "image_url": {"url": image}},
-                ]},
-            ],
-            **{name: values[name] for name in extras},
-        )  # fmt: skip
-        self._count(response)
-        return _content(response)
+    def _once(self, question: Question, jpeg: bytes, extras: frozenset[str]) -> Said:
+        """One request. Raises ``Failed``."""
+        outcome: bytes | Failed
+        sent = request(question, jpeg, extras)
+        create = self._client.chat.completions.with_raw_response.create
+        try:
+            outcome = create(model=self.settings.model, **sent).content
+        except self._openai.APIStatusError as error:
+            outcome = _refused(error)
+        except Exception as error:  # every HTTP library below has its own kinds
+            outcome = Failed(_sentence(error), final=_endless(error))
+        if not isinstance(outcome, Failed):
+            outcome = read_reply(outcome)
+        if isinstance(outcome, Failed):  # raised here, it does not carry the key along
+            raise replace(outcome, words=self._clean(outcome.words))
+        self.usage.read += outcome.read
+        self.usage.written += outcome.written
+        return outcome
 
-    def _count(self, response) -> None:
-        usage = getattr(response, "usage", None)
-        for name, field in (("prompt_tokens", "read"), ("completion_tokens", "written")):
-            tokens = getattr(usage, name, None)
-            if isinstance(tokens, int):
-                setattr(self.usage, field, getattr(self.usage, field) + tokens)
+    def _clean(self, text: str) -> str:
+        """One short line without the key and the final stop."""
+        text = printable(masked(text, self._secret)).rstrip(".")
+        return text if len(text) < _SHOWN else text[: _SHOWN - 3] + "..."
 
-    def _judge(self, error) -> str:
+    def _is_answer(self, said: Said, question: Question) -> bool:
+        """False for an empty one, that may be asked for again; raises ``Unanswered`` for others."""
+        if said.finish == "length" and not question.answered_by(said.text):
+            thinking = ", while it still thought" if not spoken(said.text) else ""
+            raise Unanswered(f"the answer was cut off at the server's limit of tokens{thinking}")
+        if spoken(said.text):
+            return True
+        if said.refusal.strip():
+            raise Unanswered(self._clean(f"the model refuses: {said.refusal}"))
+        if said.finish == "content_filter":
+            raise Unanswered("the server's content filter withheld the answer")
+        return False
+
+    def _judge(self, error: Failed) -> str:
         """The reason, if another try may help; else raises."""
-        code, reason = error.status_code, _sentence(error)
+        code, reason = error.status, error.words
         # A server that has answered is usable: it then refuses this question, not its asker.
-        if code in (401, 403) and not self._has_answered:
-            raise SemttaError(f"{self.url} refuses the key in {self.settings.api_key_env}: "
-                              f"{reason}.")  # fmt: skip
-        if code == 404 and not self._has_answered:
-            raise SemttaError(f"{self.url} has no model '{self.settings.model}', or is no such "
-                              f"server: {reason}.")  # fmt: skip
-        if getattr(error, "code", None) == "insufficient_quota":
+        if not self._has_answered and code is not None:
+            self._check_usable(error)
+        if error.code == "insufficient_quota":
             raise Stop(f"the account's quota is spent: {reason}")
-        if code < 500 and code not in _PASSING:
+        passing = code is None or code >= 500 or code in _PASSING
+        if error.final or not passing or reads_no_pictures(error):
             raise Unanswered(reason)
         return reason
 
-
-def _connect(openai, settings: LabelsConfig):
-    """A client of the server that the settings name, else of ``$OPENAI_BASE_URL``, else OpenAI."""
-    url = settings.base_url
-    if url is None:
-        url = os.environ.get("OPENAI_BASE_URL") or None
-    if url is not None and not _is_address(url):
-        raise SemttaError(f"'{url}' is no address of a server; --base-url takes one such as "
-                          "http://localhost:11434/v1.")  # fmt: skip
-    key = os.environ.get(settings.api_key_env, "").strip()
-    if not key and url is None:
-        raise SemttaError(f"no key in the environment variable {settings.api_key_env}; set it, "
-                          "or give --base-url of a local server that needs none.")  # fmt: skip
-    if not (key.isascii() and key.isprintable()):
-        raise SemttaError(f"the environment variable {settings.api_key_env} holds characters that "
-                          "no key has; copy the key anew.")  # fmt: skip
-    try:
-        return openai.OpenAI(
-            api_key=key or "none", base_url=url, timeout=settings.timeout, max_retries=0
-        )
-    except Exception as error:  # proxies and certificates of the environment fail in many ways
-        raise SemttaError(
-            f"the HTTP client cannot be set up ({_sentence(error)}); look at HTTP_PROXY, "
-            "HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE."
-        ) from None
+    def _check_usable(self, error: Failed) -> None:
+        """Raise ``SemttaError`` for an error that every other question would get too."""
+        code, reason, model = error.status, error.words, f"model '{self.settings.model}'"
+        if code in range(300, 400):
+            raise SemttaError(f"{self.url} {reason}; nothing was sent there, give its own address "
+                              "with --base-url if that is meant.")  # fmt: skip
+        if code in (401, 403):
+            raise SemttaError(f"{self.url} refuses the key in {self.settings.api_key_env}: "
+                              f"{reason}.")  # fmt: skip
+        if reads_no_pictures(error):
+            raise SemttaError(f"{self.url} says that {model} reads no pictures: {reason}; choose "
+                              "a vision model with --model.")  # fmt: skip
+        if code == 404:
+            raise SemttaError(f"{self.url} has no {model}, or is no such server: {reason}.")
 
 
-def _is_address(url: str) -> bool:
-    try:
-        parts = urllib.parse.urlsplit(url)
-        named = bool(parts.hostname) and parts.port != 0  # a port that is none raises
-    except ValueError:
-        return False
-    return named and parts.scheme in ("http", "https") and not any(c.isspace() for c in url)
+def _refused(error) -> Failed:
+    """What a response that is no success says; a redirect, whom it names."""
+    code, headers = error.status_code, error.response.headers
+    if code in range(300, 400):
+        place = without_login(headers.get("location", "another address"))
+        return Failed(f"sends questions on to {place}", code)
+    return failure(code, error.response.content, _retry_after(headers))
 
 
-def _refused_extra(error, extras: frozenset[str]) -> str | None:
-    """The option that a server seems not to know, named by its error or guessed from a 400."""
-    code, message = error.status_code, str(error).lower()
-    if code not in (400, 422, 500, 501) or not extras:
-        return None
-    for extra in sorted(extras):
-        if extra in message:
-            return extra
-    about_schema = any(word in message for word in ("schema", "grammar", "format"))
-    if "response_format" in extras and about_schema:
-        return "response_format"
-    return min(extras) if code < 500 else None
-
-
-def _content(response) -> str:
-    """Text of the first choice; "" for a refusal.
-
-    Raises ``ValueError`` if it is no answer, ``Unanswered`` if it is half of one."""
-    choices = getattr(response, "choices", None)
-    if not isinstance(choices, list) or not choices:
-        raise ValueError("the server's answer is no chat completion")
-    message = getattr(choices[0], "message", None)
-    if message is None:
-        raise ValueError("the server's answer has no message")
-    if getattr(choices[0], "finish_reason", None) == "length":
-        raise Unanswered("the answer was cut off at the server's limit of tokens")
-    content = getattr(message, "content", None)
-    if content is not None and not isinstance(content, str):
-        raise ValueError("the server's answer is no text")
-    return content or ""
+def _why_empty(said: Said) -> str:
+    thought = said.thought or said.text.strip()
+    return "the model only thought and gave no answer" if thought else "the model's answer is empty"
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -284,10 +257,14 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
+def _endless(error: Exception) -> bool:
+    return any(isinstance(one, Endless) for one in (error, error.__cause__))
+
+
 def _sentence(error: Exception) -> str:
-    """One short line of an error, and of what caused it, without the final stop."""
-    text = printable(str(error)).rstrip(".") or type(error).__name__
-    cause = printable(str(error.__cause__ or "")).rstrip(".")
+    """What happened to a connection, and what caused it."""
+    text = str(error).rstrip(".") or type(error).__name__
+    cause = str(error.__cause__ or "").rstrip(".")
     if cause and cause not in text and "timed out" not in text:
         text = f"{text} ({cause})"
-    return text if len(text) < 200 else text[:197] + "..."
+    return text

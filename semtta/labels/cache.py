@@ -11,6 +11,9 @@ from pathlib import Path
 from semtta.errors import SemttaError
 from semtta.files import whole_file
 from semtta.places import user_cache_folder
+from semtta.reading import MEBI, read_json
+
+_LARGEST = 32 * MEBI  # of a file; the largest answer, every character escaped
 
 
 class AnswerCache:
@@ -39,9 +42,10 @@ class AnswerCache:
     def get(self, key: str) -> str | None:
         """The answer's text, or None."""
         try:
-            answer = json.loads(self._path(key).read_text(encoding="utf-8"))["answer"]
-        except (OSError, ValueError, KeyError, TypeError):
+            content = read_json(self._path(key), "answer", _LARGEST)
+        except SemttaError:
             return None
+        answer = content.get("answer") if isinstance(content, dict) else None
         return answer if isinstance(answer, str) else None
 
     def check(self) -> None:

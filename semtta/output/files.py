@@ -13,6 +13,7 @@ import torch
 from semtta.body import Body
 from semtta.errors import SemttaError
 from semtta.geometry import nearest_rotvecs
+from semtta.labels.coverage import covered
 from semtta.skeletons import SMPL24
 from semtta.tta.result import Motion, Result
 
@@ -132,6 +133,7 @@ def report(result: Result) -> dict:
             "track": result.track.id,
             "frames": len(result.track),
             "labels": sorted({label for label in result.labels if label}),
+            "labelled_frames": covered(result.labels),
             "sigma": result.sigma,
             "detected_share": float((result.detections.conf > 0).float().mean()),
             "filled_share": result.evidence.filled_share(),

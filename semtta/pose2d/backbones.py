@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +19,9 @@ from torch import Tensor, nn
 from semtta.checkpoints import load_strictly, read_weights
 from semtta.errors import SemttaError
 from semtta.hmr.resnet import Bottleneck, batch_norm
+from semtta.reading import MEBI, reading
 
+_LARGEST = 512 * MEBI  # of a checkpoint in a package
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALF = ((127 / 255,) * 3, (128 / 255,) * 3)  # of Google's Lite networks
 
@@ -233,16 +234,19 @@ def load_imagenet(backbone: Backbone, path: str | Path) -> Backbone:
 
 
 def _from_package(path: Path, what: str) -> dict[str, Tensor]:
-    try:
-        with zipfile.ZipFile(path) as package, tempfile.TemporaryDirectory() as folder:
-            members = [name for name in package.namelist() if name.endswith(".pth")]
-            if len(members) != 1:
-                raise SemttaError(f"'{path}' holds {len(members)} checkpoints, expected one.")
-            file = Path(folder) / "weights.pth"
-            file.write_bytes(package.read(members[0]))
-            return {k: v.clone() for k, v in read_weights(file, what).items()}
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise SemttaError(f"'{path}' is not a readable package file ({error}).") from error
+    with (
+        reading(path, "package file"),
+        zipfile.ZipFile(path) as package,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        members = [info for info in package.infolist() if info.filename.endswith(".pth")]
+        if len(members) != 1:
+            raise SemttaError(f"'{path}' holds {len(members)} checkpoints, expected one.")
+        if members[0].file_size > _LARGEST:
+            raise ValueError(f"its checkpoint has more than {_LARGEST // MEBI} MiB")
+        file = Path(folder) / "weights.pth"
+        file.write_bytes(package.read(members[0]))
+        return {k: v.clone() for k, v in read_weights(file, what).items()}
 
 
 def _timm_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

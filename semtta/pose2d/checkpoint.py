@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,9 +18,11 @@ from semtta.pose2d.clip2pose import Clip2Pose, PromptSpec
 from semtta.pose2d.estimator import Estimator, EstimatorSpec
 from semtta.pose2d.settings import Pose2DConfig, settings_yaml
 from semtta.pose2d.text import MeanTower, PromptTower, TransformerTower
+from semtta.reading import check_file, reason
 
 _FORMAT = 1
 _WHAT = "a semtta pose2d checkpoint"
+_WIDEST = 8192  # channels of a tower
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -58,14 +62,13 @@ def load_with_strategy(
     try:
         model: nn.Module = Estimator(EstimatorSpec(**about["estimator"]))
         if about["kind"] == "clip2pose":
-            tower = _make_tower(about["tower"])
+            tower = _make_tower(about["tower"], _held(weights.values()))
             model = Clip2Pose(model, tower, PromptSpec(**about["prompt"]))
         elif about["kind"] != "estimator":
             raise ValueError(about["kind"])
-    except (SemttaError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError,
-            MemoryError, AssertionError) as error:  # fmt: skip
+    except Exception as error:  # the description is a stranger's too
         raise SemttaError(f"'{path}' describes a network that this version does not know "
-                          f"({error!r}).") from error  # fmt: skip
+                          f"({reason(error)}).") from error  # fmt: skip
     floats = {key: value for key, value in weights.items() if value.is_floating_point()}
     return load_strictly(model, floats, path, _WHAT).to(device), str(about.get("strategy", ""))
 
@@ -76,17 +79,30 @@ def checkpoint_settings(path: str | Path) -> str:
 
 
 def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:
-    if not path.is_file():
-        raise SemttaError(f"there is no checkpoint '{path}'.")
+    check_file(path, "checkpoint")
     try:
+        _check_packing(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         about, weights = json.loads(content["semtta_pose2d"]), content["state_dict"]
         if about["format"] != _FORMAT or not all(isinstance(v, Tensor) for v in weights.values()):
             raise ValueError(f"format {about['format']}")
         return about, weights
     except Exception as error:  # a hostile or truncated file can raise anything
-        reason = f"{type(error).__name__}: {error}".split("\n")[0].split(". ")[0][:160]
-        raise SemttaError(f"'{path}' is damaged or not {_WHAT} ({reason}).") from error
+        raise SemttaError(f"'{path}' is damaged or not {_WHAT} ({reason(error)}).") from error
+
+
+def _check_packing(path: Path) -> None:
+    """PyTorch never packs what it saves; a small file may be packed from a huge one."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(info.file_size for info in archive.infolist()) > path.stat().st_size:
+                raise ValueError("it is packed")
+
+
+def _held(weights: Iterable[Tensor]) -> int:
+    """Bytes that some tensors really take, however large they claim to be."""
+    storages = (tensor.untyped_storage() for tensor in weights)
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def _tower_shape(tower: PromptTower) -> dict:
@@ -98,7 +114,11 @@ def _tower_shape(tower: PromptTower) -> dict:
             "dtype": "bf16" if dtype == torch.bfloat16 else "fp32"}  # fmt: skip
 
 
-def _make_tower(shape: dict) -> PromptTower:
+def _make_tower(shape: dict, held: int) -> PromptTower:
+    """A tower that is no larger than the weights that are there, in bytes."""
+    wide = shape["width"] ** 2 * shape.get("layers", 0) + shape["width"] * shape.get("context", 0)
+    if wide > held or not 0 < shape["width"] <= _WIDEST or shape.get("dim", 0) > _WIDEST:
+        raise ValueError("a tower that is larger than its weights")
     if shape["kind"] == "mean":
         return MeanTower(shape["width"])
     tower = ClipTextTower(2, shape["context"], shape["width"], shape["layers"], shape["dim"])

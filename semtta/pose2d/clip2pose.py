@@ -48,8 +48,8 @@ class PromptSpec:
     gate_bias: float = 2.0
 
     def __post_init__(self):
-        if self.image_tokens < 0 or self.graph_layers < 1:
-            raise SemttaError("a prompt needs image_tokens >= 0 and graph_layers >= 1.")
+        if not 0 <= self.image_tokens <= 1024 or not 1 <= self.graph_layers <= 32:
+            raise SemttaError("a prompt needs 0 to 1024 image_tokens and 1 to 32 graph_layers.")
 
 
 # ------------------------------------------------------- 1. Structure-Domain Prompting

@@ -41,8 +41,9 @@ class EstimatorSpec:
         if self.size % 32 or not _SMALLEST <= self.size <= _LARGEST:
             raise SemttaError(f"the crop's size must be a multiple of 32 from {_SMALLEST} to "
                               f"{_LARGEST} pixels, not {self.size}.")  # fmt: skip
-        if self.deconv < 1 or not 1 <= self.layers <= 4 or not self.sigma > 0:
-            raise SemttaError("an estimator needs deconv >= 1 channels, 1 to 4 layers, sigma > 0.")
+        if not 1 <= self.deconv <= 4096 or not 1 <= self.layers <= 4 or not 0 < self.sigma < 100:
+            raise SemttaError("an estimator needs 1 to 4096 channels deconv, 1 to 4 layers, and "
+                              "sigma between 0 and 100.")  # fmt: skip
 
     @property
     def joints(self) -> GroupedSkeleton:

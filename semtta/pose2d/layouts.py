@@ -17,16 +17,17 @@ Where the code of RegDA and UniFrame does what nobody would want, it is not repe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from semtta.errors import SemttaError
 from semtta.pose2d import readers
-from semtta.pose2d.readers import Labelled
+from semtta.pose2d.readers import Labelled, image_size
 from semtta.pose2d.samples import Entry, KeypointSet
 from semtta.pose2d.skeletons import BODY16, HAND21, GroupedSkeleton
+from semtta.reading import read_json, reading
 
 _BOX_SCALE = 1.5  # RegDA's, around the joints
 JointMap = Sequence["int | tuple[int, ...] | None"]
@@ -151,7 +152,7 @@ def _entry(person: Labelled, joints: JointMap, crop: str, scale: float) -> Entry
         else:
             left, upper, right, lower = inside_square((*low, *high), scale, *person.size)
             square = np.array([(left + right) / 2, (upper + lower) / 2, right - left + 1])
-    return Entry(person.image, square, xy, weight, person.mirror, person.name)
+    return Entry(person.image, square, xy, weight, person.mirror, person.name, person.size)
 
 
 def square_around(low: np.ndarray, high: np.ndarray, scale: float) -> np.ndarray:
@@ -191,35 +192,44 @@ def coco_set(folder: str | Path, skeleton: GroupedSkeleton, scale: float = 1.0) 
         scale: of the square around an annotation's ``bbox``; around the joints, and by 1.5, where
             there is none."""
     folder = Path(folder)
-    file = folder / "annotations.json"
-    content = readers.read_json(file)
-    try:
+    file, what = folder / "annotations.json", "COCO keypoint file"
+    content = read_json(file, what)
+    with reading(file, what):
         names = {c["id"]: [str(n) for n in c.get("keypoints", [])] for c in content["categories"]}
-        images = {image["id"]: image["file_name"] for image in content["images"]}
-        people = []
-        for row in content["annotations"]:
-            triples = np.asarray(row["keypoints"], np.float64).reshape(-1, 3)
-            own = names[row["category_id"]]
-            if len(own) != len(triples):
-                raise SemttaError(f"'{file}': annotation {row.get('id')} has {len(triples)} "
-                                  f"keypoints, its category names {len(own)}.")  # fmt: skip
-            box = row.get("bbox")
-            corners = None if box is None else np.array([*box[:2], box[0] + box[2] - 1,
-                                                         box[1] + box[3] - 1], float)  # fmt: skip
-            person = Labelled(_image(folder, images[row["image_id"]]), triples[:, :2],
-                              triples[:, 2] > 0, box=corners,
-                              name=f"{file.name}, annotation {row.get('id')}")  # fmt: skip
-            joints = [own.index(n) if n in own else None for n in skeleton.joints]
-            if all(j is None for j in joints):
-                raise SemttaError(f"'{file}' names no joint of skeleton '{skeleton.name}'; its "
-                                  f"keypoints are {', '.join(own[:5])}...")  # fmt: skip
-            crop, grown = ("joints", _BOX_SCALE)
-            if corners is not None:
-                crop, grown = "box", _pixel_scale(corners, scale)
-            people.append(_entry(person, joints, crop, grown))
-    except readers.MALFORMED as error:
-        raise SemttaError(f"'{file}' is not a COCO keypoint file ({error!r}).") from error
+        images = {image["id"]: image for image in content["images"]}
+        people = [
+            _coco_entry(row, names, images, file, skeleton, scale) for row in content["annotations"]
+        ]
     return KeypointSet(folder.name, skeleton, people)
+
+
+def _coco_entry(
+    row: dict, names: dict, images: dict, file: Path, skeleton: GroupedSkeleton, scale: float
+) -> Entry:
+    """One annotation.
+
+    Args:
+        names: category -> names of its keypoints.
+        images: id -> the file's row."""
+    triples = np.asarray(row["keypoints"], np.float64).reshape(-1, 3)
+    own, image = names[row["category_id"]], images[row["image_id"]]
+    if len(own) != len(triples):
+        raise SemttaError(f"'{file}': annotation {row.get('id')} has {len(triples)} "
+                          f"keypoints, its category names {len(own)}.")  # fmt: skip
+    box = row.get("bbox")
+    corners = None if box is None else np.array([*box[:2], box[0] + box[2] - 1,
+                                                 box[1] + box[3] - 1], float)  # fmt: skip
+    person = Labelled(_image(file.parent, image["file_name"]), triples[:, :2], triples[:, 2] > 0,
+                      box=corners, name=f"{file.name}, annotation {row.get('id')}")  # fmt: skip
+    joints = [own.index(n) if n in own else None for n in skeleton.joints]
+    if all(j is None for j in joints):
+        raise SemttaError(f"'{file}' names no joint of skeleton '{skeleton.name}'; its "
+                          f"keypoints are {', '.join(own[:5])}...")  # fmt: skip
+    crop, grown = ("joints", _BOX_SCALE)
+    if corners is not None:
+        crop, grown = "box", _pixel_scale(corners, scale)
+    # the size is not the person's: it would move a square that leaves the image
+    return replace(_entry(person, joints, crop, grown), size=image_size(image))
 
 
 def _pixel_scale(corners: np.ndarray, scale: float) -> float:
@@ -235,11 +245,10 @@ def _image(folder: Path, name: str) -> Path:
 
 def read_boxes(path: str | Path) -> dict[str, np.ndarray]:
     """Boxes of unlabelled images: a JSON object, file name -> [x0, y0, x1, y1] pixels."""
-    content = readers.read_json(Path(path))
-    try:
+    what = "file of boxes by image name"
+    content = read_json(path, what)
+    with reading(path, what):
         boxes = {str(name): np.asarray(box, np.float64).reshape(4) for name, box in content.items()}
         if not all(np.isfinite(b).all() and (b[2:] > b[:2]).all() for b in boxes.values()):
             raise ValueError("a box must be x0 < x1, y0 < y1")
         return boxes
-    except readers.MALFORMED as error:
-        raise SemttaError(f"'{path}' is not an object of boxes by file name ({error}).") from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,10 @@ import numpy as np
 
 from semtta.body.unpickle import BodyUnpickler
 from semtta.errors import SemttaError
+from semtta.reading import MEBI, check_file, read_json, reading
+
+_WHAT = "annotation file"
+_LARGEST = 512 * MEBI  # of a file that is not JSON
 
 _SEED, _TEST_SHARE, _TEST_MOST = 42, 0.2, 3200  # the peers' random splits
 _FREIHAND_VERSIONS = 4  # colour versions of every photo
@@ -19,10 +21,6 @@ _FREIHAND_SIZE, _RHD_SIZE = (224, 224), (320, 320)
 _H36M_SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
 _H36M_STEP = 5  # every fifth frame
 _RHD_SMALLEST, _RHD_JOINTS, _RHD_OVERLAP = 64, 16, 0.3
-
-
-# What well-formed files of another layout, or hostile ones, make the readers stumble over.
-MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Labelled:
         visible: (N,) whether a point is labelled.
         box: (4,) x0 y0 x1 y1, where the data set has one.
         mirror: whether the crop is to be mirrored.
-        size: width, height of the image, where the files say it.
+        size: width, height of the image that the points were marked in, where the files say it.
         name: for messages.
     """
 
@@ -48,30 +46,24 @@ class Labelled:
     size: tuple[int, int] | None = None
 
 
-def read_json(path: Path):
-    """Content of a JSON file; raises ``SemttaError`` if it is missing or damaged."""
-    if not path.is_file():
-        raise SemttaError(f"the file '{path}' is missing.")
-    try:
-        return json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise SemttaError(f"'{path}' is not readable JSON ({error}); copy it again.") from error
-
-
 def _table(path: Path, make) -> list[Labelled]:
     """``make(content)`` of a JSON file; what it stumbles over is a damaged file."""
-    content = read_json(path)
-    try:
+    content = read_json(path, _WHAT)
+    with reading(path, _WHAT):
         return make(content)
-    except MALFORMED as error:
-        raise SemttaError(f"'{path}' is not laid out as expected ({error!r}).") from error
 
 
 def _points(values, columns: int, count: int) -> np.ndarray:
-    array = np.asarray(values, np.float64)
-    if array.shape != (count, columns):
-        raise ValueError(f"joints of shape {array.shape}, expected ({count}, {columns})")
-    return array
+    """(count, columns), row by row: a pickle may hold one list a billion times."""
+    if len(values) != count or any(len(row) != columns for row in values):
+        raise ValueError(f"joints are not {count} rows of {columns} numbers")
+    return np.array([[float(value) for value in row] for row in values])
+
+
+def image_size(row: dict) -> tuple[int, int] | None:
+    """Width and height of an image as COCO's files give them; None where they do not."""
+    width, height = (int(row.get(key) or 0) for key in ("width", "height"))
+    return (width, height) if width > 0 and height > 0 else None
 
 
 def _random_part(samples: list, split: str) -> list:
@@ -105,13 +97,9 @@ def surreal(root: Path, split: str) -> list[Labelled]:
 def _mat(root: Path) -> np.ndarray:
     from scipy.io import loadmat
 
-    file = root / "joints.mat"
-    if not file.is_file():
-        raise SemttaError(f"the file '{file}' is missing.")
-    try:
-        return np.asarray(loadmat(file)["joints"], np.float64)
-    except Exception as error:  # scipy raises its own kinds on damaged files
-        raise SemttaError(f"'{file}' cannot be read ({error}); copy it again.") from error
+    file = check_file(root / "joints.mat", _WHAT, _LARGEST)
+    with reading(file, _WHAT):
+        return np.asarray(loadmat(file, variable_names=["joints"])["joints"], np.float64)
 
 
 def lsp(root: Path, split: str) -> list[Labelled]:
@@ -151,8 +139,8 @@ def human36m(root: Path, split: str) -> list[Labelled]:
     found = []
     for subject in _H36M_SUBJECTS[split]:
         stem = root / "annotations" / f"Human36M_subject{subject}"
-        cameras = read_json(Path(f"{stem}_camera.json"))
-        joints = read_json(Path(f"{stem}_joint_3d.json"))
+        cameras = read_json(f"{stem}_camera.json", _WHAT)
+        joints = read_json(f"{stem}_joint_3d.json", _WHAT)
 
         def make(content, cameras=cameras, joints=joints):
             people = []
@@ -197,20 +185,15 @@ def rhd(root: Path, split: str) -> list[Labelled]:
     Hands larger than 64 pixels with more than 16 visible joints that the other hand does not
     overlap by more than 0.3; right hands are mirrored."""
     root = root / "RHD_published_v2" if (root / "RHD_published_v2").is_dir() else root
-    file = root / split / f"anno_{split}.pickle"
-    if not file.is_file():
-        raise SemttaError(f"the file '{file}' is missing.")
-    try:
-        with open(file, "rb") as handle:
-            content = BodyUnpickler(handle, encoding="latin1").load()
+    file = check_file(root / split / f"anno_{split}.pickle", _WHAT, _LARGEST)
+    with reading(file, _WHAT), open(file, "rb") as handle:
+        content = BodyUnpickler(handle, encoding="latin1").load()
         found = []
         for key, row in content.items():
             both = _points(row["uv_vis"], 3, 42)
             image = root / split / "color" / f"{int(key):05d}.png"
             found += _hands(image, both)
         return found
-    except (*MALFORMED, pickle.UnpicklingError, EOFError, ImportError) as error:
-        raise SemttaError(f"'{file}' is not RHD's annotation file ({error!r}).") from error
 
 
 def _hands(image: Path, both: np.ndarray) -> list[Labelled]:
@@ -257,7 +240,7 @@ def h3d(root: Path, split: str) -> list[Labelled]:
 def freihand(root: Path, split: str) -> list[Labelled]:
     """``training_{K,xyz}.json``, ``training/rgb/%08d.jpg``: every photo in four colour versions,
     which stay together in the split. Right hands all, so mirrored."""
-    matrices = read_json(root / "training_K.json")
+    matrices = read_json(root / "training_K.json", _WHAT)
 
     def make(content):
         if len(content) != len(matrices):
@@ -283,7 +266,7 @@ def wholebody_hands(root: Path, split: str) -> list[Labelled]:
     with their boxes; right hands are mirrored."""
 
     def make(content):
-        files = {image["id"]: image["file_name"] for image in content["images"]}
+        files = {image["id"]: image for image in content["images"]}
         found = []
         for row in content["annotations"]:
             for side in ("left", "right"):
@@ -291,10 +274,11 @@ def wholebody_hands(root: Path, split: str) -> list[Labelled]:
                     continue
                 triples = _points(np.reshape(row[f"{side}hand_kpts"], (-1, 3)), 3, 21)
                 x, y, w, h = row[f"{side}hand_box"]
-                name = files[row["image_id"]]
+                name = files[row["image_id"]]["file_name"]
                 found.append(Labelled(root / f"{split}2017" / name, triples[:, :2],
                                       triples[:, 2] > 0, np.array([x, y, x + w, y + h], float),
-                                      side == "right", f"{name}, {side} hand"))  # fmt: skip
+                                      side == "right", f"{name}, {side} hand",
+                                      image_size(files[row["image_id"]])))  # fmt: skip
         return [hand for hand in found if hand.visible.any()]
 
     return _table(root / "annotations" / f"coco_wholebody_{split}_v1.0.json", make)

@@ -31,6 +31,7 @@ class Entry:
         weight: (K,) 1 = labelled.
         mirror: whether the crop is mirrored, joints keeping their names (left and right hands).
         name: for messages.
+        size: width, height of the image that ``xy`` counts in; None = unknown.
     """
 
     image: Path | np.ndarray
@@ -39,6 +40,7 @@ class Entry:
     weight: np.ndarray
     mirror: bool = False
     name: str = ""
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ class Batch:
 def cut_crop(entry: Entry, size: int, view: View) -> Crop:
     """Cut an entry's square to ``size`` pixels as a view sees it; edges are repeated beyond.
 
-    Raises ``SemttaError`` naming an image that cannot be read or a square that is none."""
+    Raises ``SemttaError`` naming an image that cannot be read or is not the one that was annotated,
+    or a square that is none."""
     image = _pixels(entry)
     height, width = image.shape[:2]
     square = entry.square
@@ -171,7 +174,20 @@ def _warp(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
 
 
 def _pixels(entry: Entry) -> np.ndarray:
-    return entry.image if isinstance(entry.image, np.ndarray) else read_image(entry.image)
+    """The image, as long as it is the one that was annotated."""
+    if isinstance(entry.image, np.ndarray):
+        return entry.image
+    image = read_image(entry.image)
+    height, width = image.shape[:2]
+    if entry.size not in (None, (width, height)):
+        turned = entry.size == (height, width)
+        why = "its EXIF tag turns it, or it was saved turned" if turned else "it was resized"
+        raise SemttaError(
+            f"'{entry.name}' was annotated in an image of {entry.size[0]} x {entry.size[1]} "
+            f"pixels, but '{entry.image}' has {width} x {height}: {why}; annotate the image as it "
+            "is, or save it as it was."
+        )
+    return image
 
 
 def cut_batch(

@@ -29,6 +29,7 @@ from semtta.pose2d import synth_scene as scene
 from semtta.pose2d.samples import Entry, KeypointSet
 from semtta.pose2d.skeletons import BODY16
 from semtta.pose2d.synth_pose import random_betas, random_poses, random_view
+from semtta.reading import read_json, reading
 from semtta.skeletons import SMPL24
 
 _CHUNK = 16  # bodies posed at a time
@@ -227,9 +228,11 @@ def write_renders(
 
 def _holds_renders(folder: Path) -> bool:
     """Whether a folder is one of :func:`write_renders`."""
+    file, what = folder / "annotations.json", "file of renders"
     try:
-        content = json.loads((folder / "annotations.json").read_text(encoding="utf8"))
-        ours = content["info"]["description"].startswith(_DESCRIPTION)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        content = read_json(file, what)
+        with reading(file, what):
+            ours = content["info"]["description"].startswith(_DESCRIPTION)
+    except SemttaError:
         return False
     return ours and {path.name for path in folder.iterdir()} == {"images", "annotations.json"}

@@ -32,6 +32,7 @@ from semtta.hmr import load_model, prepare_inputs
 from semtta.hmr.base import Prediction
 from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
+from semtta.labels.coverage import coverage, remarks
 from semtta.people import Poses2DOptions, TrackedVideo, track_video, tracks_from_file
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.evidence import Evidence
@@ -113,8 +114,8 @@ class Adapter:
 
         Args:
             video: a path, or what ``track_video`` returned.
-            labels: a ``labels.json``, one text, one text per frame, or None (the alignment term
-                is then off).
+            labels: a label file, one text, one text per frame, or None (the alignment term is
+                then off). A string that looks like the name of a file is one.
             tracks: "largest", "all", or the id of one track.
             poses2d: 2D poses to use instead of the built-in detector.
             poses2d_options: what their file does not say; None = as far as can be told.
@@ -131,7 +132,10 @@ class Adapter:
         elif poses2d is not None:
             raise SemttaError("poses2d goes with the path of a video, not with a tracked one.")
         if labels is not None:
-            labels.check(len(video.times), float(video.times[-1]) + 1 / video.info.fps)
+            length = len(video.times), float(video.times[-1]) + 1 / video.info.fps
+            labels.check(*length)
+            for text in remarks(labels, *length):
+                progress("note", 0, None, {"text": text})
             labels = self._believed(labels, progress)
         camera = self.camera(video.info.width, video.info.height)
         chosen = select_tracks(video, tracks)
@@ -142,7 +146,10 @@ class Adapter:
             note = memory_note(self.config, self.model, len(track), video.info.fps)
             if note:
                 progress("note", 0, None, {"text": note})
-            texts = labels.for_track(track) if labels is not None else [None] * len(track)
+            texts = [None] * len(track)
+            if labels is not None:
+                texts = labels.for_track(track)
+                progress("note", 0, None, {"text": coverage(texts, track)})
             results.append(self.adapt(track, camera, texts, progress, video.info.source))
         return results
 
@@ -163,6 +170,8 @@ class Adapter:
             labels: one text or None per frame.
             progress: as in :meth:`run`.
             video: the file, for models that read images."""
+        if isinstance(labels, str):
+            raise SemttaError("adapt takes one label per frame; run takes one text for all.")
         texts = list(labels) if labels is not None else [None] * len(track)
         if len(texts) != len(track):
             raise SemttaError(f"{len(texts)} labels for a track of {len(track)} frames.")

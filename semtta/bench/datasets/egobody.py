@@ -19,7 +19,7 @@ import torch
 
 from semtta.bench.benchmark import Item
 from semtta.bench.datasets.egobody_raw import read_raw, recordings_of
-from semtta.bench.datasets.files import entry, numbers, read_archive
+from semtta.bench.datasets.files import entry, numbers
 from semtta.bench.datasets.folder import DataSet
 from semtta.bench.datasets.recording import Recording, body_truth
 from semtta.bench.protocols import Protocol
@@ -27,6 +27,7 @@ from semtta.doctor import Finding
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.keypoints import Keypoints2D
+from semtta.reading import read_npz
 from semtta.skeletons import BODY25
 from semtta.video import ImageSequence
 
@@ -119,7 +120,7 @@ def _short_form(root: Path, split: str) -> Path:
 
 @lru_cache(maxsize=2)
 def _archive(file: Path, modified: int) -> dict[str, np.ndarray]:
-    return read_archive(file, "EgoBody annotation")
+    return read_npz(file, "EgoBody annotation")
 
 
 def _names(file: Path) -> np.ndarray:

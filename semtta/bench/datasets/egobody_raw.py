@@ -9,12 +9,11 @@ import numpy as np
 from semtta.bench.datasets.files import (
     entry,
     numbers,
-    read_archive,
-    read_json,
     read_pickle_file,
     read_table,
 )
 from semtta.errors import SemttaError
+from semtta.reading import read_json, read_npz, read_text, reading
 
 # the headset's camera looks along -z with y up
 _FLIP = np.diag([1.0, -1.0, -1.0])
@@ -34,10 +33,10 @@ def read_raw(root: Path, name: str) -> dict:
     body, gender, first, last = _information(root, name)
     folder = _date_folder(root, name)
     file = folder / "keypoints.npz"
-    content = read_archive(file, "EgoBody keypoint file")
+    content = read_npz(file, "EgoBody keypoint file")
     images = [str(image) for image in np.ravel(entry(content, "imgname", file))]
     valid_file = folder / "valid_frame.npz"
-    flags = read_archive(valid_file, "EgoBody file of valid frames")
+    flags = read_npz(valid_file, "EgoBody file of valid frames")
     names = [str(image) for image in np.ravel(entry(flags, "imgname", valid_file))]
     valid = dict(zip(names, np.ravel(entry(flags, "valid", valid_file)).astype(bool).tolist()))
     bodies = _body_folder(root, name, body)
@@ -83,16 +82,16 @@ def read_raw(root: Path, name: str) -> dict:
 
 def _information(root: Path, name: str) -> tuple[int, str, int, int]:
     """Index and gender of the interactee, first and last frame."""
-    file = root / "data_info_release.csv"
-    rows = [r for r in read_table(file, "EgoBody table") if r.get("recording_name") == name]
-    try:
+    file, what = root / "data_info_release.csv", "EgoBody table"
+    rows = [r for r in read_table(file, what) if r.get("recording_name") == name]
+    if not rows:
+        raise SemttaError(f"'{file}' has no usable row of {name}.")
+    with reading(file, f"the row of {name} in the {what}"):
         index, gender = rows[0]["body_idx_fpv"].split()
         first, last = int(rows[0]["start_frame"]), int(rows[0]["end_frame"])
         if gender not in ("male", "female"):
             raise ValueError(f"gender '{gender}'")
         return int(index), gender, first, last
-    except (IndexError, KeyError, ValueError) as error:
-        raise SemttaError(f"'{file}' has no usable row of {name} ({error}).") from None
 
 
 def _date_folder(root: Path, name: str) -> Path:
@@ -127,9 +126,10 @@ def _camera_poses(folder: Path) -> tuple[dict[str, tuple[float, np.ndarray]], fl
     files = sorted(folder.glob("*_pv.txt"))
     if not files:
         raise SemttaError(f"'{folder}' holds no *_pv.txt.")
-    file = files[0]
-    try:
-        lines = [line.split(",") for line in file.read_text().splitlines() if line.strip()]
+    file, what = files[0], "file of camera poses"
+    text = read_text(file, what)
+    with reading(file, what):
+        lines = [line.split(",") for line in text.splitlines() if line.strip()]
         cx, cy = float(lines[0][0]), float(lines[0][1])
         poses = {}
         for row in lines[1:]:
@@ -138,9 +138,7 @@ def _camera_poses(folder: Path) -> tuple[dict[str, tuple[float, np.ndarray]], fl
                 raise ValueError(f"a row of {len(row)} numbers")
             matrix = _rigid(values[2:].reshape(4, 4), file)
             poses[row[0].strip()] = (float(values[:2].mean()), matrix)
-    except (OSError, ValueError, IndexError) as error:
-        raise SemttaError(f"'{file}' is not a readable file of camera poses ({error}).") from None
-    return poses, cx, cy
+        return poses, cx, cy
 
 
 def _rigid(matrix: np.ndarray, file: Path) -> np.ndarray:

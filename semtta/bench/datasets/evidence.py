@@ -14,7 +14,7 @@ from semtta.errors import SemttaError
 from semtta.geometry import Camera, ray_rotation
 from semtta.keypoints import Keypoints2D, Track
 from semtta.people import load_poses2d, track_video
-from semtta.video import ImageSequence, VideoInfo
+from semtta.video import ImageSequence, probe
 
 DETECT = "detect"  # value of ``poses2d`` that asks for the built-in detector
 _LEAST_OVERLAP = 0.3  # intersection over union below which a detection is somebody else
@@ -53,8 +53,7 @@ def find_evidence(
     if str(poses2d) == DETECT:
         tracks = _detected(images)
     else:
-        info = VideoInfo(images.folder, 0, 0, images.fps, len(images.names))
-        tracks = load_poses2d(_entry(Path(poses2d), names), info)
+        tracks = load_poses2d(_entry(Path(poses2d), names), probe(images))
     return match(tracks, recording)
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 from pathlib import Path
 
 import numpy as np
 
 from semtta.body.unpickle import BodyUnpickler, plain
 from semtta.errors import SemttaError
+from semtta.reading import MEBI, check_file, read_text, reading
+
+_LARGEST, _LARGEST_TABLE = 512 * MEBI, 64 * MEBI
+_MOST = 50_000_000  # numbers in an array
 
 
 def _no_bytes() -> bytes:
@@ -30,45 +34,17 @@ def read_pickle_file(path: Path, what: str):
     Args:
         path: the file.
         what: it should be, for messages."""
-    if not path.is_file():
-        raise SemttaError(f"there is no {what} '{path}'.")
-    try:
-        with open(path, "rb") as file:
-            return plain(_DataUnpickler(file, encoding="latin1").load())
-    except Exception as error:  # a hostile pickle can raise anything
-        raise _damaged(path, what, error) from error
-
-
-def read_archive(path: Path, what: str) -> dict[str, np.ndarray]:
-    """Arrays of an .npz."""
-    if not path.is_file():
-        raise SemttaError(f"there is no {what} '{path}'.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except Exception as error:  # zipfile, zlib and numpy each raise their own kinds
-        raise _damaged(path, what, error) from error
+    check_file(path, what, _LARGEST)
+    with reading(path, what), open(path, "rb") as file:
+        return plain(_DataUnpickler(file, encoding="latin1").load())
 
 
 def read_table(path: Path, what: str) -> list[dict[str, str]]:
     """Rows of a .csv by column name."""
-    if not path.is_file():
-        raise SemttaError(f"there is no {what} '{path}'.")
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            return [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)}
-                    for row in csv.DictReader(file)]  # fmt: skip
-    except (OSError, ValueError, csv.Error) as error:
-        raise _damaged(path, what, error) from error
-
-
-def read_json(path: Path, what: str):
-    if not path.is_file():
-        raise SemttaError(f"there is no {what} '{path}'.")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, what, error) from error
+    text = read_text(path, what, _LARGEST_TABLE)
+    with reading(path, what):
+        return [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)}
+                for row in csv.DictReader(io.StringIO(text, newline=""))]  # fmt: skip
 
 
 def numbers(value, shape: tuple, where: str, counted: np.ndarray | None = None) -> np.ndarray:
@@ -80,8 +56,10 @@ def numbers(value, shape: tuple, where: str, counted: np.ndarray | None = None) 
         where: beginning of the message of a ``SemttaError``.
         counted: (N,) bool, rows that matter; in the others NaN becomes 0."""
     try:
+        if _claimed(value) > _MOST:
+            raise ValueError
         array = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
+    except Exception:  # whatever a pickle may hold
         raise SemttaError(f"{where} does not hold numbers.") from None
     fits = array.ndim == len(shape) and all(
         want is None or have == want for have, want in zip(array.shape, shape)
@@ -96,12 +74,18 @@ def numbers(value, shape: tuple, where: str, counted: np.ndarray | None = None) 
     return array
 
 
+def _claimed(value) -> int:
+    """How many numbers lists in lists would be: a pickle may hold one of them a billion times."""
+    count = 1
+    for _ in range(32):  # as deep as an array goes
+        if not isinstance(value, (list, tuple)) or not value:
+            break
+        count, value = count * len(value), value[0]
+    return count * int(np.size(value)) if isinstance(value, np.ndarray) else count
+
+
 def entry(content, key: str, path: Path):
     """One entry of a dictionary read from a file; a sentence if it lacks it."""
     if not isinstance(content, dict) or key not in content:
         raise SemttaError(f"'{path}' has no '{key}'; it is another file or cut off.")
     return content[key]
-
-
-def _damaged(path: Path, what: str, error: Exception) -> SemttaError:
-    return SemttaError(f"'{path}' is not a readable {what} ({error}); copy or download it again.")

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from semtta.bench.benchmark import Item, Sample
 from semtta.bench.datasets.evidence import DETECT, find_evidence, require_folder
-from semtta.bench.datasets.files import read_json
 from semtta.bench.datasets.recording import BodyTruth, JointTruth, Recording
 from semtta.bench.datasets.truth import TrackTruth, require_bodies
 from semtta.bench.protocols import Protocol
@@ -20,6 +19,7 @@ from semtta.doctor import Finding
 from semtta.errors import SemttaError
 from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
+from semtta.reading import read_json, reading
 
 _SMALLEST_BOX = 2.0  # pixels
 
@@ -104,13 +104,15 @@ class FolderBenchmark:
 
     def items(self) -> list[Item]:
         self._require_files()
-        found = [item for split in self.splits for item in self.data.items(self.root, split)]
+        with reading(self.root, self.data.title):
+            found = [item for split in self.splits for item in self.data.items(self.root, split)]
         if not found:
             raise SemttaError(f"'{self.root}' holds no {self.data.title} track of this split.")
         return [replace(item, label=self._common_label(item)) for item in found]
 
     def load(self, item: Item) -> Sample:
-        whole = self.data.read(self.root, item, self.rules)
+        with reading(self.root, f"{self.data.title}, track {item.name}, in"):
+            whole = self.data.read(self.root, item, self.rules)
         counted = self._counted(whole, item)
         recording = _take(whole, counted)
         if not recording.camera.focal > 0:

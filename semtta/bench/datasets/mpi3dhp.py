@@ -17,6 +17,7 @@ from semtta.doctor import Finding
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, keypoint_boxes
 from semtta.keypoints import Keypoints2D
+from semtta.reading import MEBI, check_file, reading
 from semtta.skeletons import LIMB12
 from semtta.video import ImageSequence
 
@@ -24,6 +25,7 @@ SEQUENCES = tuple(f"TS{i}" for i in range(1, 7))
 _SIZES = {"TS5": (1920, 1080), "TS6": (1920, 1080)}  # the others:
 _USUAL_SIZE = (2048, 2048)
 _FPS = 25.0
+_WHAT, _LARGEST = "annotation of MPI-INF-3DHP", 128 * MEBI  # of one array
 
 
 def items(root: Path, split: str) -> list[Item]:
@@ -103,14 +105,10 @@ def _arrays(file: Path, annotation: str) -> dict[str, np.ndarray]:
         raise SemttaError(
             "annot_data.mat of MPI-INF-3DHP is HDF5: pip install 'semtta[bench]' (or h5py)."
         ) from None
-    if not file.is_file():
-        raise SemttaError(f"there is no annotation '{file}'.")
-    try:
-        with h5py.File(file, "r") as content:
-            keys = ("valid_frame", "annot2", "annot3", annotation)
-            raw = {key: np.asarray(content[key]) for key in keys}
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise SemttaError(f"'{file}' is not a readable annot_data.mat ({error}).") from error
+    check_file(file, _WHAT)
+    with reading(file, _WHAT), h5py.File(file, "r") as content:
+        keys = ("valid_frame", "annot2", "annot3", annotation)
+        raw = {key: _dataset(h5py, content, key) for key in keys}
     valid = numbers(np.ravel(raw["valid_frame"]), (None,), f"'{file}': 'valid_frame'")
     count = len(valid)
     if not count:
@@ -122,6 +120,19 @@ def _arrays(file: Path, annotation: str) -> dict[str, np.ndarray]:
         for key, shape in shapes.items()
     }
     return {**arrays, "valid_frame": valid}
+
+
+def _dataset(h5py, content, key: str) -> np.ndarray:
+    """An array that lies in the file itself: others may be as large as they claim, or devices."""
+    link = content.get(key, getlink=True)
+    if link is None:
+        raise ValueError(f"it has no '{key}'")
+    data = content[key] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
+        raise ValueError(f"'{key}' is no array in the file")
+    if data.size * data.dtype.itemsize > _LARGEST:
+        raise ValueError(f"'{key}' claims more than {_LARGEST // MEBI} MiB")
+    return np.asarray(data)
 
 
 def _camera(folder: Path, arrays: dict[str, np.ndarray]) -> Camera:

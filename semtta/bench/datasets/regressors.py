@@ -15,6 +15,7 @@ from semtta.bench.protocols import J19
 from semtta.body import Body, JointRegressor, load_regressor
 from semtta.body.search import search_folders
 from semtta.errors import SemttaError
+from semtta.reading import reading
 from semtta.user_files import USER_FILES, find_user_file
 
 USER_KEYS = {"h36m": "h36m_regressor", "j19": "j19_regressor"}
@@ -48,7 +49,8 @@ def open_regressor(kind: str, path: Path, body: Body) -> JointRegressor:
         return load_regressor(path, body)
     if path.suffix != ".pkl":
         return load_regressor(path, body, (J19,))
-    matrix = np.asarray(read_pickle_file(path, "joint regressor"))
+    with reading(path, "joint regressor"):
+        matrix = np.asarray(read_pickle_file(path, "joint regressor"))
     fits = matrix.dtype.kind == "f" and matrix.shape == (len(J19), body.num_vertices)
     if not fits or not np.isfinite(matrix).all():
         raise SemttaError(

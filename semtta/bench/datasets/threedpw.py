@@ -131,7 +131,7 @@ def _arrays(file: Path, content: dict, person: int) -> dict[str, np.ndarray]:
         value = entry(content, key, file)
         try:
             return value[person]
-        except (IndexError, KeyError, TypeError):
+        except Exception:  # whatever a pickle may hold
             raise SemttaError(f"'{file}': '{key}' has no entry of person {person}.") from None
 
     def read(key: str, value, shape: tuple) -> np.ndarray:
@@ -153,7 +153,7 @@ def _gender(file: Path, content: dict, person: int) -> str:
     genders = entry(content, "genders", file)
     try:
         return _GENDERS[str(genders[person]).lower()]
-    except (KeyError, IndexError, TypeError):
+    except Exception:  # whatever a pickle may hold
         raise SemttaError(f"'{file}': 'genders' has no m or f for person {person}.") from None
 
 
