@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 from semtta.bench.command import bench
 from semtta.errors import SemttaError
 from semtta.label_command import dictionary_app, label
-from semtta.messages import out, progress_bars, to_stderr
+from semtta.messages import out, progress_bars, show_announcements, to_stderr
 from semtta.pose2d.command import app as pose2d_app
 
 
@@ -210,6 +210,7 @@ def main() -> None:
     # Before PyTorch is imported: idle threads that sleep cost nothing on an idle machine, those
     # that spin cost a multiple of the time on a busy one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    show_announcements()
     try:
         app(standalone_mode=True)
     except SemttaError as error:

@@ -177,7 +177,7 @@ def load_hmr(
     if crop is not None and crop not in CROPS:
         raise SemttaError(f"unknown crop '{crop}'; known: {', '.join(CROPS)}.")
     path = Path(checkpoint)
-    weights = read_weights(path, _WHAT)
+    weights = read_weights(path, _WHAT, known="decpose.weight")
     if any(name not in weights for name in _INITIAL) and "decpose.weight" in weights:
         if mean_params is None:
             raise SemttaError(

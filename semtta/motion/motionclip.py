@@ -79,7 +79,9 @@ def load_motionclip(path: str | Path) -> MotionCLIPEncoder:
 
     ``encoder.*`` must fit to the last tensor; decoder, body and CLIP tensors are not read.
     Raises ``SemttaError`` if the file is missing, damaged or something else."""
-    weights = read_weights(path, _WHAT, lambda key: key.startswith("encoder."))
+    weights = read_weights(
+        path, _WHAT, lambda key: key.startswith("encoder."), known="encoder.skelEmbedding.weight"
+    )
     state = {key.removeprefix("encoder."): value for key, value in weights.items()}
     prefix = "seqTransEncoder.layers."
     layers = {key[len(prefix) :].split(".")[0] for key in state if key.startswith(prefix)}
