@@ -58,12 +58,12 @@ def read_weights(
     if not isinstance(content, dict):
         raise SemttaError(f"'{path}' holds a {type(content).__name__}, not {what}.")
     names = (known,) if isinstance(known, str) else known
-    tensors, prefix = _find(content, names, path, what)
-    weights = {key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)}
+    found, prefix = _find(content, names, path, what)
+    weights = {key.removeprefix(prefix): v for key, v in found.items() if key.startswith(prefix)}
     if not prefix:
         weights = {_PREFIX.sub("", key): value for key, value in weights.items()}
     weights = {key: value for key, value in weights.items() if keep(key)}
-    beside = [key for key in tensors if not key.startswith(prefix)]
+    beside = [key for key in found if not key.startswith(prefix)]
     beside += [key for key in weights if _HARMLESS.search(key)]
     if beside:
         parts = dict.fromkeys(key.split(".")[0] for key in beside)
@@ -88,21 +88,38 @@ def load_strictly(
         SemttaError: naming the first tensors that are missing, unknown, of another shape or not
             finite.
     """
+    check_fit(module, weights, path, what)
     state = module.state_dict()
-    wanted = {key: value for key, value in state.items() if value.is_floating_point()}
-    problem = (
-        _misfit(weights, wanted) or _empty_claim(weights, path) or _not_finite(weights)
-    )
-    if problem:
-        raise SemttaError(f"'{path}' is not {what}: {problem}; give the official file.")
     filled = {
         key: weights[key].to(value.dtype, copy=True)
-        if key in wanted
+        if value.is_floating_point()
         else torch.zeros(value.shape, dtype=value.dtype)
         for key, value in state.items()
     }
     module.load_state_dict(filled, assign=True)
     return module.eval()
+
+
+def check_fit(
+    module: nn.Module, weights: Mapping[str, Tensor], path: str | Path, what: str
+) -> None:
+    """Raise what :func:`load_strictly` would raise; nothing is copied."""
+    state = module.state_dict()
+    wanted = {key: value for key, value in state.items() if value.is_floating_point()}
+    problem = _misfit(weights, wanted) or _empty_claim(weights, path) or _not_finite(weights)
+    if problem:
+        raise SemttaError(f"'{path}' is not {what}: {problem}; give the official file.")
+
+
+def tensors(content) -> dict[str, Tensor]:
+    """The floating-point tensors of a dictionary in a file; raises ``ValueError`` if it is none."""
+    if not isinstance(content, dict):
+        raise ValueError("its weights are no dictionary")
+    return {
+        str(key): value
+        for key, value in content.items()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    }
 
 
 def _misfit(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
@@ -143,16 +160,16 @@ def _find(
     """The dictionary that holds the weights, its floating-point tensors, and their prefix."""
     found = []
     for wrapper, container in _containers(content):
-        tensors = _floats(container)
+        weights = tensors(container)
         prefixes = {
             key[: len(key) - len(name)]
             for name in known
-            for key in tensors
+            for key in weights
             if key == name or key.endswith(f".{name}")
         }
-        found += [(f"{wrapper}{prefix}", tensors, prefix) for prefix in prefixes]
+        found += [(f"{wrapper}{prefix}", weights, prefix) for prefix in prefixes]
     if not found:
-        return _floats(_unwrapped(content)), ""
+        return tensors(_unwrapped(content)), ""
     found = [f for f in found if not _AVERAGE.search(f[0])] or found
     bare = [f for f in found if not _PREFIX.sub("", f[2])]
     found = bare or found
@@ -170,14 +187,6 @@ def _containers(content: Mapping, wrapper: str = "", depth: int = 0) -> Iterator
         for key, value in content.items():
             if isinstance(key, str) and isinstance(value, dict) and len(key) < 100:
                 yield from _containers(value, f"{wrapper}{key}.", depth + 1)
-
-
-def _floats(content: Mapping) -> dict[str, Tensor]:
-    return {
-        str(key): value
-        for key, value in content.items()
-        if isinstance(value, Tensor) and value.is_floating_point()
-    }
 
 
 def _unwrapped(content: Mapping) -> Mapping:

@@ -74,6 +74,9 @@ class MotionCLIPEncoder(nn.Module):
         return self.seqTransEncoder(tokens, src_key_padding_mask=hidden)[0]
 
 
+_MOST_LAYERS = 64
+
+
 def load_motionclip(path: str | Path) -> MotionCLIPEncoder:
     """The encoder of a MotionCLIP checkpoint, frozen, in eval mode on the CPU.
 
@@ -91,6 +94,8 @@ def load_motionclip(path: str | Path) -> MotionCLIPEncoder:
     except (KeyError, ValueError, TypeError) as error:
         raise SemttaError(f"'{path}' is not {_WHAT}: it has no motion encoder ('encoder.*'); give "
                           "the official checkpoint_0100.pth.tar.") from error  # fmt: skip
+    if not 1 <= len(layers) <= _MOST_LAYERS:
+        raise SemttaError(f"the encoder of '{path}' has {len(layers)} layers, MotionCLIP's has 8.")
     if inputs not in (24 * 6, 25 * 6):
         raise SemttaError(f"the encoder of '{path}' reads {inputs} numbers a frame, not 25 (or 24) "
                           "rows of 6; other pose representations are not supported.")  # fmt: skip

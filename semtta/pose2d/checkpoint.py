@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from semtta.checkpoints import load_strictly
+from semtta.checkpoints import check_fit, load_strictly, tensors
 from semtta.errors import SemttaError
 from semtta.files import whole_file
 from semtta.motion.clip_text import ClipTextTower
@@ -17,9 +17,12 @@ from semtta.pose2d.clip2pose import Clip2Pose, PromptSpec
 from semtta.pose2d.estimator import Estimator, EstimatorSpec
 from semtta.pose2d.settings import Pose2DConfig, settings_yaml
 from semtta.pose2d.text import MeanTower, PromptTower, TransformerTower
+from semtta.reading import reason
+from semtta.tensor_files import read_tensors
 
 _FORMAT = 1
 _WHAT = "a semtta pose2d checkpoint"
+_MOST_LAYERS = 64
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -60,19 +63,26 @@ def load_with_strategy(
     """:func:`load_checkpoint`, and the strategy that made it; empty if the file says none."""
     path = Path(path)
     about, weights = _read(path)
+    floats = tensors(weights)
     try:
-        model: nn.Module = Estimator(EstimatorSpec(**about["estimator"]))
-        if about["kind"] == "clip2pose":
-            tower = _make_tower(about["tower"])
-            model = Clip2Pose(model, tower, PromptSpec(**about["prompt"]))
-        elif about["kind"] != "estimator":
-            raise ValueError(about["kind"])
-    except (SemttaError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError,
-            MemoryError, AssertionError) as error:  # fmt: skip
+        with torch.device("meta"):  # costs nothing, whatever the file says
+            planned = _make_model(about)
+    except Exception as error:  # whatever the file says of it
         raise SemttaError(f"'{path}' describes a network that this version does not know "
-                          f"({error!r}).") from error  # fmt: skip
-    floats = {key: value for key, value in weights.items() if value.is_floating_point()}
-    return load_strictly(model, floats, path, _WHAT).to(device), str(about.get("strategy", ""))
+                          f"({reason(error)}).") from error  # fmt: skip
+    check_fit(planned, floats, path, _WHAT)
+    model = load_strictly(_make_model(about), floats, path, _WHAT)
+    return model.to(device), str(about.get("strategy", ""))
+
+
+def _make_model(about: dict) -> Estimator | Clip2Pose:
+    """The network that a checkpoint describes, without its weights."""
+    model = Estimator(EstimatorSpec(**about["estimator"]))
+    if about["kind"] == "estimator":
+        return model
+    if about["kind"] != "clip2pose":
+        raise ValueError(f"kind {about['kind']}")
+    return Clip2Pose(model, _make_tower(about["tower"]), PromptSpec(**about["prompt"]))
 
 
 def checkpoint_settings(path: str | Path) -> str:
@@ -81,17 +91,14 @@ def checkpoint_settings(path: str | Path) -> str:
 
 
 def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:
-    if not path.is_file():
-        raise SemttaError(f"there is no checkpoint '{path}'.")
+    content = read_tensors(path, _WHAT)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
         about, weights = json.loads(content["semtta_pose2d"]), content["state_dict"]
         if about["format"] != _FORMAT or not all(isinstance(v, Tensor) for v in weights.values()):
             raise ValueError(f"format {about['format']}")
         return about, weights
-    except Exception as error:  # a hostile or truncated file can raise anything
-        reason = f"{type(error).__name__}: {error}".split("\n")[0].split(". ")[0][:160]
-        raise SemttaError(f"'{path}' is damaged or not {_WHAT} ({reason}).") from error
+    except Exception as error:  # whatever the file holds instead
+        raise SemttaError(f"'{path}' is damaged or not {_WHAT} ({reason(error)}).") from error
 
 
 def _tower_shape(tower: PromptTower) -> dict:
@@ -106,6 +113,8 @@ def _tower_shape(tower: PromptTower) -> dict:
 def _make_tower(shape: dict) -> PromptTower:
     if shape["kind"] == "mean":
         return MeanTower(shape["width"])
+    if not 1 <= shape["layers"] <= _MOST_LAYERS:
+        raise ValueError(f"a text tower of {shape['layers']} layers")
     tower = ClipTextTower(2, shape["context"], shape["width"], shape["layers"], shape["dim"])
     zero = torch.zeros(shape["width"])
     return TransformerTower(tower, zero, zero, _DTYPES[shape["dtype"]])
