@@ -86,11 +86,16 @@ def check_file(path: str | Path, what: str, limit: int | None = None) -> Path:
     return path
 
 
-def read_text(path: str | Path, what: str, limit: int = _TEXT_LIMIT) -> str:
-    """The UTF-8 text of a file, without the mark that some editors put first."""
+def read_text(
+    path: str | Path, what: str, limit: int = _TEXT_LIMIT, errors: str = "strict"
+) -> str:
+    """The UTF-8 text of a file, without the mark that some editors put first.
+
+    Args:
+        errors: "replace" takes a sign for what is no UTF-8."""
     path = check_file(path, what, limit)
     with reading(path, what):
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig", errors=errors)
 
 
 def read_json(path: str | Path, what: str, limit: int = _TEXT_LIMIT, pairs: Callable | None = None):

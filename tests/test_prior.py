@@ -198,5 +198,5 @@ def test_wrong_input_is_one_sentence(prior, walk, tmp_path):
     with pytest.raises(SemttaError, match="damaged or not"):
         EmbeddedPrior.load(path)
     torch.save({"weights": torch.zeros(3)}, path)
-    with pytest.raises(SemttaError, match="not a checkpoint"):
+    with pytest.raises(SemttaError, match="is not a motion prior"):
         EmbeddedPrior.load(path)
