@@ -173,6 +173,32 @@ def npz_shape(path: str | Path, name: str, what: str) -> tuple[int, ...]:
         return _array_header(file)[0]
 
 
+class Metered:
+    """A stream for an unpickler, which takes one piece per operation: so many and no more.
+
+    A pickle's objects take far more memory than its bytes; long pieces are numbers or text.
+
+    Args:
+        stream: binary.
+        limit: pieces."""
+
+    def __init__(self, stream, limit: int = 2_000_000):
+        self._stream, self._left = stream, limit
+
+    def read(self, size: int = -1) -> bytes:
+        self._count()
+        return self._stream.read(size)
+
+    def readline(self) -> bytes:
+        self._count()
+        return self._stream.readline()
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("it holds too many objects")
+
+
 def _check_total(sizes: Iterable[int], limit: int) -> None:
     total = sum(sizes)
     if total > limit:

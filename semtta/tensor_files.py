@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from semtta.errors import SemttaError
-from semtta.reading import MEBI, check_file, reading
+from semtta.reading import MEBI, Metered, check_file, reading
 
 _PICKLE_LIMIT = 8 * MEBI  # of the part that names tensors; a billion weights have 0.2 MiB of names
 _HEADER_LIMIT = 64 * MEBI  # of JSON
@@ -219,7 +219,7 @@ class _Unpickler(pickle.Unpickler):
         storage: finds the numbers of a tensor; None = there are none."""
 
     def __init__(self, file, storage: _Storage | None):
-        super().__init__(file, encoding="latin1")
+        super().__init__(Metered(file), encoding="latin1")
         self._storage = storage
 
     def find_class(self, module: str, name: str):

@@ -29,7 +29,7 @@ _AXES = {"xrotation": "X", "yrotation": "Y", "zrotation": "Z"}
 _PLACES = ("xposition", "yposition", "zposition")
 _JUMP = 25.0  # degrees between the first two frames: the first one is a T-pose, not motion
 _LIMIT = 128 * MEBI
-_MOST_NUMBERS = 8_000_000  # a quarter of an hour of 26 joints at 120 frames a second
+_MOST_NUMBERS, _MOST_FRAMES = 8_000_000, 60_000  # half an hour at 30 frames a second
 _MOST_JOINTS = 10_000
 
 
@@ -87,9 +87,10 @@ def _parse(path: Path) -> tuple[list[_Joint], np.ndarray, float]:
     joints = _hierarchy(path, head)
     motion = re.split(r"Frame\s+Time\s*:\s*\S+", "".join(rest), maxsplit=1, flags=re.I)[-1]
     columns = sum(len(joint.channels) for joint in joints)
-    if frames * columns > _MOST_NUMBERS:
+    if frames * columns > _MOST_NUMBERS or frames > _MOST_FRAMES:
         raise SemttaError(f"'{path}' announces {frames} frames of {columns} numbers; more than "
-                          f"{_MOST_NUMBERS} numbers are not read: cut it.")  # fmt: skip
+                          f"{_MOST_FRAMES} frames or {_MOST_NUMBERS} numbers are not read: cut "
+                          "it.")  # fmt: skip
     numbers = _numbers(motion)
     there = len(numbers)
     more = columns > 0 and there > frames * columns and there % columns == 0

@@ -34,7 +34,7 @@ def read_pickle_file(path: Path, what: str):
         raise SemttaError(f"there is no {what} '{path}'.")
     try:
         with open(path, "rb") as file:
-            return plain(_DataUnpickler(file, encoding="latin1").load())
+            return plain(_DataUnpickler(file).load())
     except Exception as error:  # a hostile pickle can raise anything
         raise _damaged(path, what, error) from error
 
