@@ -66,6 +66,10 @@ def read_body(path: str | Path, name: str | None = None) -> BodyData:
     path = Path(path)
     arrays = _read_arrays(path)
     with reading(path, "body file"):
+        shape = np.shape(arrays.get("v_template", np.empty((0, 3))))
+        if len(shape) != 2:
+            raise SemttaError(f"'{path}' is not an SMPL body: 'v_template' has shape {shape}, "
+                              "expected (any, 3).")  # fmt: skip
         if "w_idx" in arrays:
             arrays = _expand(path, arrays)
         for key in _KEYS:
