@@ -52,8 +52,8 @@ class LifterSettings:
     def __post_init__(self):
         sizes = (self.embed, self.width, self.blocks)
         if any(type(n) is not int or not 1 <= n <= most for n, most in zip(sizes, _LARGEST)):
-            raise SemttaError(f"a lifter's sizes are whole numbers from 1 to {_LARGEST}, "
-                              f"not {sizes}.")  # fmt: skip
+            raise ValueError(f"a lifter's sizes are whole numbers from 1 to {_LARGEST}, "
+                             f"not {sizes}")  # fmt: skip
 
 
 class ResidualBlock(nn.Module):
@@ -179,7 +179,7 @@ def load_lifter(path: str | Path) -> Lifter:
         raise SemttaError(f"'{path}' is no lifter checkpoint; train one by tools/train_lifter.py.")
     if content.get("format") != _FORMAT or content.get("offsets") != list(OFFSETS):
         raise SemttaError(f"lifter checkpoint '{path}' was made for another version of semtta.")
-    with reading(path, _WHAT):
+    with reading(path, "lifter checkpoint"):
         settings, weights = LifterSettings(**content["settings"]), tensors(content["weights"])
         with torch.device("meta"):
             model = Lifter(settings, file_sha256(path))

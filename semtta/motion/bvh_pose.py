@@ -180,7 +180,10 @@ class _Fit:
             target = self.rest[self.places[end]] - self.rest[self.places[joint]]
             found = _smallest_turn(bone, target)
             if not self.known:
+                # how the axes lie, to whole quarter turns; the rest is the smallest turn again
                 found = found @ _untwist(bone, above.mT @ source @ found)
+                axes = _nearest_axes(found.mT[None])
+                found = _smallest_turn(axes @ bone, target) @ axes
         elif not self.known:
             found = eye if above is None else _nearest_axes(above.mT @ source)
         elif joint.endswith(("elbow", "wrist")):  # as the rest of the arm

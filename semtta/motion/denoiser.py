@@ -55,7 +55,7 @@ def load_denoiser(path: str | Path | None = None) -> MotionDenoiser:
     content = read_tensors(path, _WHAT)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise SemttaError(f"'{path}' is not {_WHAT}; train one with tools/train_denoiser.py.")
-    with reading(path, _WHAT):
+    with reading(path, "denoiser"):
         config, state = DenoiserConfig(**content["config"]), tensors(content["state"])
         with torch.device("meta"):  # costs nothing, whatever the file says
             check_fit(MotionDenoiser(config), state, path, _WHAT)

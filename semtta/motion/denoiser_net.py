@@ -46,11 +46,11 @@ class DenoiserConfig:
     def __post_init__(self):
         sizes = (self.width, self.layers, self.heads, self.patch, self.text_dim)
         if any(type(n) is not int or not 1 <= n <= most for n, most in zip(sizes, _LARGEST)):
-            raise SemttaError(f"a denoiser's sizes are whole numbers from 1 to {_LARGEST}, "
-                              f"not {sizes}.")  # fmt: skip
+            raise ValueError(f"a denoiser's sizes are whole numbers from 1 to {_LARGEST}, "
+                             f"not {sizes}")  # fmt: skip
         if self.width % self.heads or WINDOW % self.patch:
-            raise SemttaError(f"a denoiser of width {self.width} cannot have {self.heads} heads, "
-                              f"or its window of {WINDOW} frames no {self.patch} a token.")  # fmt: skip
+            raise ValueError(f"a denoiser of width {self.width} cannot have {self.heads} heads, "
+                              f"or its window of {WINDOW} frames no {self.patch} a token")  # fmt: skip
 
 
 class _Block(nn.Module):

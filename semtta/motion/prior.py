@@ -99,7 +99,7 @@ class EmbeddedPrior(nn.Module):
         dictionary = dictionary or Dictionary.load()
         if not isinstance(saved, dict) or "labels" not in saved:
             raise SemttaError(f"'{path}' is not {_WHAT}.")
-        with reading(path, _WHAT):
+        with reading(path, "motion prior"):
             if tuple(saved["labels"]) != dictionary.labels:
                 raise SemttaError(f"the motion prior '{path}' was trained on another dictionary; "
                                   "train it anew or pass its dictionary.")  # fmt: skip
