@@ -1,4 +1,4 @@
-"""Other people's checkpoints: the weights found, fitted to the last tensor, or refused in a sentence.
+"""Other people's checkpoints: the weights found and fitted to the last tensor, or one sentence.
 
 How a file is read is known by ``tensor_files``; here it is decided which of its tensors are meant.
 """

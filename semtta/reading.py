@@ -86,9 +86,7 @@ def check_file(path: str | Path, what: str, limit: int | None = None) -> Path:
     return path
 
 
-def read_text(
-    path: str | Path, what: str, limit: int = _TEXT_LIMIT, errors: str = "strict"
-) -> str:
+def read_text(path: str | Path, what: str, limit: int = _TEXT_LIMIT, errors: str = "strict") -> str:
     """The UTF-8 text of a file, without the mark that some editors put first.
 
     Args:

@@ -11,7 +11,8 @@ import torch
 from small_motions import CHAIN, amass, swing, write_bvh
 
 from semtta.body import load_body
-from semtta.errors import SemttaError, SemttaWarning
+from semtta.errors import SemttaError, SemttaWarning, announce
+from semtta.messages import show_announcements
 from semtta.motion.bvh import read_bvh
 from semtta.motion.motion_files import list_motions, read_motion
 from semtta.skeletons import SMPL24
@@ -19,8 +20,10 @@ from semtta.skeletons import SMPL24
 PLACES = np.tile((0.0, 86.0, 0.0), (12, 1))
 Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # from y up
 # Zero pose of LAFAN1: every bone along its joint's own x. Columns: x, y, z of a joint's axes.
-UP, DOWN = np.array([[0, 0, 1.0], [1, 0, 0], [0, 1, 0]]), np.array([[0, 0, -1.0], [-1, 0, 0], [0, 1, 0]])  # fmt: skip
-LEFT, RIGHT = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]), np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])  # fmt: skip
+UP = np.array([[0, 0, 1.0], [1, 0, 0], [0, 1, 0]])
+DOWN = np.array([[0, 0, -1.0], [-1, 0, 0], [0, 1, 0]])
+LEFT = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+RIGHT = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
 FORTH = np.array([[0, 0, -1.0], [0, 1, 0], [1, 0, 0]])
 
 
@@ -81,18 +84,30 @@ def test_a_person_who_lies_is_not_turned_upright_and_it_is_said(tmp_path):
 PARTS = ("Hips", "UpLeg", "Leg", "Foot", "ToeBase", "Shoulder", "Arm", "ForeArm", "Hand", "Neck1",
          "Head")  # fmt: skip
 SCHEMES = {  # pattern of a sided name, then PARTS in the tool's words
-    "smpl": ("{s}_{p}", "pelvis hip knee ankle foot collar shoulder elbow wrist neck head"),
-    "maya": ("m_avg_{S}_{P}", "Pelvis Hip Knee Ankle Foot Collar Shoulder Elbow Wrist Neck Head"),
-    "unity": ("{P}_{S}", "Hips UpperLeg LowerLeg Foot Toes Shoulder UpperArm LowerArm Hand Neck Head"),
-    "rigify": ("{p}.{S}", "hips thigh shin foot toe shoulder upper_arm forearm hand neck head"),
-    "unreal": ("{p}_{c}", "pelvis thigh calf foot ball clavicle upperarm lowerarm hand neck_01 head"),
-    "biped": ("Bip01_{S}_{P}", "Pelvis Thigh Calf Foot Toe0 Clavicle UpperArm Forearm Hand Neck Head"),
-    "daz": ("{c}{P}", "hip Thigh Shin Foot Toe Collar Shldr ForeArm Hand neck head"),
-    "asf": ("{c}{p}", "root femur tibia foot toes clavicle humerus radius wrist neck head"),
-    "jnt": ("{L}{P}_JNT", "Hips UpLeg LowLeg Foot Toe Collar UpArm LowArm Hand Neck Head"),
-    "model": ("Model_{L}{P}", "Hips UpLeg Leg Foot ToeBase Shoulder Arm ForeArm Hand Neck Head"),
-    "mixamo": ("mixamorig:{L}{P}", "Hips UpLeg Leg Foot ToeBase Shoulder Arm ForeArm Hand Neck Head"),
-    "glued": ("{s}{p}", "hips upleg leg foot toe shoulder arm forearm hand neck head"),
+    "smpl": ("{s}_{p}",
+               "pelvis hip knee ankle foot collar shoulder elbow wrist neck head"),
+    "maya": ("m_avg_{S}_{P}",
+               "Pelvis Hip Knee Ankle Foot Collar Shoulder Elbow Wrist Neck Head"),
+    "unity": ("{P}_{S}",
+               "Hips UpperLeg LowerLeg Foot Toes Shoulder UpperArm LowerArm Hand Neck Head"),
+    "rigify": ("{p}.{S}",
+               "hips thigh shin foot toe shoulder upper_arm forearm hand neck head"),
+    "unreal": ("{p}_{c}",
+               "pelvis thigh calf foot ball clavicle upperarm lowerarm hand neck_01 head"),
+    "biped": ("Bip01_{S}_{P}",
+               "Pelvis Thigh Calf Foot Toe0 Clavicle UpperArm Forearm Hand Neck Head"),
+    "daz": ("{c}{P}",
+               "hip Thigh Shin Foot Toe Collar Shldr ForeArm Hand neck head"),
+    "asf": ("{c}{p}",
+               "root femur tibia foot toes clavicle humerus radius wrist neck head"),
+    "jnt": ("{L}{P}_JNT",
+               "Hips UpLeg LowLeg Foot Toe Collar UpArm LowArm Hand Neck Head"),
+    "model": ("Model_{L}{P}",
+               "Hips UpLeg Leg Foot ToeBase Shoulder Arm ForeArm Hand Neck Head"),
+    "mixamo": ("mixamorig:{L}{P}",
+               "Hips UpLeg Leg Foot ToeBase Shoulder Arm ForeArm Hand Neck Head"),
+    "glued": ("{s}{p}",
+               "hips upleg leg foot toe shoulder arm forearm hand neck head"),
 }  # fmt: skip
 
 
@@ -210,3 +225,12 @@ def test_a_broken_file_in_a_folder_is_left_out_and_named_once(tmp_path):
         assert [entry.name for entry in list_motions(tmp_path)] == ["S1/walk_01_poses"]
     assert len(said) == 1 and "left out: " in str(said[0].message)
     assert "walk_02_poses.npz' cannot be read" in str(said[0].message)
+
+
+def test_announcements_are_notes_on_the_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    show_announcements()
+    warnings.simplefilter("always")
+    announce("'\x1b[2Ja.bvh' is [bold]read[/bold]")
+    said = capsys.readouterr()
+    assert said.err == "note: '\\x1b[2Ja.bvh' is [bold]read[/bold]\n" and not said.out

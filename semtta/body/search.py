@@ -83,7 +83,8 @@ def require_body_file(gender: str = "neutral", search: Path | None = None) -> Pa
         raise SemttaError(
             f"no SMPL body for gender '{gender}' was found: looked for "
             f"{', '.join(file_names(gender))} in {folders} and "
-            f"{_DEEPEST} levels below them (such as SMPL_python_v.1.1.0/smpl/models); accept the licence and download it "
-            f"at {LICENCE_PAGE}, then put it into body_models/smpl/ (the body 'cc0' needs no file)."
+            f"{_DEEPEST} levels below them (such as SMPL_python_v.1.1.0/smpl/models); accept the "
+            f"licence and download it at {LICENCE_PAGE}, then put it into body_models/smpl/ (the "
+            "body 'cc0' needs no file)."
         )
     return found

@@ -164,7 +164,7 @@ def _joint(tokens: list[str], i: int, brace: int, parent: int) -> tuple[_Joint, 
 
 
 def _posed(path: Path, joints: list[_Joint], values: np.ndarray) -> Posed:
-    """The joints that SMPL has too, over time; others are passed through only if they lead there."""
+    """The joints that SMPL has too, over time; others only lead there."""
     parents = [joint.parent for joint in joints]
     places = match_joints(path, [joint.name for joint in joints], parents)
     places |= spine_joints(parents, places)

@@ -49,8 +49,8 @@ class DenoiserConfig:
             raise ValueError(f"a denoiser's sizes are whole numbers from 1 to {_LARGEST}, "
                              f"not {sizes}")  # fmt: skip
         if self.width % self.heads or WINDOW % self.patch:
-            raise ValueError(f"a denoiser of width {self.width} cannot have {self.heads} heads, "
-                              f"or its window of {WINDOW} frames no {self.patch} a token")  # fmt: skip
+            raise ValueError(f"a width of {self.width} cannot have {self.heads} heads, "
+                             f"nor {WINDOW} frames be cut into tokens of {self.patch}")  # fmt: skip
 
 
 class _Block(nn.Module):
