@@ -1,34 +1,35 @@
-"""Reading other people's checkpoints: safely, strictly, and with a sentence when they do not fit.
+"""Other people's checkpoints: the weights found and fitted to the last tensor, or one sentence.
 
-Nothing in a pickle is ever run. Tensors are read by PyTorch's own safe loader; files that also
-hold foreign objects (a training configuration, a path, a training framework's state) are read
-again with an unpickler that rebuilds tensors and puts an inert stand-in wherever anything else
-was.
+How a file is read is known by ``tensor_files``; here it is decided which of its tensors are meant.
 """
 
 from __future__ import annotations
 
-import collections
-import json
-import math
-import pickle
 import re
-import types
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semtta.errors import SemttaError
+from semtta.errors import SemttaError, announce
 from semtta.files import whole_file
+from semtta.tensor_files import read_tensors
 
-# Under which of its entries a training script may have put the weights.
+# Under which of its entries a training script may have put the weights, the likeliest first.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "hmr_state_dict", "hmr",
-             "disc_motion_state_dict")  # fmt: skip
-_SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+             "disc_motion_state_dict", "state_dict_model", "model_state", "net", "network",
+             "generator", "gen_state_dict", "params", "weights", "module", "ema", "model_ema",
+             "ema_state_dict", "state_dict_ema", "params_ema")  # fmt: skip
+_WRAPPED = 4  # dictionaries inside dictionaries
+_PREFIX = re.compile(r"^(?:(?:module|_orig_mod)\.)+")  # of parallel training and compilation
+_AVERAGE = re.compile(r"(?:^|[._])(?:ema|teacher|target|averaged|swa)(?:$|[._])", re.I)
+# What training leaves beside a network: its adversary, losses, body model.
+_HARMLESS = re.compile(
+    r"^(?:discriminator|disc|adversary|criterion|loss\w*|\w+_loss|losses|optimizer\w*|smplx?|smplx?_(?:layer|model)|"
+    r"body_model|initialized|pixel_mean|pixel_std)(?:\.|$)|(?:^|\.)num_batches_tracked$"
+)
+_MOST_NUMBERS = 1 << 27  # that a file may claim without having them
 
 
 def read_weights(
@@ -36,48 +37,39 @@ def read_weights(
     what: str,
     keep: Callable[[str], bool] = lambda key: True,
     scripted: bool = False,
+    known: str | tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
     """Floating-point tensors of a checkpoint by name, as stored, on the CPU.
 
-    Understands ``.safetensors`` and anything ``torch.save`` wrote, in either format; finds the
-    weights whatever lies beside them and strips the prefix ``module.`` of parallel training.
-    Large files are mapped, not read.
+    Finds the weights whatever lies beside them, and strips the prefix that all of them share
+    (``module.``, ``_orig_mod.``, ``model.``, ...): what stands before the name of a known tensor.
+    What lies outside of that prefix is left out and announced. Large files are mapped, not read.
 
     Args:
         path: the file.
         what: how an error calls it, with an article: "a MotionCLIP checkpoint".
         keep: which names (without prefix) are wanted.
         scripted: whether it may be a TorchScript archive, as OpenAI released CLIP.
+        known: name of a tensor that every such network has, or names of which it has one.
 
     Raises:
-        SemttaError: the file is missing, damaged, or something else.
+        SemttaError: the file is missing, damaged, something else, or holds two such networks.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise SemttaError(f"there is no file '{path}' to read {what} from.")
-    mapped = zipfile.is_zipfile(path)
-    if mapped and _is_torchscript(path) and not scripted:
-        raise SemttaError(f"'{path}' is a TorchScript program, not {what}.")
-    try:
-        if path.suffix == ".safetensors":
-            content = _read_safetensors(path, lambda key: keep(_bare(key)))
-        elif mapped and _is_torchscript(path):
-            content = torch.jit.load(path, map_location="cpu").state_dict()
-        else:
-            content = _read_saved(path, mapped)
-    except Exception as error:  # a hostile or truncated file can raise anything
-        reason = (str(error).split("\n")[0] or type(error).__name__)[:200]
-        raise SemttaError(
-            f"'{path}' is damaged or not {what} ({reason}); copy or download it again."
-        ) from error
+    content = read_tensors(path, what, scripted)
     if not isinstance(content, dict):
         raise SemttaError(f"'{path}' holds a {type(content).__name__}, not {what}.")
-    tensors = {_bare(key): value for key, value in _unwrapped(content).items()}
-    return {
-        key: value.detach()
-        for key, value in tensors.items()
-        if isinstance(value, Tensor) and value.is_floating_point() and keep(key)
-    }
+    names = (known,) if isinstance(known, str) else known
+    found, prefix = _find(content, names, path, what)
+    weights = {key.removeprefix(prefix): v for key, v in found.items() if key.startswith(prefix)}
+    if not prefix:
+        weights = {_PREFIX.sub("", key): value for key, value in weights.items()}
+    weights = {key: value for key, value in weights.items() if keep(key)}
+    beside = [key for key in found if not key.startswith(prefix)]
+    beside += [key for key in weights if _HARMLESS.search(key)]
+    if beside:
+        parts = dict.fromkeys(key.split(".")[0] for key in beside)
+        announce(f"'{path}': {_first(list(parts))} beside the network is not read.")
+    return {key: v.detach() for key, v in weights.items() if not _HARMLESS.search(key)}
 
 
 def load_strictly(
@@ -97,19 +89,38 @@ def load_strictly(
         SemttaError: naming the first tensors that are missing, unknown, of another shape or not
             finite.
     """
+    check_fit(module, weights, path, what)
     state = module.state_dict()
-    wanted = {key: value for key, value in state.items() if value.is_floating_point()}
-    problem = _misfit(weights, wanted)
-    if problem:
-        raise SemttaError(f"'{path}' is not {what}: {problem}; give the official file.")
     filled = {
         key: weights[key].to(value.dtype, copy=True)
-        if key in wanted
+        if value.is_floating_point()
         else torch.zeros(value.shape, dtype=value.dtype)
         for key, value in state.items()
     }
     module.load_state_dict(filled, assign=True)
     return module.eval()
+
+
+def check_fit(
+    module: nn.Module, weights: Mapping[str, Tensor], path: str | Path, what: str
+) -> None:
+    """Raise what :func:`load_strictly` would raise; nothing is copied."""
+    state = module.state_dict()
+    wanted = {key: value for key, value in state.items() if value.is_floating_point()}
+    problem = _misfit(weights, wanted) or _empty_claim(weights, path) or _not_finite(weights)
+    if problem:
+        raise SemttaError(f"'{path}' is not {what}: {problem}; give the official file.")
+
+
+def tensors(content) -> dict[str, Tensor]:
+    """The floating-point tensors of a dictionary in a file; raises ``ValueError`` if it is none."""
+    if not isinstance(content, dict):
+        raise ValueError("its weights are no dictionary")
+    return {
+        str(key): value
+        for key, value in content.items()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    }
 
 
 def _misfit(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
@@ -123,8 +134,19 @@ def _misfit(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
     for key, value in weights.items():
         if value.shape != wanted[key].shape:
             return f"'{key}' is {tuple(value.shape)}, not {tuple(wanted[key].shape)}"
-        if not torch.isfinite(value).all():
-            return f"'{key}' is not finite"
+    return ""
+
+
+def _not_finite(weights: Mapping[str, Tensor]) -> str:
+    return next((f"'{key}' is not finite" for key, value in weights.items()
+                 if not torch.isfinite(value).all()), "")  # fmt: skip
+
+
+def _empty_claim(weights: Mapping[str, Tensor], path: str | Path) -> str:
+    """A small file whose tensors repeat one number would fill the memory when they are copied."""
+    claimed = sum(value.numel() for value in weights.values())
+    if claimed > max(_MOST_NUMBERS, Path(path).stat().st_size):
+        return f"it claims {claimed} weights, which it does not have"
     return ""
 
 
@@ -133,103 +155,49 @@ def _first(keys: list[str]) -> str:
     return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"
 
 
+def _find(
+    content: Mapping, known: tuple[str, ...], path: str | Path, what: str
+) -> tuple[dict[str, Tensor], str]:
+    """The dictionary that holds the weights, its floating-point tensors, and their prefix."""
+    found = []
+    for wrapper, container in _containers(content):
+        weights = tensors(container)
+        prefixes = {
+            key[: len(key) - len(name)]
+            for name in known
+            for key in weights
+            if key == name or key.endswith(f".{name}")
+        }
+        found += [(f"{wrapper}{prefix}", weights, prefix) for prefix in prefixes]
+    if not found:
+        return tensors(_unwrapped(content)), ""
+    found = [f for f in found if not _AVERAGE.search(f[0])] or found
+    bare = [f for f in found if not _PREFIX.sub("", f[2])]
+    found = bare or found
+    if len(found) > 1:
+        places = [place.rstrip(".") for place, _, _ in found]
+        raise SemttaError(f"'{path}' holds more than one network ({_first(places)}) that could be "
+                          f"{what}; save the one that is meant by itself.")  # fmt: skip
+    return found[0][1:]
+
+
+def _containers(content: Mapping, wrapper: str = "", depth: int = 0) -> Iterator:
+    """A dictionary and those inside it, each with the names that lead to it."""
+    yield wrapper, content
+    if depth < _WRAPPED:
+        for key, value in content.items():
+            if isinstance(key, str) and isinstance(value, dict) and len(key) < 100:
+                yield from _containers(value, f"{wrapper}{key}.", depth + 1)
+
+
 def _unwrapped(content: Mapping) -> Mapping:
     """The weights inside what a training script saved."""
-    for _ in range(3):
+    for _ in range(_WRAPPED):
         inner = [content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping)]
         if not inner:
             break
         content = inner[0]
     return content
-
-
-def _bare(key) -> str:
-    return re.sub(r"^(module\.)+", "", str(key))
-
-
-def _is_torchscript(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return False
-
-
-def _read_safetensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
-    """The wanted floating-point tensors of a ``.safetensors`` file.
-
-    The format: 8 bytes little-endian length, that many bytes of JSON, then the data; the JSON
-    gives each tensor's dtype, shape and range of bytes. Raises ``ValueError`` if they disagree."""
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > size - 8:
-            raise ValueError("the header is longer than the file")
-        header = json.loads(file.read(length))
-        tensors = {}
-        for key, entry in header.items():
-            if key == "__metadata__" or not wanted(key) or entry["dtype"] not in _SAFETENSORS:
-                continue
-            dtype = np.dtype(_SAFETENSORS[entry["dtype"]])
-            begin, end = entry["data_offsets"]
-            count = math.prod(entry["shape"])
-            if not 0 <= begin <= end <= size - 8 - length or end - begin != count * dtype.itemsize:
-                raise ValueError(f"tensor {key} lies outside the file")
-            file.seek(8 + length + begin)
-            array = np.frombuffer(file.read(end - begin), dtype).reshape(entry["shape"])
-            if entry["dtype"] == "BF16":  # the upper half of a float32, which numpy lacks
-                array = (array.astype("<u4") << 16).view("<f4")
-            tensors[key] = torch.from_numpy(array.astype(np.float32))
-    return tensors
-
-
-class _Inert(dict):
-    """What stands in a checkpoint for a foreign object; it keeps nothing and can do nothing."""
-
-    __hash__ = object.__hash__  # may have been a key
-
-    def __init__(self, *args, **kwargs):
-        super().__init__()
-
-    def __setstate__(self, state):
-        pass
-
-    def append(self, item):
-        pass
-
-    def extend(self, items):
-        pass
-
-
-class _TensorUnpickler(pickle.Unpickler):
-    """Rebuilds tensors and plain containers; whatever else a file names becomes inert."""
-
-    def find_class(self, module: str, name: str):
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        rebuild = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
-        if module == "torch._utils" and name in rebuild:
-            return getattr(torch._utils, name)
-        if module == "torch" and name.endswith("Storage") and name.isidentifier():
-            return getattr(torch, name)
-        return _Inert
-
-
-# What torch.load wants for its pickle_module.
-_SAFE_PICKLE = types.SimpleNamespace(
-    __name__="semtta.checkpoints",
-    Unpickler=_TensorUnpickler,
-    load=lambda file, **settings: _TensorUnpickler(file, **settings).load(),
-)
-
-
-def _read_saved(path: Path, mapped: bool):
-    """What ``torch.save`` wrote, foreign objects replaced by inert ones."""
-    settings = {"map_location": "cpu", "mmap": mapped}
-    try:
-        return torch.load(path, weights_only=True, **settings)
-    except pickle.UnpicklingError:  # it holds more than tensors
-        return torch.load(path, weights_only=False, pickle_module=_SAFE_PICKLE, **settings)
 
 
 def write_checkpoint(path: str | Path, content: dict) -> None:

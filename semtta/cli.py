@@ -30,7 +30,7 @@ from semtta.commands.inputs import (
 )
 from semtta.errors import SemttaError
 from semtta.label_command import dictionary_app, label
-from semtta.messages import out, progress_bars, to_stderr
+from semtta.messages import out, progress_bars, show_announcements, to_stderr
 from semtta.pose2d.command import app as pose2d_app
 from semtta.process import STOPPED, quiet_libraries, stoppable
 
@@ -233,6 +233,7 @@ def main() -> None:
     # that spin cost a multiple of the time on a busy one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its faults are said in one sentence
+    show_announcements()
     with stoppable(), quiet_libraries():
         _run()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 
 class SemttaError(Exception):
     """What was wrong, where, and what to do about it, in one sentence.
@@ -13,6 +15,15 @@ class SemttaError(Exception):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+class SemttaWarning(UserWarning):
+    """What a reader left out or took for granted, in one sentence; the result stands."""
+
+
+def announce(text: str) -> None:
+    """Say what a reader without a progress callback left out: a ``SemttaWarning``, once."""
+    warnings.warn(SemttaWarning(printable(text)), stacklevel=3)
 
 
 def printable(text: str, newlines: bool = False) -> str:

@@ -233,8 +233,9 @@ def dictionary_ls(dictionary: DictionaryFile = None) -> None:
             others[name].append(phrase)
     for phrase, name in (vocabulary.added.phrases or {}).items():
         others[name].append(phrase)
+    own = set(vocabulary.added.names)
     for name, phrases in others.items():
-        mark = " [green](yours)[/green]" if name in vocabulary.added.names else ""
+        mark = " [green](yours)[/green]" if name in own else ""
         said = f"  {escape(', '.join(phrases))}" if phrases else ""
         out.print(f"[bold]{escape(name)}[/bold]{mark}{said}", highlight=False, soft_wrap=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from semtta.errors import printable
+from semtta.errors import SemttaWarning, printable
 
 if TYPE_CHECKING:  # PyTorch is not imported to say a word
     from semtta.engine import Progress
@@ -39,6 +40,20 @@ out = SafeConsole()
 def to_stderr() -> Console:
     """The console for what is no result; made anew, for whoever has exchanged ``sys.stderr``."""
     return SafeConsole(stderr=True)
+
+
+def show_announcements() -> None:
+    """From now on, what readers announce is a note on stderr, like the notes of the bars."""
+    usual = warnings.showwarning
+
+    def show(message, category, *rest, **named) -> None:
+        if issubclass(category, SemttaWarning):
+            to_stderr().print(f"[yellow]note:[/yellow] {escape(str(message))}", highlight=False,
+                              soft_wrap=True)  # fmt: skip
+        else:
+            usual(message, category, *rest, **named)
+
+    warnings.showwarning = show
 
 
 @contextmanager

@@ -86,11 +86,14 @@ def check_file(path: str | Path, what: str, limit: int | None = None) -> Path:
     return path
 
 
-def read_text(path: str | Path, what: str, limit: int = _TEXT_LIMIT) -> str:
-    """The UTF-8 text of a file, without the mark that some editors put first."""
+def read_text(path: str | Path, what: str, limit: int = _TEXT_LIMIT, errors: str = "strict") -> str:
+    """The UTF-8 text of a file, without the mark that some editors put first.
+
+    Args:
+        errors: "replace" takes a sign for what is no UTF-8."""
     path = check_file(path, what, limit)
     with reading(path, what):
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig", errors=errors)
 
 
 def read_json(path: str | Path, what: str, limit: int = _TEXT_LIMIT, pairs: Callable | None = None):
@@ -166,6 +169,32 @@ def npz_shape(path: str | Path, name: str, what: str) -> tuple[int, ...]:
     path = check_file(path, what)
     with reading(path, what), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
         return _array_header(file)[0]
+
+
+class Metered:
+    """A stream for an unpickler, which takes one piece per operation: so many and no more.
+
+    A pickle's objects take far more memory than its bytes; long pieces are numbers or text.
+
+    Args:
+        stream: binary.
+        limit: pieces."""
+
+    def __init__(self, stream, limit: int = 2_000_000):
+        self._stream, self._left = stream, limit
+
+    def read(self, size: int = -1) -> bytes:
+        self._count()
+        return self._stream.read(size)
+
+    def readline(self) -> bytes:
+        self._count()
+        return self._stream.readline()
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("it holds too many objects")
 
 
 def _check_total(sizes: Iterable[int], limit: int) -> None:

@@ -200,7 +200,7 @@ def test_a_shipped_name_of_the_users_is_offered_once_in_the_users_case(folder, d
 
 
 def test_files_that_are_none(folder):
-    with pytest.raises(SemttaError, match="cannot be read"):
+    with pytest.raises(SemttaError, match="does not exist"):
         UserDictionary.load(folder / "absent.txt")
     with pytest.raises(SemttaError, match="cannot be read"):
         UserDictionary.load(folder / "walk.npz")

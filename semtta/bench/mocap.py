@@ -9,6 +9,8 @@ share their random numbers: the same scene, seen worse.
 from __future__ import annotations
 
 import math
+import multiprocessing
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +26,7 @@ from semtta.bench.motion_labels import spoken_label, wrong_label
 from semtta.bench.seeding import named_generator, seed_of
 from semtta.bench.virtual_detector import LEVELS, detect
 from semtta.body import Body, load_body
-from semtta.errors import SemttaError
+from semtta.errors import SemttaError, SemttaWarning
 from semtta.geometry import Camera
 from semtta.motion.motion_files import FPS, MotionEntry, list_motions, read_motion
 from semtta.skeletons import BODY27, LIMB12
@@ -202,7 +204,7 @@ def _windows(motions: str, split: str, frames: int, changed: int) -> tuple[Windo
     """The windows, chosen once as long as the file does not change."""
     chosen = [
         entry
-        for entry in list_motions(motions)
+        for entry in _listed(motions)
         if entry.split in ("", "val")
         and entry.frames >= _SHORTEST
         and split in ("all", subject_split(entry.subject))
@@ -223,6 +225,14 @@ def _windows(motions: str, split: str, frames: int, changed: int) -> tuple[Windo
             name = f"{entry.name.replace('/', '_')}-w{k + 1}"
             windows.append(Window(name, entry, start, length, label))
     return tuple(windows)
+
+
+def _listed(motions: str) -> list[MotionEntry]:
+    """All motions; files that are left out are named by the first process, not by its workers."""
+    with warnings.catch_warnings():
+        if multiprocessing.parent_process() is not None:
+            warnings.simplefilter("ignore", SemttaWarning)
+        return list_motions(motions)
 
 
 @lru_cache(1)

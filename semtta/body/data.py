@@ -9,12 +9,16 @@ import numpy as np
 
 from semtta.body.unpickle import read_pickle
 from semtta.errors import SemttaError
+from semtta.reading import read_npz, reading
 from semtta.shipped import file_sha256
 from semtta.skeletons import SMPL_PARENTS
 
 SMPL_VERTICES = 6890
 BETAS = 10
+_MOST_VERTICES = 50_000
 _KEYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
+_COMPACT = ("w_idx", "w_val", "J_row", "J_col", "J_val")  # of the shipped body
+_READ = (*_KEYS, *_COMPACT, "vertex_ids", "vertex_names")
 # Where SMPL's mesh carries nose, eyes, ears, toes, heels and finger tips (mesh indices; the
 # same points as the vertex joints of the smplx package, in the order it appends them).
 SMPL_VERTEX_IDS = {
@@ -61,53 +65,64 @@ def read_body(path: str | Path, name: str | None = None) -> BodyData:
     """
     path = Path(path)
     arrays = _read_arrays(path)
-    if "w_idx" in arrays:
-        arrays = _expand(path, arrays)
-    for key in _KEYS:
-        if key not in arrays:
-            raise SemttaError(f"'{path}' is not an SMPL body: it has no '{key}'.")
-    _check(path, arrays)
-    posedirs = np.asarray(arrays["posedirs"], np.float64)
-    weights = np.asarray(arrays["weights"], np.float64)
-    return BodyData(
-        name=name or path.stem,
-        sha256=file_sha256(path),
-        v_template=np.asarray(arrays["v_template"], np.float64),
-        shapedirs=np.asarray(arrays["shapedirs"], np.float64)[..., :BETAS],
-        posedirs=posedirs if posedirs.any() else None,
-        joint_regressor=np.asarray(arrays["J_regressor"], np.float64),
-        weights=weights,
-        faces=np.asarray(arrays["f"]).astype(np.int64),
-        vertex_ids=_vertex_ids(path, arrays),
-    )
+    with reading(path, "body file"):
+        shape = np.shape(arrays.get("v_template", np.empty((0, 3))))
+        if len(shape) != 2:
+            raise SemttaError(f"'{path}' is not an SMPL body: 'v_template' has shape {shape}, "
+                              "expected (any, 3).")  # fmt: skip
+        if "w_idx" in arrays:
+            arrays = _expand(path, arrays)
+        for key in _KEYS:
+            if key not in arrays:
+                raise SemttaError(f"'{path}' is not an SMPL body: it has no '{key}'.")
+        arrays = _unflattened(arrays)
+        _check(path, arrays)
+        posedirs = np.asarray(arrays["posedirs"], np.float64)
+        return BodyData(
+            name=name or path.stem,
+            sha256=file_sha256(path),
+            v_template=np.asarray(arrays["v_template"], np.float64),
+            shapedirs=np.asarray(arrays["shapedirs"][..., :BETAS], np.float64),
+            posedirs=posedirs if posedirs.any() else None,
+            joint_regressor=np.asarray(arrays["J_regressor"], np.float64),
+            weights=np.asarray(arrays["weights"], np.float64),
+            faces=np.asarray(arrays["f"]).astype(np.int64),
+            vertex_ids=_vertex_ids(path, arrays),
+        )
 
 
 def _read_arrays(path: Path) -> dict:
+    """The entries that a body needs; whatever lies beside them is not even decoded."""
     if not path.is_file():
         raise SemttaError(f"there is no body file '{path}'.")
     if path.suffix.lower() == ".pkl":
-        return read_pickle(path)
+        return read_pickle(path, _READ)
     if path.suffix.lower() != ".npz":
         raise SemttaError(f"'{path}' is not a body file; a .pkl or .npz is expected.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except Exception as error:  # zipfile, zlib and numpy each raise their own kinds
-        raise SemttaError(
-            f"'{path}' cannot be read as .npz ({error}); copy or download it again."
-        ) from error
+    return read_npz(path, "body file", _READ)
+
+
+def _unflattened(arrays: dict) -> dict:
+    """With blend shapes (V, 3, K), which some files hold as (3V, K), and smplx as (K, 3V)."""
+    rows = 3 * len(np.asarray(arrays["v_template"]))
+    arrays = {key: np.asarray(value) for key, value in arrays.items()}
+    for key in ("shapedirs", "posedirs"):
+        value = arrays[key]
+        if value.ndim == 2 and rows in value.shape:
+            value = value if len(value) == rows else value.T
+            arrays[key] = value.reshape(-1, 3, value.shape[1])
+    return arrays
 
 
 def _expand(path: Path, packed: dict) -> dict:
     """Compact form (sparse weights and regressor, no posedirs) to SMPL's keys."""
-    try:
-        count = len(packed["v_template"])
-        weights = np.zeros((count, 24))
-        np.add.at(weights, (np.arange(count)[:, None], packed["w_idx"]), packed["w_val"])
-        regressor = np.zeros((24, count))
-        np.add.at(regressor, (packed["J_row"], packed["J_col"]), packed["J_val"])
-    except (KeyError, IndexError, ValueError) as error:
-        raise SemttaError(f"'{path}' is a damaged body file ({error}).") from error
+    count = len(packed["v_template"])
+    if count > _MOST_VERTICES:
+        raise SemttaError(f"'{path}' has {count} vertices; {_MOST_VERTICES} at most are read.")
+    weights = np.zeros((count, 24))
+    np.add.at(weights, (np.arange(count)[:, None], packed["w_idx"]), packed["w_val"])
+    regressor = np.zeros((24, count))
+    np.add.at(regressor, (packed["J_row"], packed["J_col"]), packed["J_val"])
     return {
         **packed,
         "weights": weights / np.maximum(weights.sum(1, keepdims=True), 1e-9),  # fp16 rounding
@@ -131,6 +146,8 @@ def _check(path: Path, arrays: dict) -> None:
             fail(f"'{key}' holds NaN or infinite numbers")
         shapes[key] = value.shape
     count = shapes["v_template"][0] if shapes["v_template"] else 0
+    if count > _MOST_VERTICES:
+        fail(f"it has {count} vertices, more than {_MOST_VERTICES}")
     expected = {
         "v_template": (count, 3), "shapedirs": (count, 3, None), "posedirs": (count, 3, None),
         "J_regressor": (24, count), "weights": (count, 24), "kintree_table": (2, 24),

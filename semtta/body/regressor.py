@@ -5,6 +5,7 @@ Such files are derived from SMPL and not shipped; users bring them.
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,11 @@ from torch import Tensor
 
 from semtta.body.model import Body
 from semtta.errors import SemttaError
+from semtta.reading import MEBI, check_file, read_npy, read_npz, reading
 from semtta.skeletons import Skeleton
+
+_WHAT = "joint regressor"
+_LIMIT = 64 * MEBI
 
 _H36M_LEFT_FIRST = (
     "pelvis", "left_hip", "left_knee", "left_ankle", "right_hip", "right_knee", "right_ankle",
@@ -77,16 +82,7 @@ def load_regressor(
         SemttaError: unreadable file, wrong shape, or no skeleton whose sides agree.
     """
     path = Path(path)
-    try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.lib.npyio.NpzFile):
-            with content:
-                if len(content.files) != 1:
-                    raise ValueError(f"it holds {len(content.files)} arrays, expected one")
-                content = content[content.files[0]]
-        matrix = np.asarray(content, np.float64)
-    except Exception as error:  # missing, truncated, pickled, not numeric
-        raise SemttaError(f"'{path}' is not a readable joint regressor ({error}).") from error
+    matrix = _matrix(path)
     if matrix.ndim != 2 or matrix.shape[1] != body.num_vertices or not np.isfinite(matrix).all():
         raise SemttaError(
             f"the joint regressor '{path}' has shape {matrix.shape}; finite numbers for "
@@ -107,3 +103,15 @@ def load_regressor(
         f"the joint regressor '{path}' puts a left joint on the right side of body '{body.name}' "
         f"under every known row order; its rows are not what they are taken for."
     )
+
+
+def _matrix(path: Path) -> np.ndarray:
+    """The only array of a file, as float64."""
+    check_file(path, _WHAT)
+    with reading(path, _WHAT):
+        if zipfile.is_zipfile(path):
+            arrays = list(read_npz(path, _WHAT, limit=_LIMIT).values())
+            if len(arrays) != 1:
+                raise ValueError(f"it holds {len(arrays)} arrays, expected one")
+            return np.asarray(arrays[0], np.float64)
+        return np.asarray(read_npy(path, _WHAT, _LIMIT), np.float64)

@@ -10,6 +10,8 @@ from semtta.places import user_data_folder
 
 GENDERS = ("neutral", "male", "female")
 LICENCE_PAGE = "https://smpl.is.tue.mpg.de"
+_DEEPEST = 4  # levels of folders below one that is searched
+_MOST_ENTRIES = 5000
 _SHORT = {"neutral": "neutral", "male": "m", "female": "f"}
 
 
@@ -40,8 +42,37 @@ def searched_paths(gender: str = "neutral", search: Path | None = None) -> list[
 
 
 def find_body_file(gender: str = "neutral", search: Path | None = None) -> Path | None:
-    """First existing SMPL file of one gender, or None."""
-    return next((path for path in searched_paths(gender, search) if path.is_file()), None)
+    """First existing SMPL file of one gender, or None.
+
+    Where no file lies at its usual place, folders are searched as the official archives unpack
+    (``SMPL_python_v.1.1.0/smpl/models/``), a few levels down, in whatever case names are."""
+    usual = next((path for path in searched_paths(gender, search) if path.is_file()), None)
+    if usual is not None:
+        return usual
+    order = {name.lower(): rank for rank, name in enumerate(file_names(gender))}
+    for root in search_folders(search)[1::2]:
+        found = [path for path in _files_below(root) if path.name.lower() in order]
+        if found:
+            return min(found, key=lambda path: (order[path.name.lower()], len(path.parts), path))
+    return None
+
+
+def _files_below(root: Path) -> list[Path]:
+    """Files of a folder and of those inside it, near ones first; not more than a few thousand."""
+    files, level, looked = [], [root], 0
+    for _ in range(_DEEPEST + 1):
+        inner = []
+        for folder in level:
+            try:
+                for entry in sorted(folder.iterdir()):
+                    looked += 1
+                    if looked > _MOST_ENTRIES:
+                        return files
+                    (inner if entry.is_dir() else files).append(entry)
+            except OSError:  # a folder that may not be read, or is none
+                continue
+        level = inner
+    return [path for path in files if path.is_file()]
 
 
 def require_body_file(gender: str = "neutral", search: Path | None = None) -> Path:
@@ -51,7 +82,9 @@ def require_body_file(gender: str = "neutral", search: Path | None = None) -> Pa
         folders = ", ".join(str(folder) for folder in search_folders(search))
         raise SemttaError(
             f"no SMPL body for gender '{gender}' was found: looked for "
-            f"{', '.join(file_names(gender))} in {folders}; accept the licence and download it "
-            f"at {LICENCE_PAGE}, then put it into body_models/smpl/ (the body 'cc0' needs no file)."
+            f"{', '.join(file_names(gender))} in {folders} and "
+            f"{_DEEPEST} levels below them (such as SMPL_python_v.1.1.0/smpl/models); accept the "
+            f"licence and download it at {LICENCE_PAGE}, then put it into body_models/smpl/ (the "
+            "body 'cc0' needs no file)."
         )
     return found

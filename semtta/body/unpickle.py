@@ -1,18 +1,23 @@
 """Read official SMPL pickles without chumpy, and without running code from the file.
 
 The official files were written by Python 2 and hold chumpy objects and scipy sparse matrices.
-Only the handful of names below may appear in a file; anything else is refused.
+Only the handful of names below are ever looked up; what else a body file holds beside its arrays
+becomes an inert stand-in.
 """
 
 from __future__ import annotations
 
-import copyreg
 import pickle
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from semtta.errors import SemttaError
+from semtta.reading import MEBI, Metered, check_file, read_npz, reading
+
+_LIMIT = 512 * MEBI  # of a pickle; the official ones with 300 shapes have 236
+_SMALL = 4096  # bytes of an object in an .npz
 
 
 class _Chumpy:
@@ -67,28 +72,78 @@ class _SparseColumns(_Sparse):
     rows_first = False
 
 
-def _ascii_encode(text: str, encoding: str = "latin1") -> bytes:
-    return text.encode("latin1")
+class _Inert(dict):
+    """Stand-in for an object that nobody needs; it can do nothing."""
+
+    __hash__ = object.__hash__  # may have been a key
+
+    def __init__(self, *args, **kwargs):
+        super().__init__()
+
+    def __setstate__(self, state):
+        pass
+
+    def append(self, item):
+        pass
+
+    def extend(self, items):
+        pass
+
+
+class _Call:
+    """A function that a file may call, and cannot change."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, *args):
+        return self._function(*args)
+
+    def __setstate__(self, state):
+        raise pickle.UnpicklingError("it changes a function")
+
+
+def _reconstruct(kind, shape, code) -> np.ndarray:
+    """An empty array, whose state follows; never one of a claimed size."""
+    return np.ndarray.__new__(np.ndarray, (0,), "b")
+
+
+def _rebuild(kind, base, state):
+    """How Python 2 makes an object of a class, of which only the stand-ins above are made."""
+    if not isinstance(kind, type) or not issubclass(kind, (_Chumpy, _Sparse, _Inert)):
+        raise pickle.UnpicklingError("it makes an object of no class of a body file")
+    return kind()
 
 
 _ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "ndarray"): _Inert,  # only ever named, for _reconstruct
     ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _ascii_encode,  # how bytes travel in old pickle protocols
-    ("copyreg", "_reconstructor"): copyreg._reconstructor,
-    ("copy_reg", "_reconstructor"): copyreg._reconstructor,
-    ("builtins", "object"): object,
-    ("__builtin__", "object"): object,
+    ("_codecs", "encode"): _Call(lambda text, encoding="latin1": text.encode("latin1")),
+    ("copyreg", "_reconstructor"): _Call(_rebuild),
+    ("copy_reg", "_reconstructor"): _Call(_rebuild),
+    ("builtins", "object"): _Inert,
+    ("__builtin__", "object"): _Inert,
 }
 _NUMPY_HELPERS = {
-    "_reconstruct": np.empty(0).__reduce__()[0],
-    "scalar": np.float64(0).__reduce__()[0],
-    "_frombuffer": np.empty(1).__reduce_ex__(5)[0],
+    "_reconstruct": _Call(_reconstruct),
+    "scalar": _Call(np.float64(0).__reduce__()[0]),
+    "_frombuffer": _Call(np.empty(1).__reduce_ex__(5)[0]),
 }
-_SPARSE = {"csc_matrix": _SparseColumns, "csr_matrix": _Sparse, "coo_matrix": _Sparse}
+_SPARSE = {
+    f"{kind}_{form}": _SparseColumns if kind == "csc" else _Sparse
+    for kind in ("csc", "csr", "coo")
+    for form in ("matrix", "array")
+}
 
 
 class BodyUnpickler(pickle.Unpickler):
+    """Arrays, sparse matrices, chumpy objects and plain containers; anything else is refused."""
+
+    def __init__(self, file):
+        super().__init__(Metered(file), encoding="latin1")
+
     def find_class(self, module: str, name: str):
         package = module.split(".")[0]
         if package == "chumpy":
@@ -108,20 +163,45 @@ def plain(value, depth: int = 0):
     return value.array() if isinstance(value, _Sparse) else value
 
 
-def read_pickle(path: Path) -> dict:
-    """Entries of an SMPL pickle with every chumpy object and sparse matrix as a numpy array.
+class _LenientUnpickler(BodyUnpickler):
+    """Puts an inert stand-in where a file names anything that no body needs."""
+
+    def find_class(self, module: str, name: str):
+        try:
+            return super().find_class(module, name)
+        except pickle.UnpicklingError:
+            return _Inert
+
+
+def read_pickle(path: Path, wanted: Iterable[str]) -> dict:
+    """The wanted entries of an SMPL pickle, chumpy objects and sparse matrices as numpy arrays.
 
     Raises:
-        SemttaError: the file is damaged, is no pickle of a dictionary, or holds anything but
-            arrays.
+        SemttaError: the file is damaged, is no pickle of a dictionary, or holds something else
+            under a wanted name.
     """
-    try:
-        with open(path, "rb") as file:
-            content = BodyUnpickler(file, encoding="latin1").load()
+    check_file(path, "body file", _LIMIT)
+    with reading(path, "body file"), open(path, "rb") as file:
+        content = _LenientUnpickler(file).load()
         if not isinstance(content, dict):
             raise pickle.UnpicklingError(f"it holds a {type(content).__name__}, not a dictionary")
-        return {str(key): plain(value) for key, value in content.items()}
-    except Exception as error:  # a hostile pickle can raise anything
-        raise SemttaError(
-            f"'{path}' is not a readable SMPL pickle ({error}); download it again."
-        ) from error
+        arrays = {key: plain(content[key]) for key in wanted if key in content}
+        for key, value in arrays.items():
+            if isinstance(value, _Inert):
+                raise pickle.UnpicklingError(f"'{key}' is an object that no body file needs")
+        return arrays
+
+
+def object_entry(path: Path, name: str, what: str):
+    """A small array of an .npz, even if it was saved as a pickled object."""
+    with reading(path, what), zipfile.ZipFile(path) as archive:
+        with archive.open(f"{name}.npy") as stream:
+            version = np.lib.format.read_magic(stream)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else (
+                np.lib.format.read_array_header_2_0
+            )  # fmt: skip
+            if header(stream)[2].hasobject:
+                if archive.getinfo(f"{name}.npy").file_size > _SMALL:
+                    raise ValueError(f"'{name}' is a pickled object")
+                return np.asarray(plain(BodyUnpickler(stream).load()).item())
+    return read_npz(path, what, [name])[name]

@@ -19,6 +19,7 @@ from semtta.errors import SemttaError
 from semtta.hmr.base import Batch, Prediction
 from semtta.hmr.preprocess import ImageCropSpec
 from semtta.hmr.resnet import ResNet50, batch_norm, group_norm
+from semtta.reading import read_npz, reading
 from semtta.shipped import file_sha256
 
 _JOINTS, _POSE, _BETAS, _CAM = 24, 144, 10, 3
@@ -177,7 +178,7 @@ def load_hmr(
     if crop is not None and crop not in CROPS:
         raise SemttaError(f"unknown crop '{crop}'; known: {', '.join(CROPS)}.")
     path = Path(checkpoint)
-    weights = read_weights(path, _WHAT)
+    weights = read_weights(path, _WHAT, known="decpose.weight")
     if any(name not in weights for name in _INITIAL) and "decpose.weight" in weights:
         if mean_params is None:
             raise SemttaError(
@@ -200,13 +201,15 @@ def read_mean_params(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise SemttaError(f"there is no file of mean parameters '{path}'.")
+    names = ("pose", "shape", "cam")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: torch.from_numpy(file[key]).float() for key in ("pose", "shape", "cam")}
-    except Exception as error:  # zipfile, zlib and numpy each raise their own kinds
+        found = read_npz(path, "SPIN's smpl_mean_params.npz", names)
+        with reading(path, "SPIN's smpl_mean_params.npz"):
+            arrays = {key: torch.from_numpy(found[key].astype(np.float32)) for key in names}
+    except SemttaError as error:
         raise SemttaError(
-            f"'{path}' is not SPIN's smpl_mean_params.npz ({error}); it needs pose, shape, cam."
-        ) from error
+            f"'{path}' is not SPIN's smpl_mean_params.npz with pose, shape, cam: {error}"
+        ) from None
     for key, count in (("pose", _POSE), ("shape", _BETAS), ("cam", _CAM)):
         if arrays[key].numel() != count or not torch.isfinite(arrays[key]).all():
             raise SemttaError(f"'{path}': '{key}' must hold {count} finite numbers.")

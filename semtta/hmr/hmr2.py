@@ -255,7 +255,9 @@ def load_hmr2(checkpoint: str | Path, settings: HMR2Settings = HMR2Settings()) -
         SemttaError: the file is missing, damaged, unsafe, or of another network.
     """
     path = Path(checkpoint)
-    weights = read_weights(path, _WHAT, lambda key: not key.startswith(_UNUSED))
+    weights = read_weights(
+        path, _WHAT, lambda key: not key.startswith(_UNUSED), known="smpl_head.decpose.weight"
+    )
     with torch.device("meta"):
         model = HMR2(settings)
     model.sha256 = file_sha256(path)

@@ -8,14 +8,13 @@ Trained by ``tools/train_lifter.py``.
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from semtta.checkpoints import write_checkpoint
+from semtta.checkpoints import load_strictly, tensors, write_checkpoint
 from semtta.errors import SemttaError
 from semtta.geometry import columns_to_rotmat, ray_rotation
 from semtta.hmr.base import Batch, CropSpec, Prediction
@@ -25,10 +24,14 @@ from semtta.hmr.features import (
     OFFSETS,
     ray_side,
 )
+from semtta.reading import reading
 from semtta.shipped import file_sha256
+from semtta.tensor_files import read_tensors
 
 _JOINTS, _BETAS = 24, 10
 _FORMAT = 1
+_WHAT = "a lifter checkpoint"
+_LARGEST = (8192, 8192, 64)  # embed, width, blocks
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class LifterSettings:
     embed: int = 256
     width: int = 512
     blocks: int = 4
+
+    def __post_init__(self):
+        sizes = (self.embed, self.width, self.blocks)
+        if any(type(n) is not int or not 1 <= n <= most for n, most in zip(sizes, _LARGEST)):
+            raise ValueError(f"a lifter's sizes are whole numbers from 1 to {_LARGEST}, "
+                             f"not {sizes}")  # fmt: skip
 
 
 class ResidualBlock(nn.Module):
@@ -162,26 +171,13 @@ def load_lifter(path: str | Path) -> Lifter:
 
     Raises ``SemttaError`` if the file is missing, damaged or of another kind."""
     path = Path(path)
-    if not path.is_file():
-        raise SemttaError(f"lifter checkpoint '{path}' does not exist.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        raise SemttaError(
-            f"lifter checkpoint '{path}' cannot be read (damaged or not a checkpoint)."
-        ) from error
+    content = read_tensors(path, _WHAT)
     if not isinstance(content, dict) or content.get("kind") != "lifter":
         raise SemttaError(f"'{path}' is no lifter checkpoint; train one by tools/train_lifter.py.")
     if content.get("format") != _FORMAT or content.get("offsets") != list(OFFSETS):
         raise SemttaError(f"lifter checkpoint '{path}' was made for another version of semtta.")
-    try:
-        sha256 = file_sha256(path)
-        model = Lifter(LifterSettings(**content["settings"]), sha256)
-        model.load_state_dict({k: v.float() for k, v in content["weights"].items()})
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise SemttaError(
-            f"lifter checkpoint '{path}' lacks weights or has unknown ones: {error}"
-        ) from error
-    if not all(torch.isfinite(p).all() for p in model.parameters()):
-        raise SemttaError(f"lifter checkpoint '{path}' contains NaN or infinite weights.")
-    return model.eval()
+    with reading(path, "lifter checkpoint"):
+        settings, weights = LifterSettings(**content["settings"]), tensors(content["weights"])
+        with torch.device("meta"):
+            model = Lifter(settings, file_sha256(path))
+        return load_strictly(model, weights, path, _WHAT)

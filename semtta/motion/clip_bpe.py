@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import gzip
 import html
-import json
 import unicodedata
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from semtta.errors import SemttaError
+from semtta.reading import MEBI, check_file, read_json
 from semtta.shipped import asset
 
 _MERGES = 49152 - 256 - 2  # of the longer list in the file, those that the text tower knows
+_LIMIT = 16 * MEBI  # of a vocabulary file, unpacked
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _CONTRACTIONS = ("'re", "'ve", "'ll", "'s", "'t", "'m", "'d")
 _STRAIGHT = {**dict.fromkeys(map(ord, "\u02bc\u2018\u2019\u201a\u201b"), "'"),
@@ -60,17 +60,17 @@ class ClipBPE:
         for file in files:
             if not file.is_file():
                 raise SemttaError(f"CLIP's vocabulary file '{file}' is missing.")
+            check_file(file, "CLIP's vocabulary", _LIMIT)
         try:
             merges = _read_merges(files[0])
             if len(files) == 1:
                 return cls(merges)
-            ids = json.loads(files[1].read_text(encoding="utf8"))
+            ids = read_json(files[1], "CLIP's vocabulary")
             symbols = {*_byte_characters().values(), *(a + b for a, b in merges), _START, _END}
             if not symbols <= ids.keys() or max(ids.values()) != ids[_END]:
                 raise ValueError("vocabulary and merges do not belong together")
             return cls(merges, ids)
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError,
-                zlib.error) as error:  # fmt: skip
+        except Exception as error:  # whatever is in its place
             raise SemttaError(f"'{path}' is not CLIP's vocabulary: give its "
                               "bpe_simple_vocab_16e6.txt.gz, or a folder with vocab.json and "
                               "merges.txt.") from error  # fmt: skip
@@ -142,8 +142,8 @@ def _byte_characters() -> dict[int, str]:
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
-    data = path.read_bytes()
-    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf8")
+    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        text = file.read(_LIMIT).decode("utf8")
     lines = text.split("\n")[1:]  # the first line tells the version
     merges = [tuple(line.split()) for line in lines[:_MERGES] if line.strip()]
     if not merges or any(len(pair) != 2 for pair in merges):

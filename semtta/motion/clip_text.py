@@ -6,7 +6,6 @@ layout is renamed on the way in. Only the text side of a file is read.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +17,16 @@ from torch import Tensor, nn
 from semtta.checkpoints import load_strictly, read_weights
 from semtta.errors import SemttaError
 from semtta.motion.clip_bpe import ClipBPE
+from semtta.reading import read_json, reading
 
 _HEAD = 64  # channels of an attention head in every CLIP text tower
 _BATCH = 64  # texts at a time
 _WHAT = "a checkpoint of CLIP's text tower"
 _FOLDER_FILES = ("model.safetensors", "pytorch_model.bin",
                  "open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # fmt: skip
+_KNOWN = ("token_embedding.weight", "text.token_embedding.weight",
+          "text_model.embeddings.token_embedding.weight")  # fmt: skip
+_MOST_LAYERS = 64
 _OWN_NAMES = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.",
               "text_projection")  # fmt: skip
 _RENAMED = (
@@ -173,7 +176,7 @@ def load_clip_text(path: str | Path, bpe: str | Path | None = None) -> ClipText:
     """
     path = Path(path)
     file = _file_of(path) if path.is_dir() else path
-    state = _original_names(read_weights(file, _WHAT, _is_text, scripted=True), file)
+    state = _original_names(read_weights(file, _WHAT, _is_text, scripted=True, known=_KNOWN), file)
     folder_has_bpe = path.is_dir() and (path / "merges.txt").is_file()
     vocabulary = ClipBPE.load(bpe or (path if folder_has_bpe else None))
     try:
@@ -183,6 +186,8 @@ def load_clip_text(path: str | Path, bpe: str | Path | None = None) -> ClipText:
         raise SemttaError(f"'{file}' is not {_WHAT}: it lacks embeddings or the text projection; "
                           "give the whole CLIP checkpoint.") from error  # fmt: skip
     layers = {key.split(".")[2] for key in state if key.startswith("transformer.resblocks.")}
+    if not 1 <= len(layers) <= _MOST_LAYERS:
+        raise SemttaError(f"'{file}' has {len(layers)} transformer blocks; {_WHAT} has 12.")
     if width % _HEAD or rows != vocabulary.size:
         raise SemttaError(f"'{file}' has {rows} tokens of width {width}, which does not fit a "
                           f"vocabulary of {vocabulary.size} and heads of {_HEAD}.")  # fmt: skip
@@ -198,11 +203,9 @@ def _file_of(folder: Path) -> Path:
         raise SemttaError(f"the folder '{folder}' has none of {', '.join(_FOLDER_FILES)}.")
     config = folder / "config.json"
     if config.is_file():
-        try:
-            content = json.loads(config.read_text(encoding="utf8"))
+        content = read_json(config, "CLIP's configuration")
+        with reading(config, "CLIP's configuration"):
             activation = content.get("text_config", content).get("hidden_act", "quick_gelu")
-        except (OSError, ValueError, AttributeError) as error:
-            raise SemttaError(f"'{config}' is not a readable CLIP configuration.") from error
         if activation != "quick_gelu":
             raise SemttaError(f"'{config}' tells the activation '{activation}', but MotionCLIP "
                               "needs the original CLIP with quick_gelu.")  # fmt: skip
@@ -210,7 +213,7 @@ def _file_of(folder: Path) -> Path:
 
 
 def _is_text(key: str) -> bool:
-    key = key.removeprefix("module.").removeprefix("text.")
+    key = key.removeprefix("text.")
     return key.startswith(("text_model.", *_OWN_NAMES))
 
 

@@ -8,17 +8,15 @@ and may be fine-tuned on the video itself by masked reconstruction (CycleAdapt, 
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import roma
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semtta.checkpoints import write_checkpoint
+from semtta.checkpoints import check_fit, load_strictly, tensors, write_checkpoint
 from semtta.errors import SemttaError
 from semtta.geometry import gaussian_smooth
 from semtta.motion.denoiser_net import (
@@ -29,11 +27,14 @@ from semtta.motion.denoiser_net import (
     fill_unseen,
 )
 from semtta.motion.resample import stretches
+from semtta.reading import reading
 from semtta.shipped import asset
+from semtta.tensor_files import read_tensors
 
 FPS = 30.0
 STRIDE = 15  # frames between the starts of overlapping windows
 _FORMAT = "semtta-denoiser-2"
+_WHAT = "a semtta denoiser"
 
 
 def save_denoiser(denoiser: MotionDenoiser, path: str | Path) -> None:
@@ -48,27 +49,14 @@ def load_denoiser(path: str | Path | None = None) -> MotionDenoiser:
 
     Raises ``SemttaError`` if the file is missing, damaged or something else."""
     path = asset("motion/denoiser.pt") if path is None else Path(path)
-    if not path.is_file():
-        raise SemttaError(f"there is no denoiser file '{path}'.")
-    wrong = SemttaError(
-        f"'{path}' is damaged or not a semtta denoiser; train one with tools/train_denoiser.py."
-    )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError,
-            pickle.UnpicklingError, BadZipFile) as error:  # fmt: skip
-        raise wrong from error
+    content = read_tensors(path, _WHAT)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise wrong
-    try:
-        denoiser = MotionDenoiser(DenoiserConfig(**content["config"]))
-        state = {name: value.float() for name, value in content["state"].items()}
-        denoiser.load_state_dict(state)
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise wrong from error
-    if not all(torch.isfinite(value).all() for value in state.values()):
-        raise wrong
-    return denoiser.eval()
+        raise SemttaError(f"'{path}' is not {_WHAT}; train one with tools/train_denoiser.py.")
+    with reading(path, "denoiser"):
+        config, state = DenoiserConfig(**content["config"]), tensors(content["state"])
+        with torch.device("meta"):  # costs nothing, whatever the file says
+            check_fit(MotionDenoiser(config), state, path, _WHAT)
+        return load_strictly(MotionDenoiser(config), state, path, _WHAT)
 
 
 def denoise_track(

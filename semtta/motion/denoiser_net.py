@@ -19,6 +19,7 @@ from semtta.geometry import columns_to_rotmat, rotmat_to_columns
 
 WINDOW = 60  # frames at 30 fps, 2 s
 JOINTS = 24
+_LARGEST = (4096, 64, 256, WINDOW, 8192)  # width, layers, heads, patch, text_dim
 _SIGMAS = (1.0, 2.0, 4.0)  # frames; Gaussians that the network mixes per joint and frame
 _GUESS_SIGMA = 4.0  # frames; filter of the input as it is, guesses about the unseen included
 _CANDIDATES = 1 + len(_SIGMAS) + 2
@@ -41,6 +42,15 @@ class DenoiserConfig:
     heads: int = 6
     patch: int = 3
     text_dim: int = 128
+
+    def __post_init__(self):
+        sizes = (self.width, self.layers, self.heads, self.patch, self.text_dim)
+        if any(type(n) is not int or not 1 <= n <= most for n, most in zip(sizes, _LARGEST)):
+            raise ValueError(f"a denoiser's sizes are whole numbers from 1 to {_LARGEST}, "
+                             f"not {sizes}")  # fmt: skip
+        if self.width % self.heads or WINDOW % self.patch:
+            raise ValueError(f"a width of {self.width} cannot have {self.heads} heads, "
+                             f"nor {WINDOW} frames be cut into tokens of {self.patch}")  # fmt: skip
 
 
 class _Block(nn.Module):

@@ -10,7 +10,6 @@ is generated (dances, fights) have none.
 from __future__ import annotations
 
 import re
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,9 +22,11 @@ from torch import Tensor
 from semtta.errors import SemttaError
 from semtta.motion.resample import resample_positions
 from semtta.motion.text import TextEncoder, text_key
+from semtta.reading import read_npz, reading
 from semtta.shipped import asset
 from semtta.skeletons import SMPL24
 
+_ARRAYS = ("labels", "phrases", "phrase_label", "roots", "poses", "pose_of")
 # Words that say who, not what: "a person is sitting" must not be near "a person is kicking".
 _FILLERS = frozenset(
     "a an the person man woman boy girl people someone somebody he she they is are his her "
@@ -73,27 +74,28 @@ class Dictionary:
     def load(cls, path: str | Path | None = None, text: TextEncoder | None = None) -> Dictionary:
         """The shipped dictionary, or one made by ``tools/build_dictionary.py``."""
         path = Path(path) if path else asset("motion/dictionary.npz")
-        try:
-            with np.load(path) as file:
-                labels, phrases = file["labels"], file["phrases"]
-                phrase_label, roots = file["phrase_label"], file["roots"]
-                poses, pose_of = file["poses"], file["pose_of"]
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise SemttaError(f"'{path}' is not a motion dictionary; make one with "
-                              "tools/build_dictionary.py.") from error  # fmt: skip
-        fits = roots.shape == (len(labels), 60, 3) and len(phrases) == len(phrase_label)
-        fits = fits and poses.shape[1:] == (30, 23, 3) and len(pose_of) == len(labels)
-        if not fits or pose_of.max(initial=-1) >= len(poses):
-            raise SemttaError(f"the dictionary '{path}' is inconsistent; make it anew.")
-        return cls(
-            labels=tuple(map(str, labels)),
-            phrases=tuple(map(str, phrases)),
-            phrase_label=torch.from_numpy(phrase_label.astype(np.int64)),
-            roots=roma.rotvec_to_rotmat(torch.from_numpy(roots.astype(np.float32))),
-            poses=torch.from_numpy(poses.astype(np.float32)),
-            pose_of=torch.from_numpy(pose_of.astype(np.int64)),
-            text=text or TextEncoder.load(),
-        )
+        found = read_npz(path, "motion dictionary", _ARRAYS)
+        missing = [name for name in _ARRAYS if name not in found]
+        if missing:
+            raise SemttaError(f"'{path}' is not a motion dictionary: it has no {missing[0]}; make "
+                              "one with tools/build_dictionary.py.")  # fmt: skip
+        labels, phrases, phrase_label, roots, poses, pose_of = (found[name] for name in _ARRAYS)
+        with reading(path, "motion dictionary"):
+            fits = roots.shape == (len(labels), 60, 3) and len(phrases) == len(phrase_label)
+            fits = fits and poses.shape[1:] == (30, 23, 3) and len(pose_of) == len(labels)
+            fits = fits and pose_of.max(initial=-1) < len(poses) and np.isfinite(roots).all()
+            meant = phrase_label.astype(np.int64)
+            if not fits or not ((meant >= 0) & (meant < len(labels))).all():
+                raise SemttaError(f"the dictionary '{path}' is inconsistent; make it anew.")
+            return cls(
+                labels=tuple(map(str, labels)),
+                phrases=tuple(map(str, phrases)),
+                phrase_label=torch.from_numpy(meant),
+                roots=roma.rotvec_to_rotmat(torch.from_numpy(roots.astype(np.float32))),
+                poses=torch.from_numpy(poses.astype(np.float32)),
+                pose_of=torch.from_numpy(pose_of.astype(np.int64)),
+                text=text or TextEncoder.load(),
+            )
 
     @cached_property
     def _exact(self) -> dict[str, int]:

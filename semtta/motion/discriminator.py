@@ -52,7 +52,7 @@ def load_discriminator(path: str | Path) -> MotionDiscriminator:
     """From VIBE's checkpoint, which keeps it under ``disc_motion_state_dict``, or its bare weights.
 
     Raises ``SemttaError`` if the file is missing, damaged or something else."""
-    weights = read_weights(path, _WHAT)
+    weights = read_weights(path, _WHAT, known="gru.weight_ih_l0")
     with torch.device("meta"):
         net = MotionDiscriminator()
     net = load_strictly(net, weights, path, _WHAT)

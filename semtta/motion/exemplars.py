@@ -6,7 +6,6 @@ That data is AMASS as recorded: z points up. The library's own dictionary is y u
 from __future__ import annotations
 
 import math
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from semtta.errors import SemttaError
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.text import text_key
+from semtta.reading import npz_names, read_npz, reason
 
 LENGTH = 60  # frames at 30 fps
 _Y_TO_Z_UP = (math.pi / 2, 0.0, 0.0)  # rotation vector
@@ -48,14 +48,15 @@ class ExemplarRoots:
         if not path.is_file():
             raise SemttaError(f"there is no file '{path}' to read exemplar roots from.")
         try:
-            with np.load(path) as file:
-                if {"labels", "phrases", "phrase_label", "roots"} <= set(file.files):
-                    return cls.of(Dictionary.load(path))
-                roots = {label: _matrices(file[label]) for label in file.files}
-        except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+            names = npz_names(path, "file of exemplar roots")
+            if {"labels", "phrases", "phrase_label", "roots"} <= set(names):
+                return cls.of(Dictionary.load(path))
+            arrays = read_npz(path, "file of exemplar roots", names)
+            roots = {label: _matrices(array) for label, array in arrays.items()}
+        except Exception as error:  # whatever is in their place
             raise SemttaError(
-                f"'{path}' does not hold exemplar roots: it must be an npz file with one array of "
-                "rotations, (T, 3) or (T, 3, 3), named by each label."
+                f"'{path}' does not hold exemplar roots ({reason(error)}): it must be an npz file "
+                "with one array of rotations, (T, 3) or (T, 3, 3), named by each label."
             ) from error
         if not roots:
             raise SemttaError(f"'{path}' holds no exemplar at all.")
@@ -78,7 +79,7 @@ class ExemplarRoots:
 
 def _matrices(array: np.ndarray) -> Tensor:
     """(T, 3) axis-angle or (T, 3, 3) matrices -> (60, 3, 3); raises ``ValueError``."""
-    roots = torch.from_numpy(np.asarray(array, np.float32))
+    roots = torch.from_numpy(np.asarray(array[:LENGTH], np.float32))
     if len(roots) == 0 or roots.shape[1:] not in ((3,), (3, 3)) or not roots.isfinite().all():
         raise ValueError("no rotations")
     if roots.dim() == 2:

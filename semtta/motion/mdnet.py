@@ -75,7 +75,7 @@ def load_mdnet(path: str | Path) -> MDNet:
     """CycleAdapt's ``md_basemodel.pt``, frozen, in eval mode on the CPU.
 
     Raises ``SemttaError`` if the file is missing, damaged or something else."""
-    weights = read_weights(path, _WHAT)
+    weights = read_weights(path, _WHAT, known="motion_fc_in.weight")
     with torch.device("meta"):
         net = MDNet()
     return load_strictly(net, weights, path, _WHAT).requires_grad_(False)

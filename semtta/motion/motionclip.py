@@ -74,12 +74,17 @@ class MotionCLIPEncoder(nn.Module):
         return self.seqTransEncoder(tokens, src_key_padding_mask=hidden)[0]
 
 
+_MOST_LAYERS = 64
+
+
 def load_motionclip(path: str | Path) -> MotionCLIPEncoder:
     """The encoder of a MotionCLIP checkpoint, frozen, in eval mode on the CPU.
 
     ``encoder.*`` must fit to the last tensor; decoder, body and CLIP tensors are not read.
     Raises ``SemttaError`` if the file is missing, damaged or something else."""
-    weights = read_weights(path, _WHAT, lambda key: key.startswith("encoder."))
+    weights = read_weights(
+        path, _WHAT, lambda key: key.startswith("encoder."), known="encoder.skelEmbedding.weight"
+    )
     state = {key.removeprefix("encoder."): value for key, value in weights.items()}
     prefix = "seqTransEncoder.layers."
     layers = {key[len(prefix) :].split(".")[0] for key in state if key.startswith(prefix)}
@@ -89,6 +94,8 @@ def load_motionclip(path: str | Path) -> MotionCLIPEncoder:
     except (KeyError, ValueError, TypeError) as error:
         raise SemttaError(f"'{path}' is not {_WHAT}: it has no motion encoder ('encoder.*'); give "
                           "the official checkpoint_0100.pth.tar.") from error  # fmt: skip
+    if not 1 <= len(layers) <= _MOST_LAYERS:
+        raise SemttaError(f"the encoder of '{path}' has {len(layers)} layers, MotionCLIP's has 8.")
     if inputs not in (24 * 6, 25 * 6):
         raise SemttaError(f"the encoder of '{path}' reads {inputs} numbers a frame, not 25 (or 24) "
                           "rows of 6; other pose representations are not supported.")  # fmt: skip

@@ -7,8 +7,6 @@ and belongs to the checkpoint: it says nothing about another prior.
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -17,10 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semtta.checkpoints import load_strictly, tensors
 from semtta.errors import SemttaError
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.encoder import LENGTH, AlignEncoder, GateEncoder
+from semtta.reading import reading
+from semtta.tensor_files import read_tensors
 
+_WHAT = "a motion prior of tools/train_prior.py"
+_LARGEST = 8192  # any size of an encoder
+_DEEPEST = 64  # layers
 ENCODERS = {"align": AlignEncoder, "gate": GateEncoder}
 
 
@@ -91,24 +95,20 @@ class EmbeddedPrior(nn.Module):
     @classmethod
     def load(cls, path: str | Path, dictionary: Dictionary | None = None) -> EmbeddedPrior:
         """A checkpoint made by ``tools/train_prior.py``; plain tensors, no pickled code."""
-        try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError,
-                zipfile.BadZipFile) as error:  # fmt: skip
-            raise SemttaError(f"cannot read the motion prior '{path}'; give a checkpoint made by "
-                              "tools/train_prior.py.") from error  # fmt: skip
+        saved = read_tensors(path, _WHAT)
         dictionary = dictionary or Dictionary.load()
-        try:
+        if not isinstance(saved, dict) or "labels" not in saved:
+            raise SemttaError(f"'{path}' is not {_WHAT}.")
+        with reading(path, "motion prior"):
             if tuple(saved["labels"]) != dictionary.labels:
                 raise SemttaError(f"the motion prior '{path}' was trained on another dictionary; "
                                   "train it anew or pass its dictionary.")  # fmt: skip
-            encoder = ENCODERS[saved["kind"]](**saved["settings"])
-            encoder.load_state_dict({k: v.float() for k, v in saved["state"].items()})
-            return cls(encoder, dictionary, saved["features"], saved["mean"], saved["whiten"],
-                       saved["sigma"], saved["matched"])  # fmt: skip
-        except (KeyError, TypeError, RuntimeError, AttributeError) as error:
-            raise SemttaError(f"the motion prior '{path}' is not a checkpoint of "
-                              "tools/train_prior.py.") from error  # fmt: skip
+            _check_sizes(saved["settings"])
+            with torch.device("meta"):
+                encoder = ENCODERS[saved["kind"]](**saved["settings"])
+            encoder = load_strictly(encoder, tensors(saved["state"]), path, _WHAT)
+            space = _space(saved, len(dictionary.labels), dictionary.text.dim)
+            return cls(encoder, dictionary, **space)
 
     def train(self, mode: bool = True) -> EmbeddedPrior:
         """Always in eval mode: a frozen judge must not depend on the caller's training flag."""
@@ -157,3 +157,23 @@ class EmbeddedPrior(nn.Module):
     def matched(self, label: str) -> float:
         """Similarity that true motions of the nearest name reach."""
         return float(self._matched[self.dictionary.labels.index(self.dictionary.nearest(label))])
+
+
+def _check_sizes(settings: dict) -> None:
+    """Raise ``ValueError`` for an encoder that no memory or time would hold."""
+    for name, value in settings.items():
+        most = _DEEPEST if name == "layers" else _LARGEST
+        values = value if isinstance(value, (tuple, list)) else (value,)
+        if len(values) > _DEEPEST or not all(0 <= v <= most for v in values):
+            raise ValueError(f"'{name}' of its encoder is {value!r}"[:80])
+
+
+def _space(saved: dict, labels: int, dim: int) -> dict:
+    """The text space of a checkpoint; raises ``ValueError`` for wrong shapes."""
+    width = saved["features"].shape[-1]
+    shapes = {"features": (labels, width), "mean": (dim,), "whiten": (dim, width),
+              "matched": (labels,)}  # fmt: skip
+    for name, shape in shapes.items():
+        if tuple(saved[name].shape) != shape or not torch.isfinite(saved[name]).all():
+            raise ValueError(f"'{name}' is not {shape} finite numbers")
+    return {**{name: saved[name].clone() for name in shapes}, "sigma": float(saved["sigma"])}

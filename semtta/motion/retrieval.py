@@ -8,7 +8,6 @@ prediction's is in the camera's frame; and a linear map, fitted on predictions o
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +21,10 @@ from semtta.errors import SemttaError
 from semtta.motion import load_prior
 from semtta.motion.prior import EmbeddedPrior
 from semtta.motion.resample import fractional_index, resample_positions, stretches
+from semtta.reading import read_npz, reading
 from semtta.shipped import asset, file_sha256
 
+_WHAT = "retrieval file of tools/train_retrieval.py"
 _STRIDE = 0.5  # seconds between neighbouring windows
 _SWITCH = 0.02  # chance that another action begins between two of them
 _SHORTEST = 0.3  # seconds; a shorter run shows nothing
@@ -69,15 +70,14 @@ class Retrieval:
     def load(cls, path: str | Path | None = None) -> Retrieval:
         """The shipped one, or another made by ``tools/train_retrieval.py``."""
         path = Path(path) if path else asset("motion/retrieval.npz")
-        try:
-            with np.load(path) as file:
-                names = tuple(map(str, file["labels"]))
-                matrix = torch.from_numpy(file["matrix"].astype(np.float32))
-                temperature = float(file["temperature"])
-                made_for = list(map(str, file["priors"]))
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise SemttaError(f"'{path}' is not a retrieval file; make one with "
-                              "tools/train_retrieval.py.") from error  # fmt: skip
+        file = read_npz(path, _WHAT, ("labels", "matrix", "temperature", "priors"))
+        with reading(path, _WHAT):
+            names = tuple(map(str, file["labels"]))
+            matrix = torch.from_numpy(file["matrix"].astype(np.float32))
+            temperature = float(file["temperature"])
+            made_for = list(map(str, file["priors"]))
+            if matrix.dim() != 2:
+                raise ValueError("its matrix is none")
         priors = (load_prior("embedded"), load_prior("embedded-gate"))
         features = priors[0].features
         if names != priors[0].dictionary.labels or matrix.shape[1] != features.shape[1]:

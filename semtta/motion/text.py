@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semtta.errors import SemttaError
+from semtta.reading import read_npz, reading
 from semtta.shipped import asset
+
+_WHAT = "text table of tools/build_text_table.py"
 
 
 def text_key(text: str) -> str:
@@ -44,14 +46,13 @@ class TextEncoder:
     def load(cls, path: str | Path | None = None) -> TextEncoder:
         """The shipped table, or another one made by ``tools/build_text_table.py``."""
         path = Path(path) if path else asset("motion/text_table.npz")
-        try:
-            with np.load(path) as file:
-                rows, scale, pieces = file["rows"], file["scale"], file["pieces"]
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise SemttaError(f"'{path}' is not a text table; make one with "
-                              "tools/build_text_table.py.") from error  # fmt: skip
-        names = bytes(pieces).decode("utf8").split("\n")
-        table = torch.from_numpy(rows.astype(np.float32) * scale.astype(np.float32))
+        file = read_npz(path, _WHAT, ("rows", "scale", "pieces"))
+        with reading(path, _WHAT):
+            names = bytes(file["pieces"]).decode("utf8").split("\n")
+            rows, scale = (file[name].astype(np.float32) for name in ("rows", "scale"))
+            if rows.ndim != 2:
+                raise ValueError(f"its rows have the shape {rows.shape}")
+            table = torch.from_numpy(rows * np.broadcast_to(scale, rows.shape))
         if len(names) != len(table):
             raise SemttaError(f"the text table '{path}' has {len(table)} rows for {len(names)} "
                               "word pieces; make it anew.")  # fmt: skip

@@ -14,8 +14,9 @@ be found by retrieval too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -27,7 +28,10 @@ from semtta.motion.dictionary import Dictionary
 from semtta.motion.motion_files import list_motions, read_motion
 from semtta.motion.prior import EmbeddedPrior
 from semtta.motion.text import text_key
+from semtta.reading import MEBI, read_text
 
+_LIMIT = 4 * MEBI
+_MOST_MOTIONS = 200
 _LENGTH, _STRIDE, _MOST = 60, 15, 40  # frames of a window, between two, windows of a motion
 _MATCHED = 0.9  # of the least similarity among an exemplar's own windows: others' will be lower
 
@@ -49,10 +53,11 @@ class UserDictionary:
     def resolve(self, text: str) -> str:
         """The user's name that a text means, or the text itself."""
         key = text_key(text)
-        for name in self.names:
-            if text_key(name) == key:
-                return name
-        return (self.phrases or {}).get(key, text)
+        return self._by_key.get(key) or (self.phrases or {}).get(key, text)
+
+    @cached_property
+    def _by_key(self) -> dict[str, str]:
+        return {text_key(name): name for name in reversed(self.names)}
 
     @classmethod
     def load(cls, path: str | Path | None) -> UserDictionary:
@@ -60,12 +65,8 @@ class UserDictionary:
         if path is None:
             return cls()
         path = Path(path)
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not a text file"
-            raise SemttaError(f"dictionary '{path}' cannot be read: {reason}.") from None
-        names: list[str] = []
+        lines = read_text(path, "dictionary", _LIMIT).splitlines()
+        names: dict[str, str] = {}  # by their keys
         phrases: dict[str, str] = {}
         motions: dict[str, Tensor] = {}
         for number, line in enumerate(lines, 1):
@@ -76,18 +77,20 @@ class UserDictionary:
             entry, _, motion = (part.strip() for part in entry.partition("@"))
             name, _, others = (part.strip() for part in entry.partition(":"))
             _check_name(name, names, where)
-            names.append(name)
+            names[text_key(name)] = name
             for other in filter(None, (o.strip() for o in others.split(","))):
                 phrases[text_key(other)] = name
+            if motion and len(motions) == _MOST_MOTIONS:
+                raise SemttaError(f"{where}: {_MOST_MOTIONS} motions at most are read.")
             if motion:
                 motions[name] = _windows(path.parent / motion, where)
-        return cls(tuple(names), phrases, motions)
+        return cls(tuple(names.values()), phrases, motions)
 
 
-def _check_name(name: str, names: Sequence[str], where: str) -> None:
+def _check_name(name: str, names: Collection[str], where: str) -> None:
     if not any(c.isalpha() for c in name):
         raise SemttaError(f"{where}: the name is missing.")
-    if text_key(name) in map(text_key, names):
+    if text_key(name) in names:
         raise SemttaError(f"{where}: '{name}' stands there twice.")
     if text_key(name) == "other":
         raise SemttaError(f"{where}: 'other' is the answer for what no name fits.")

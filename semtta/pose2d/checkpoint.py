@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-import zipfile
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from semtta.checkpoints import load_strictly, write_checkpoint
+from semtta.checkpoints import check_fit, load_strictly, tensors, write_checkpoint
 from semtta.errors import SemttaError
 from semtta.motion.clip_text import ClipTextTower
 from semtta.pose2d.clip2pose import Clip2Pose, PromptSpec
 from semtta.pose2d.estimator import Estimator, EstimatorSpec
 from semtta.pose2d.settings import Pose2DConfig, settings_yaml
 from semtta.pose2d.text import MeanTower, PromptTower, TransformerTower
-from semtta.reading import check_file, reason
+from semtta.reading import reason
+from semtta.tensor_files import read_tensors
 
 _FORMAT = 1
 _WHAT = "a semtta pose2d checkpoint"
-_WIDEST = 8192  # channels of a tower
+_MOST_LAYERS = 64
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -59,18 +58,26 @@ def load_with_strategy(
     """:func:`load_checkpoint`, and the strategy that made it; empty if the file says none."""
     path = Path(path)
     about, weights = _read(path)
+    floats = tensors(weights)
     try:
-        model: nn.Module = Estimator(EstimatorSpec(**about["estimator"]))
-        if about["kind"] == "clip2pose":
-            tower = _make_tower(about["tower"], _held(weights.values()))
-            model = Clip2Pose(model, tower, PromptSpec(**about["prompt"]))
-        elif about["kind"] != "estimator":
-            raise ValueError(about["kind"])
-    except Exception as error:  # the description is a stranger's too
+        with torch.device("meta"):  # costs nothing, whatever the file says
+            planned = _make_model(about)
+    except Exception as error:  # whatever the file says of it
         raise SemttaError(f"'{path}' describes a network that this version does not know "
                           f"({reason(error)}).") from error  # fmt: skip
-    floats = {key: value for key, value in weights.items() if value.is_floating_point()}
-    return load_strictly(model, floats, path, _WHAT).to(device), str(about.get("strategy", ""))
+    check_fit(planned, floats, path, _WHAT)
+    model = load_strictly(_make_model(about), floats, path, _WHAT)
+    return model.to(device), str(about.get("strategy", ""))
+
+
+def _make_model(about: dict) -> Estimator | Clip2Pose:
+    """The network that a checkpoint describes, without its weights."""
+    model = Estimator(EstimatorSpec(**about["estimator"]))
+    if about["kind"] == "estimator":
+        return model
+    if about["kind"] != "clip2pose":
+        raise ValueError(f"kind {about['kind']}")
+    return Clip2Pose(model, _make_tower(about["tower"]), PromptSpec(**about["prompt"]))
 
 
 def checkpoint_settings(path: str | Path) -> str:
@@ -79,30 +86,14 @@ def checkpoint_settings(path: str | Path) -> str:
 
 
 def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:
-    check_file(path, "checkpoint")
+    content = read_tensors(path, _WHAT)
     try:
-        _check_packing(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
         about, weights = json.loads(content["semtta_pose2d"]), content["state_dict"]
         if about["format"] != _FORMAT or not all(isinstance(v, Tensor) for v in weights.values()):
             raise ValueError(f"format {about['format']}")
         return about, weights
-    except Exception as error:  # a hostile or truncated file can raise anything
+    except Exception as error:  # whatever the file holds instead
         raise SemttaError(f"'{path}' is damaged or not {_WHAT} ({reason(error)}).") from error
-
-
-def _check_packing(path: Path) -> None:
-    """PyTorch never packs what it saves; a small file may be packed from a huge one."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if sum(info.file_size for info in archive.infolist()) > path.stat().st_size:
-                raise ValueError("it is packed")
-
-
-def _held(weights: Iterable[Tensor]) -> int:
-    """Bytes that some tensors really take, however large they claim to be."""
-    storages = (tensor.untyped_storage() for tensor in weights)
-    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def _tower_shape(tower: PromptTower) -> dict:
@@ -114,13 +105,11 @@ def _tower_shape(tower: PromptTower) -> dict:
             "dtype": "bf16" if dtype == torch.bfloat16 else "fp32"}  # fmt: skip
 
 
-def _make_tower(shape: dict, held: int) -> PromptTower:
-    """A tower that is no larger than the weights that are there, in bytes."""
-    wide = shape["width"] ** 2 * shape.get("layers", 0) + shape["width"] * shape.get("context", 0)
-    if wide > held or not 0 < shape["width"] <= _WIDEST or shape.get("dim", 0) > _WIDEST:
-        raise ValueError("a tower that is larger than its weights")
+def _make_tower(shape: dict) -> PromptTower:
     if shape["kind"] == "mean":
         return MeanTower(shape["width"])
+    if not 1 <= shape["layers"] <= _MOST_LAYERS:
+        raise ValueError(f"a text tower of {shape['layers']} layers")
     tower = ClipTextTower(2, shape["context"], shape["width"], shape["layers"], shape["dim"])
     zero = torch.zeros(shape["width"])
     return TransformerTower(tower, zero, zero, _DTYPES[shape["dtype"]])

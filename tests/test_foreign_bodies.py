@@ -1,0 +1,174 @@
+"""SMPL files as they lie about: only what a body needs is decoded, and folders as unzipped."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import time
+import types
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from semtta.body import find_body_file
+from semtta.body.data import read_body
+from semtta.body.search import require_body_file
+from semtta.errors import SemttaError
+from semtta.motion.user_dictionary import UserDictionary
+from semtta.skeletons import SMPL_PARENTS
+
+COUNT = 60  # vertices
+
+
+def smpl() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    weights = random.random((COUNT, 24))
+    tree = np.array([[2**32 - 1, *SMPL_PARENTS[1:]], range(24)], np.uint32)
+    return {
+        "v_template": random.random((COUNT, 3)), "shapedirs": random.random((COUNT, 3, 10)),
+        "posedirs": random.random((COUNT, 3, 207)), "J_regressor": random.random((24, COUNT)),
+        "weights": weights / weights.sum(1, keepdims=True), "kintree_table": tree,
+        "f": np.array([[0, 1, 2], [2, 3, 4]], np.uint32),
+    }  # fmt: skip
+
+
+def save(path: Path, **change) -> Path:
+    arrays = smpl() | change
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+    else:
+        path.write_bytes(pickle.dumps(arrays, protocol=2))
+    return path
+
+
+def is_smpl(path: Path) -> bool:
+    body, made = read_body(path), smpl()
+    return all(
+        np.array_equal(getattr(body, name), made[key])
+        for name, key in (("v_template", "v_template"), ("posedirs", "posedirs"),
+                          ("joint_regressor", "J_regressor"), ("weights", "weights"))
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"J_regressor_prior": np.array(sparse.csc_matrix(np.eye(3)), object)},
+        {"notes": np.array({"by": Path("x")}, object)},
+        {"bs_style": np.array("lbs")},
+    ],
+)
+def test_entries_that_nobody_needs_are_not_decoded(tmp_path, change):
+    assert is_smpl(save(tmp_path / "b.npz", **change))
+
+
+def test_a_needed_entry_that_is_an_object_is_named(tmp_path):
+    path = save(tmp_path / "h.npz", J_regressor=np.array(sparse.csc_matrix(np.eye(3)), object))
+    with pytest.raises(SemttaError, match="'J_regressor' is a pickled object"):
+        read_body(path)
+
+
+@pytest.mark.parametrize("key", ["posedirs", "shapedirs"])
+def test_flat_blend_shapes_are_reshaped_as_smplx_flattens_them(tmp_path, key):
+    rows = smpl()[key].reshape(3 * COUNT, -1)
+    assert is_smpl(save(tmp_path / "k.npz", **{key: rows}))
+    assert is_smpl(save(tmp_path / "k2.npz", **{key: rows.T}))
+    with pytest.raises(SemttaError, match=key):
+        read_body(save(tmp_path / "k3.npz", **{key: rows[:-1]}))
+
+
+@pytest.fixture
+def lazy(monkeypatch):
+    """An object of chumpy that is no array yet, without chumpy."""
+    module = types.ModuleType("chumpy.ch_ops")
+    made = type("MatVecMult", (), {"__module__": "chumpy.ch_ops"})
+    module.MatVecMult = made
+    monkeypatch.setitem(sys.modules, "chumpy", types.ModuleType("chumpy"))
+    monkeypatch.setitem(sys.modules, "chumpy.ch_ops", module)
+    found = made()
+    found.mtx, found.vec = np.eye(3), np.ones(3)
+    return found
+
+
+def test_only_needed_entries_of_a_pickle_are_looked_at(tmp_path, lazy):
+    assert is_smpl(save(tmp_path / "c.pkl", J=lazy))
+    assert is_smpl(save(tmp_path / "f.pkl", extra=OrderedDict(a=1), where=Path("x"), more={1, 2}))
+    with pytest.raises(SemttaError, match="v_template|unknown state"):
+        read_body(save(tmp_path / "v.pkl", v_template=lazy))
+
+
+@pytest.mark.parametrize("kind", ["csc", "csr", "coo"])
+@pytest.mark.parametrize("form", ["matrix", "array"])
+def test_sparse_arrays_are_sparse_matrices(tmp_path, kind, form):
+    made = getattr(sparse, f"{kind}_{form}")(smpl()["J_regressor"])
+    assert is_smpl(save(tmp_path / "e.pkl", J_regressor=made))
+
+
+def test_arrays_of_a_pickle_have_no_claimed_size(tmp_path):
+    """An array is made empty and gets its numbers from the file, never a size alone."""
+    code = (b"\x80\x02}U\x0av_templatecnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n"
+            b"\x8a\x08" + (1 << 40).to_bytes(8, "little") + b"\x85U\x01d\x87Rs.")  # fmt: skip
+    (tmp_path / "n.pkl").write_bytes(code)
+    with pytest.raises(SemttaError, match="n.pkl"):
+        read_body(tmp_path / "n.pkl")
+
+
+# Folders ------------------------------------------------------------------------------------------
+
+RELEASED = "basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl"
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEMTTA_BODY_MODELS", "")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path / "bodies"
+
+
+@pytest.mark.parametrize(
+    "place", [f"SMPL_python_v.1.1.0/smpl/models/{RELEASED}", "Smpl/SMPL_Neutral.PKL",
+              f"a/b/c/d/{RELEASED.upper()}", "models/smpl/smpl_neutral.npz"]
+)  # fmt: skip
+def test_folders_as_unzipped_are_searched(elsewhere, place):
+    path = elsewhere / place
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    assert find_body_file("neutral", elsewhere).samefile(path)
+    assert find_body_file("female", elsewhere) is None
+
+
+def test_the_search_has_an_end_and_the_usual_place_comes_first(elsewhere, monkeypatch):
+    deep = elsewhere / "a" / RELEASED
+    deep.parent.mkdir(parents=True)
+    deep.write_bytes(b"x")
+    (elsewhere / "a" / "around").symlink_to(elsewhere, target_is_directory=True)
+    assert find_body_file("neutral", elsewhere) == deep
+    (elsewhere / "SMPL_NEUTRAL.npz").write_bytes(b"x")
+    assert find_body_file("neutral", elsewhere).name == "SMPL_NEUTRAL.npz"
+    (elsewhere / "SMPL_NEUTRAL.npz").unlink()
+    monkeypatch.setattr("semtta.body.search._MOST_ENTRIES", 0)
+    assert find_body_file("neutral", elsewhere) is None
+
+
+def test_the_message_says_what_was_searched(elsewhere):
+    with pytest.raises(SemttaError, match="4 levels below .*smpl/models.*licence"):
+        require_body_file("neutral", elsewhere)
+
+
+# The user's dictionary ----------------------------------------------------------------------------
+
+
+def test_a_dictionary_of_many_names_is_read_at_once(tmp_path):
+    path = tmp_path / "d.txt"
+    path.write_text("\n".join(f"name {i} q" for i in range(20_000)))
+    start = time.process_time()
+    added = UserDictionary.load(path)
+    assert all(added.resolve(f"NAME {i}  q") == f"name {i} q" for i in range(0, 20_000, 7))
+    assert time.process_time() - start < 2
+    path.write_text("a" * (5 << 20))
+    with pytest.raises(SemttaError, match="more than 4 MiB are not read"):
+        UserDictionary.load(path)
