@@ -14,7 +14,7 @@ class SemttaError(Exception):
     """
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return printable(super().__str__().replace("\n", " "))
 
 
 class SemttaWarning(UserWarning):
