@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import roma
 import torch
+from scipy.spatial.transform import Rotation
 from small_motions import CHAIN, amass, swing, write_bvh
 
 from semtta.body import load_body
@@ -51,8 +52,10 @@ def plain(tmp_path):
 # Rest pose and gravity ----------------------------------------------------------------------------
 
 
-def test_a_zero_pose_with_every_bone_along_one_axis_is_the_same_motion(tmp_path, plain):
-    axes = {name: own_axes(name) for name in CHAIN}
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_zero_pose_with_every_bone_along_one_axis_is_the_same_motion(tmp_path, plain, quarters):
+    twist = Rotation.from_rotvec((quarters * np.pi / 2, 0, 0)).as_matrix()  # about the bones
+    axes = {name: own_axes(name) @ (twist if CHAIN[name][0] else np.eye(3)) for name in CHAIN}
     rotmats, trans, _ = read_bvh(write_bvh(tmp_path / "l.bvh", swing(), PLACES, axes))
     assert angles(plain[0], rotmats).max() < 0.1
     assert np.abs(rotmats[0, 0] - np.eye(3)).max() < 1e-5  # upright, facing +z
