@@ -18,6 +18,7 @@ _ENDINGS = re.compile(r"\.(jpe?g|png|bmp|webp|tiff?|json|txt|mp4|avi|mov)$", re.
 # What programs append to an image's name.
 _APPENDED = re.compile(r"(_keypoints|_pose|_rendered|\.predictions|_predictions)$", re.I)
 _LONGEST = 9  # digits of a frame's number
+_LONGEST_RUN = 100  # digits in a name; time stamps have 20
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ def _varying(names: list[str], where: str) -> dict[str, int]:
     bare = [stem(name) for name in names]
     runs = [re.findall(r"\d+", name) for name in bare]
     for name, found in zip(names, runs):
+        if any(len(digits) > _LONGEST_RUN for digits in found):
+            raise SemttaError(f"{where}: the number {max(found, key=len)[:20]}... is no frame.")
         if not found:
             raise SemttaError(f"{where}: no frame number in the name '{name}'.")
     texts = {re.sub(r"\d+", "#", name) for name in bare}

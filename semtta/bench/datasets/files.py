@@ -36,7 +36,7 @@ def read_pickle_file(path: Path, what: str):
         what: it should be, for messages."""
     check_file(path, what, _LARGEST)
     with reading(path, what), open(path, "rb") as file:
-        return plain(_DataUnpickler(file, encoding="latin1").load())
+        return plain(_DataUnpickler(file).load())
 
 
 def read_table(path: Path, what: str) -> list[dict[str, str]]:
