@@ -15,10 +15,8 @@ def export(
     result: Annotated[Path, typer.Argument(metavar="RESULT", help="Folder of `semtta adapt`.")],
     format: Annotated[
         str,
-        typer.Option(
-            "-f", "--format", help="One or more, with commas: bvh, trc, joints, amass, obj, ply."
-        ),
-    ],  # fmt: skip
+        typer.Option("-f", "--format", help="With commas: bvh,trc,joints; see docs/exports.md."),
+    ],
     output: Annotated[
         Optional[Path], typer.Option("-o", "--output", help="Output folder. Default: RESULT.")
     ] = None,

@@ -78,7 +78,7 @@ class SavedResult:
     def track(self, id: int) -> SavedTrack:
         """One track; raises ``SemttaError`` naming those that exist."""
         for track in self.tracks:
-            if track.id == id:
+            if track.track.id == id:
                 return track
         known = ", ".join(str(track.track.id) for track in self.tracks)
         raise SemttaError(f"result '{self.folder}' has no track {id}; it has {known}.")
