@@ -172,6 +172,10 @@ def test_the_body_of_a_result_is_the_one_it_was_made_with_or_a_sentence(own, tmp
         semtta.export(own, "bvh")
     shutil.copy(Path(semtta.__file__).parent / "assets/body/cc0_body.npz", tmp_path / "HERS.npz")
     assert semtta.export(own, "bvh", body_models=tmp_path) == [own / "track-01.bvh"]
+    (own / "config.yaml").write_text(text.replace("name: cc0", "name: ~nobody/x.npz"))
+    with pytest.raises(SemttaError, match="~nobody"):
+        semtta.export(own, "trc")
+    (own / "config.yaml").write_text(text)
     report = json.loads((own / "report.json").read_text())
     report["tracks"][0]["provenance"]["body"]["sha256"] = "0" * 64
     (own / "report.json").write_text(json.dumps(report))

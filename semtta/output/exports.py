@@ -75,9 +75,12 @@ def export(
     for *_, target in jobs:
         _check_target(target, overwrite)
     body = saved.load_body(body_models)
-    for person in tracks:
-        for text in _remarks(person, names):
-            progress("note", 0, None, {"text": text})
+    remarks = [text for person in tracks for text in _remarks(person, names)]
+    if saved.body_sha256 is None:
+        remarks.append(f"the result does not say which file of body '{saved.body}' it was made "
+                       "with; the one found here is taken.")  # fmt: skip
+    for text in remarks:
+        progress("note", 0, None, {"text": text})
     for done, (person, ending, writer, target) in enumerate(jobs):
         progress("export", done, len(jobs), {"summary": target.name})
         if _is_folder(ending):
