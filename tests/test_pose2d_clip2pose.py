@@ -336,7 +336,7 @@ def test_what_is_no_checkpoint_is_said(tmp_path):
                        "dim": 512, "dtype": "fp32"}}):  # fmt: skip
         content["semtta_pose2d"] = json.dumps(about | forged)
         torch.save(content, path)
-        with pytest.raises(SemttaError, match=r"m\.pt' (describes a network|is not a semtta pose2d)"):
+        with pytest.raises(SemttaError, match=r"m\.pt' (describes a network|is not a semtta)"):
             load_checkpoint(path)
 
 

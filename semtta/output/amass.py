@@ -10,6 +10,7 @@ import roma
 import torch
 
 from semtta.body import Body
+from semtta.geometry import nearest_rotvecs
 from semtta.output.axes import Z_UP
 from semtta.output.evenly import EvenMotion, evenly, whole_rate
 from semtta.output.files import amass_arrays
@@ -39,7 +40,7 @@ def smplx_arrays(even: EvenMotion, body: Body) -> dict[str, np.ndarray]:
     rotmats = motion.rotmats.clone()
     rotmats[:, 0] = Z_UP @ rotmats[:, 0]
     poses = np.zeros((len(rotmats), _SMPLX_JOINTS, 3), np.float32)
-    poses[:, :22] = continuous(roma.rotmat_to_rotvec(rotmats[:, :22].double()).numpy())
+    poses[:, :22] = nearest_rotvecs(roma.rotmat_to_rotvec(rotmats[:, :22].double())).numpy()
     upright = torch.eye(3).expand(len(rotmats), 24, 3, 3)
     trans = (motion.trans + body.joints(upright, motion.betas)[:, 0]) @ Z_UP.T
     rate = np.float64(even.rate)
@@ -59,17 +60,6 @@ def smplx_arrays(even: EvenMotion, body: Body) -> dict[str, np.ndarray]:
         "pose_eye": poses[:, 23:25].reshape(len(poses), -1),
         "pose_hand": poses[:, 25:].reshape(len(poses), -1),
     }
-
-
-def continuous(rotvecs: np.ndarray) -> np.ndarray:
-    """The same rotations, (T, J, 3), each vector the nearest to that of the frame before."""
-    out = rotvecs.copy()
-    for t in range(1, len(out)):
-        angle = np.linalg.norm(out[t], axis=-1, keepdims=True)
-        axis = np.divide(out[t], angle, out=np.zeros_like(out[t]), where=angle > 1e-9)
-        turns = np.round(((out[t - 1] * axis).sum(-1, keepdims=True) - angle) / (2 * np.pi))
-        out[t] = axis * (angle + 2 * np.pi * turns)
-    return out
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:

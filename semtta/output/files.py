@@ -14,6 +14,7 @@ from semtta.body import Body
 from semtta.errors import SemttaError
 from semtta.geometry import nearest_rotvecs
 from semtta.labels.coverage import covered
+from semtta.output.axes import Z_UP
 from semtta.skeletons import SMPL24
 from semtta.tta.result import Motion, Result
 
@@ -67,10 +68,6 @@ def _motion_arrays(motion: Motion) -> dict[str, np.ndarray]:
     }
 
 
-# Camera axes (x right, y down, z forward) to AMASS's (x right, y forward, z up)
-_Z_UP = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
-
-
 def amass_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray]:
     """The adapted motion as Blender's SMPL add-ons and readers of AMASS files expect it.
 
@@ -80,12 +77,12 @@ def amass_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray
     what turning the axes moves."""
     motion = result.adapted
     rotmats = motion.rotmats.clone()
-    rotmats[:, 0] = _Z_UP @ rotmats[:, 0]
+    rotmats[:, 0] = Z_UP @ rotmats[:, 0]
     pose = nearest_rotvecs(roma.rotmat_to_rotvec(rotmats)).flatten(1)
     betas = motion.betas.median(0).values
     pelvis = body.joints(torch.eye(3).expand(24, 3, 3), betas)[0]
     own_pelvis = body.joints(torch.eye(3).expand(len(pose), 24, 3, 3), motion.betas)[:, 0]
-    trans = (motion.trans + own_pelvis) @ _Z_UP.T - pelvis
+    trans = (motion.trans + own_pelvis) @ Z_UP.T - pelvis
     poses = np.zeros((len(pose), 156), np.float32)
     poses[:, :66] = pose[:, :66].numpy()
     # Both spellings of the rate: some readers know one, some the other.
