@@ -114,6 +114,24 @@ class SmoothingConfig:
 
 
 @dataclass
+class ShapeConfig:
+    # per_frame = as predicted; track = one body, the median over the track, in what is handed out
+    mode: str = "track"
+
+
+@dataclass
+class ClosingConfig:
+    """What the finished motion passes, base and adapted alike (``tta.closing``)."""
+
+    filter: str = "spline"  # spline | none: of rotations
+    cutoff: float = 6.0  # Hz at which the spline leaves half of a movement; biomechanics' usual
+    path: str = "track"  # track | frames: translation solved over the track, or frame by frame
+    along: float = 3.0  # usual acceleration of a person along the ray, m/s^2
+    across: float = 20.0  # and across it
+    noise: float = 0.015  # of a frame's 2D evidence, as a share of the person's height in it
+
+
+@dataclass
 class EvidenceConfig:
     min_confidence: float = 0.3
     update: str = "ema"  # ema | none
@@ -188,6 +206,8 @@ class Config:
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     gate: GateConfig = field(default_factory=GateConfig)
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    shape: ShapeConfig = field(default_factory=ShapeConfig)
+    closing: ClosingConfig = field(default_factory=ClosingConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     evidence3d: Evidence3DConfig = field(default_factory=Evidence3DConfig)
     cycleadapt: CycleAdaptConfig = field(default_factory=CycleAdaptConfig)
@@ -211,6 +231,9 @@ _CHOICES = {
     "gate.source": ("current", "unaligned", "completed"),
     "alignment.translation": ("zeros", "ankle"),
     "smoothing.kind": ("denoiser", "mdnet", "gaussian", "none"),
+    "shape.mode": ("track", "per_frame"),
+    "closing.filter": ("spline", "none"),
+    "closing.path": ("track", "frames"),
     "evidence.update": ("ema", "none"),
     "smoothing.shape_target": ("window", "first"),
     "evidence.fill_source": ("prediction", "completed"),
@@ -234,6 +257,8 @@ _BOUNDS = {
     "smoothing.shape_weight": _WEIGHT, "smoothing.sigma": (1e-3, 10.0),
     "smoothing.fit_steps": (0, 100_000), "smoothing.fit_lr": _RATE,
     "smoothing.from_epoch": (0, 10_000),
+    "closing.cutoff": (0.1, 1000.0), "closing.along": (1e-3, 1e4),
+    "closing.across": (1e-3, 1e4), "closing.noise": (1e-4, 1.0),
     "evidence.min_confidence": (0.0, 1e6), "evidence.alpha": (0.0, 1.0),
     "evidence.fill_from_epoch": (0, 10_000), "evidence.robust": (1e-6, 1e6),
     "evidence3d.weight": _WEIGHT,

@@ -99,7 +99,8 @@ def motion(pose: np.ndarray, to_camera=None, betas=None) -> Motion:
     count = len(rotmats)
     betas = torch.zeros(10) if betas is None else torch.as_tensor(betas, dtype=torch.float32)
     zeros = torch.zeros(count, 3)
-    return Motion(rotmats.float(), betas.expand(count, 10), zeros, zeros, torch.zeros(count, 0, 2))
+    pixels = torch.zeros(count, 0, 2)
+    return Motion(rotmats.float(), betas.expand(count, 10), zeros, zeros, pixels, zeros)
 
 
 def figure(count: int, joints: int, seed: int = 3) -> np.ndarray:

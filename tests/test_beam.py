@@ -212,13 +212,14 @@ def test_a_perfect_motion_scores_zero():
     body = load_body()
     rotmats = torch.eye(3).expand(100, 24, 3, 3)
     betas, zeros = torch.zeros(100, 10), torch.zeros(100, 3)
-    motion = Motion(rotmats, betas, zeros, zeros, torch.zeros(100, 27, 2))
+    parts = (rotmats, betas, zeros, zeros, torch.zeros(100, 27, 2), zeros)
+    motion = Motion(*parts)
     hidden = torch.zeros(100, 12, dtype=torch.bool)
     hidden[10:20, 3] = True
     joints = body.landmarks(rotmats, betas, LIMB12) + torch.tensor([0.1, 0.2, 3.0])
     truth = replace(beam_truth(0, False), joints=joints, occluded=hidden)
     frames = torch.arange(5, 90)
-    part = Motion(*(x[frames] for x in (rotmats, betas, zeros, zeros, torch.zeros(100, 27, 2))))
+    part = Motion(*(x[frames] for x in parts))
     score = BeamTrackTruth(truth, frames).score(part, body)
     assert score["frames"] == 85 and score["occluded"] == 10
     for key in ("mpjpe_mm", "pa_mpjpe_mm", "accel_mm", "mpjpe_occluded_mm"):

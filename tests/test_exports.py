@@ -44,7 +44,7 @@ ALL = "bvh,trc,joints,amass,obj,ply"
 def moving(rotmats, betas, trans) -> Motion:
     points = BODY.landmarks(rotmats, betas, BODY27) + trans[:, None]
     pixels = project(points, CAMERA.focal, torch.tensor(CAMERA.center))
-    return Motion(rotmats, betas, trans, torch.ones(len(trans), 3), pixels)
+    return Motion(rotmats, betas, trans, torch.ones(len(trans), 3), pixels, trans)
 
 
 def made(count=40, fps=30.0, kept=None, betas=None, id=1) -> Result:

@@ -149,7 +149,7 @@ def test_a_perfect_motion_scores_zero_and_a_wrong_one_does_not(test_split, body)
     truth, frames = loaded.truth, len(loaded.track)
     betas = truth.betas.expand(frames, 10)
     zeros = torch.zeros(frames, 3)
-    perfect = Motion(truth.rotmats, betas, zeros, zeros, loaded.track.keypoints.xy)
+    perfect = Motion(truth.rotmats, betas, zeros, zeros, loaded.track.keypoints.xy, zeros)
     score = truth.score(perfect, body)
     assert score["frames"] == frames and score["occluded"] == int(truth.occluded.sum()) > 0
     for key in ("mpjpe_mm", "pa_mpjpe_mm", "accel_mm", "mpjpe_occluded_mm"):

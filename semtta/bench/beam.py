@@ -63,7 +63,9 @@ class BeamTruth:
     def score(self, motion: Motion, body: Body, frames: Tensor) -> dict[str, float | None]:
         """Errors of a motion over the frames (T,) of its track."""
         joints = body.landmarks(motion.rotmats, motion.betas, LIMB12)
-        return summarise(joints, self.joints[frames], _HIPS, self.occluded[frames], frames)
+        placed = joints + motion.trans[:, None]
+        truth, hidden = self.joints[frames], self.occluded[frames]
+        return summarise(joints, truth, _HIPS, hidden, frames, placed)
 
 
 @dataclass(frozen=True)

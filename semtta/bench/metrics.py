@@ -88,6 +88,7 @@ def summarise(
     roots: list[int],
     occluded: Tensor | None = None,
     frames: Tensor | None = None,
+    placed: Tensor | None = None,
 ) -> dict[str, float | None]:
     """The numbers of one track.
 
@@ -96,9 +97,11 @@ def summarise(
         roots: joints whose mean is the root.
         occluded: (T, J) bool, joints whose errors are also given on their own.
         frames: (T,) frame numbers, if some are missing between them.
+        placed: (T, J, 3) predicted joints where the motion puts them in front of the camera;
+            ``truth`` is then there too. None = not measured.
     Returns: ``frames`` (T), ``mpjpe_mm``, ``pa_mpjpe_mm``, ``accel_mm``, ``occluded`` (how many
-        joint-frames), ``mpjpe_occluded_mm``, ``pa_mpjpe_occluded_mm`` (root and alignment from
-        all joints). None = nothing to measure."""
+        joint-frames), what :func:`steadiness` measures, ``mpjpe_occluded_mm``,
+        ``pa_mpjpe_occluded_mm`` (root and alignment from all joints). None = nothing to measure."""
     aligned = aligned_joint_errors(predicted, truth)
     plain = joint_errors(predicted, truth, roots)
     hidden = torch.zeros_like(plain, dtype=torch.bool) if occluded is None else occluded
@@ -107,10 +110,38 @@ def summarise(
         "mpjpe_mm": mean_or_none(plain),
         "pa_mpjpe_mm": mean_or_none(aligned),
         "accel_mm": mean_or_none(acceleration_errors(predicted, truth, roots, frames)),
+        **({} if placed is None else steadiness(placed, truth, roots, frames)),
         "occluded": int(hidden.sum()),
         "mpjpe_occluded_mm": mean_or_none(plain[hidden]),
         "pa_mpjpe_occluded_mm": mean_or_none(aligned[hidden]),
     }
+
+
+def steadiness(
+    placed: Tensor, truth: Tensor, roots: list[int], frames: Tensor | None = None
+) -> dict[str, float | None]:
+    """How steady a motion is in space, in front of the camera, not only about its own root.
+
+    Args:
+        placed, truth: (T, J, 3) metres, camera frame.
+        roots: joints whose mean is the root.
+        frames: (T,) frame numbers; only triples of consecutive frames count. None: all do.
+    Returns: ``abs_accel_mm``: error of the joints' second differences; ``depth_jitter_mm`` and
+        ``true_depth_jitter_mm``: mean size of the root's second difference along the optical axis,
+        as predicted and in truth. All in mm per frame squared; None = nothing to measure."""
+    whole = torch.ones(max(len(placed) - 2, 0), dtype=torch.bool)
+    if frames is not None:
+        whole = (frames[2:] - frames[:-2]) == 2
+    wrong = (placed.diff(n=2, dim=0) - truth.diff(n=2, dim=0)).norm(dim=-1)
+
+    def jitter(joints: Tensor) -> Tensor:
+        return joints[:, roots].mean(1)[:, 2].diff(n=2).abs()
+
+    numbers = {
+        "abs_accel_mm": wrong, "depth_jitter_mm": jitter(placed),
+        "true_depth_jitter_mm": jitter(truth),
+    }  # fmt: skip
+    return {name: mean_or_none(1000 * values[whole]) for name, values in numbers.items()}
 
 
 def mean_or_none(values: Tensor) -> float | None:

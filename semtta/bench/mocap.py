@@ -88,7 +88,8 @@ class MocapTruth:
     def score(self, motion: Motion, body: Body) -> dict[str, float | None]:
         """Errors of the body's own landmarks over every frame."""
         joints = body.landmarks(motion.rotmats, motion.betas, LIMB12)
-        return summarise(joints, self.joints, _HIPS, self.occluded)
+        placed = joints + motion.trans[:, None]
+        return summarise(joints, self.joints, _HIPS, self.occluded, placed=placed)
 
 
 @dataclass(frozen=True)

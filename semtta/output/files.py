@@ -63,6 +63,7 @@ def _motion_arrays(motion: Motion) -> dict[str, np.ndarray]:
         "body_pose": pose[:, 3:].numpy(),
         "betas": motion.betas.numpy(),
         "trans": motion.trans.numpy(),
+        "trans_raw": motion.trans_raw.numpy(),
         "cam": motion.cam.numpy(),
         "landmarks2d": motion.landmarks2d.numpy(),
     }

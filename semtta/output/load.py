@@ -27,7 +27,7 @@ _LARGEST = 1e9  # of any number that is a length, an angle or a pixel
 # Arrays of a track's file: shape (T frames, J landmarks) and kind ("S" where it may be text).
 _MOTION = {
     "global_orient": ("T", 3), "body_pose": ("T", 69), "betas": ("T", 10), "trans": ("T", 3),
-    "cam": ("T", 3), "landmarks2d": ("T", "J", 2),
+    "trans_raw": ("T", 3), "cam": ("T", 3), "landmarks2d": ("T", "J", 2),
 }  # fmt: skip
 _SHAPES = {
     **_MOTION, **{f"base_{name}": shape for name, shape in _MOTION.items()},
@@ -177,6 +177,9 @@ def _track(path: Path, entry: dict) -> SavedTrack:
     """One track's file, and what the report adds to it."""
     arrays = read_npz(path, "result", _SHAPES)
     with reading(path, "result"):
+        for prefix in ("", "base_"):  # results of before the path was solved over the track
+            if f"{prefix}trans" in arrays:
+                arrays.setdefault(f"{prefix}trans_raw", arrays[f"{prefix}trans"].copy())
         _check(arrays)
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()
                    if name not in _TEXTS}  # fmt: skip

@@ -34,6 +34,7 @@ from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
 from semtta.labels.coverage import coverage, remarks
 from semtta.people import Poses2DOptions, TrackedVideo, track_video, tracks_from_file
+from semtta.tta.closing import closed_motion
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.evidence import Evidence
 from semtta.tta.memory import memory_note
@@ -285,11 +286,7 @@ class Adapter:
 
     def _finish(self, run: Run, adapted: Prediction, strategy: Strategy, video) -> Result:
         def motion(prediction: Prediction) -> Motion:
-            frames = torch.arange(len(run.track), device=run.device)
-            trans = run.view.translation(prediction, frames)
-            pixels = run.project_all(prediction)
-            parts = (prediction.rotmats, prediction.betas, trans, prediction.cam, pixels)
-            return Motion(*(part.detach().cpu() for part in parts))
+            return closed_motion(prediction, run.view, run.evidence, run.track.times, self.config)
 
         base, moved = motion(run.first), motion(adapted)
         check_base(run, base)

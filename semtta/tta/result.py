@@ -21,6 +21,7 @@ class Motion:
         trans: (T, 3) metres, camera frame; add it to the body's joints and vertices.
         cam: (T, 3) weak perspective in the crop, as the model gave it.
         landmarks2d: (T, J, 2) projected landmarks of the evidence's skeleton, image pixels.
+        trans_raw: (T, 3) metres, as ``cam`` alone gives it, frame by frame.
     """
 
     rotmats: Tensor
@@ -28,6 +29,7 @@ class Motion:
     trans: Tensor
     cam: Tensor
     landmarks2d: Tensor
+    trans_raw: Tensor
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,63 @@
+"""What a finished motion passes, base and adapted alike: one body, no tremor, a path to walk.
+
+A regressor looks at every frame on its own. Its mistakes along the viewing ray are invisible in 2D:
+the mesh fits every picture and yet shakes in depth.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from semtta.config import Config
+from semtta.geometry import Camera, project
+from semtta.geometry.spline import spline_rotations
+from semtta.hmr.base import Prediction
+from semtta.tta.evidence import Evidence
+from semtta.tta.path import solve_path
+from semtta.tta.result import Motion
+from semtta.tta.view import View
+
+
+def closed_motion(
+    prediction: Prediction, view: View, evidence: Evidence, times: Tensor, config: Config
+) -> Motion:
+    """A prediction of every frame as the motion that is handed out.
+
+    Args:
+        prediction: of T frames.
+        view: body, camera and crops.
+        evidence: 2D targets; the detections in it place the path.
+        times: (T,) seconds.
+        config: ``shape.mode`` and ``closing``.
+    Returns: the motion, on the CPU."""
+    rotmats, betas = prediction.rotmats, prediction.betas
+    if config.shape.mode == "track":
+        betas = betas.median(0).values.expand_as(betas).contiguous()
+    if config.closing.filter == "spline":
+        rotmats = spline_rotations(rotmats.cpu(), times.cpu(), config.closing.cutoff).to(rotmats)
+    frames = torch.arange(len(rotmats), device=rotmats.device)
+    raw = view.translation(prediction, frames)
+    closed = Prediction(rotmats, betas, prediction.cam)
+    if config.closing.path == "frames":
+        pixels = view.project(closed, frames, view.landmarks(closed))
+        return _motion(closed, raw, raw, pixels)
+    landmarks = view.landmarks(closed)
+    trans = _path(landmarks, raw, evidence, times, view.camera, config).to(raw)
+    center = landmarks.new_tensor(view.camera.center)
+    pixels = project(landmarks + trans[:, None], view.camera.focal, center)
+    return _motion(closed, trans, raw, pixels)
+
+
+def _path(
+    landmarks: Tensor, raw: Tensor, evidence: Evidence, times: Tensor, camera: Camera,
+    config: Config,
+) -> Tensor:  # fmt: skip
+    seen = (evidence.detected & evidence.known).to(raw) * evidence.raw.conf.to(raw)
+    parts = (landmarks, raw, evidence.raw.xy, seen, times)
+    return solve_path(*(part.cpu() for part in parts), camera, config.closing)
+
+
+def _motion(prediction: Prediction, trans: Tensor, raw: Tensor, pixels: Tensor) -> Motion:
+    parts = (prediction.rotmats, prediction.betas, trans, prediction.cam, pixels, raw)
+    return Motion(*(part.detach().cpu() for part in parts))
