@@ -1,0 +1,206 @@
+"""Binary glTF 2.0: the person as an animated character for Blender, Unity, three.js, viewers.
+
+One skinned mesh with the 24 SMPL joints as its skeleton and two animations, ``adapted`` and
+``base``. glTF is y-up: a node above the pelvis turns the camera frame (x right, y down, z forward)
+by half a turn about x, so that the camera looks along -z, as glTF's own cameras do. What a file of
+this kind cannot hold stands in ``asset.extras``, and in ``docs/outputs.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from semtta.body import Body
+from semtta.files import whole_file
+from semtta.output.skinned import (
+    Arrays,
+    JointMotion,
+    SkinnedMesh,
+    joint_motion,
+    median_betas,
+    skinned_mesh,
+)
+from semtta.skeletons import SMPL24, SMPL_PARENTS
+
+_MAGIC, _VERSION, _JSON, _BIN = 0x46546C67, 2, 0x4E4F534A, 0x004E4942
+_ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
+_COMPONENTS = {"float32": 5126, "uint32": 5125, "uint16": 5123, "uint8": 5121}
+_TYPES = {3: "VEC3", 4: "VEC4", 16: "MAT4"}
+# Linear RGB of the two motions' materials: the first one shows where variants are not read.
+_COLORS = {"adapted": (0.12, 0.39, 0.80), "base": (0.44, 0.44, 0.48)}
+_LIMITS = (
+    "One shape for all frames and both motions (median of the adapted betas); at most four joints "
+    "move a vertex; no pose blend shapes. Between two frames the motion is interpolated, also "
+    "where the person was out of sight."
+)
+
+
+def write_glb(path: Path, arrays: Arrays, body: Body) -> SkinnedMesh:
+    """Write one track as a .glb file, whole or not at all.
+
+    Args:
+        path: target.
+        arrays: of the track, as ``track_arrays`` makes them and ``track-XX.npz`` holds them.
+        body: that its betas belong to, on the CPU.
+
+    Returns: the mesh, which knows what was left out (``lost_weight``, ``pose_blend_shapes``)."""
+    mesh = skinned_mesh(body, median_betas(arrays))
+    motions = {
+        "adapted": joint_motion(arrays, body),
+        "base": joint_motion(arrays, body, "base_"),
+    }
+    times = np.asarray(arrays["times"], np.float64)
+    extras = {
+        "limits": _LIMITS,
+        "body": body.name,
+        "betas": [float(value) for value in median_betas(arrays)],
+        "largest_lost_weight": mesh.lost_weight,
+        "pose_blend_shapes_left_out": mesh.pose_blend_shapes,
+        "track": int(arrays["track_id"]),
+        "seconds_of_first_frame": float(times[0]),
+        "frames": [int(frame) for frame in arrays["frames"]],
+    }
+    data = glb_bytes(mesh, motions, times - times[0], extras)
+    with whole_file(Path(path)) as temporary:
+        temporary.write_bytes(data)
+    return mesh
+
+
+def glb_bytes(
+    mesh: SkinnedMesh, motions: dict[str, JointMotion], times: np.ndarray, extras: dict
+) -> bytes:
+    """A .glb file.
+
+    Args:
+        mesh: the body.
+        motions: by name; each is an animation, the first one is what simple viewers play.
+        times: (T,) seconds, from 0, increasing.
+        extras: what else to say about the file, ready for JSON."""
+    buffer = _Buffer()
+    primitive = {
+        "attributes": {
+            "POSITION": buffer.add(mesh.vertices, _ARRAY_BUFFER, bounds=True),
+            "NORMAL": buffer.add(mesh.normals, _ARRAY_BUFFER),
+            "JOINTS_0": buffer.add(mesh.joint_ids, _ARRAY_BUFFER),
+            "WEIGHTS_0": buffer.add(mesh.weights, _ARRAY_BUFFER),
+        },
+        "indices": buffer.add(_indices(mesh), _ELEMENT_BUFFER),
+        "material": 0,
+        "extensions": {
+            "KHR_materials_variants": {
+                "mappings": [{"material": i, "variants": [i]} for i in range(len(motions))]
+            }
+        },
+    }
+    count = len(mesh.joints)
+    inverse = np.tile(np.eye(4, dtype=np.float32), (count, 1, 1))
+    inverse[:, 3, :3] = -mesh.joints  # column-major: the transposed matrix, row by row
+    skin = {
+        "name": "skeleton",
+        "joints": list(range(count)),
+        "skeleton": count,
+        "inverseBindMatrices": buffer.add(inverse.reshape(count, 16)),
+    }
+    clock = buffer.add(times.astype(np.float32), bounds=True)
+    animations = [_animation(buffer, name, motion, clock) for name, motion in motions.items()]
+    document = {
+        "asset": {"version": "2.0", "generator": "semtta", "extras": extras},
+        "extensionsUsed": ["KHR_materials_variants"],
+        "extensions": {"KHR_materials_variants": {"variants": [{"name": n} for n in motions]}},
+        "scene": 0,
+        "scenes": [{"name": "scene", "nodes": [count, count + 1]}],
+        "nodes": _nodes(mesh),
+        "meshes": [{"name": "body", "primitives": [primitive]}],
+        "materials": [_material(name) for name in motions],
+        "skins": [skin],
+        "animations": animations,
+        **buffer.tables(),
+    }
+    return _container(document, buffer.data)
+
+
+class _Buffer:
+    """The binary part, and what says where each array lies in it."""
+
+    def __init__(self):
+        self.data = bytearray()
+        self.views: list[dict] = []
+        self.accessors: list[dict] = []
+
+    def add(self, array: np.ndarray, target: int | None = None, bounds: bool = False) -> int:
+        """Append an array, (N,) or (N, k); returns the number of its accessor."""
+        array = np.ascontiguousarray(array)
+        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": array.nbytes}
+        self.views.append(view if target is None else view | {"target": target})
+        self.data += array.tobytes()
+        self.data += bytes(-len(self.data) % 4)
+        accessor = {
+            "bufferView": len(self.views) - 1,
+            "componentType": _COMPONENTS[array.dtype.name],
+            "count": len(array),
+            "type": "SCALAR" if array.ndim == 1 else _TYPES[array.shape[1]],
+        }
+        if bounds:
+            for name, value in (("min", array.min(0)), ("max", array.max(0))):
+                accessor[name] = np.atleast_1d(value).tolist()
+        self.accessors.append(accessor)
+        return len(self.accessors) - 1
+
+    def tables(self) -> dict:
+        return {
+            "accessors": self.accessors,
+            "bufferViews": self.views,
+            "buffers": [{"byteLength": len(self.data)}],
+        }
+
+
+def _indices(mesh: SkinnedMesh) -> np.ndarray:
+    # 65535 restarts a strip and is no vertex.
+    small = len(mesh.vertices) < 65535
+    return mesh.faces.ravel().astype(np.uint16 if small else np.uint32)
+
+
+def _nodes(mesh: SkinnedMesh) -> list[dict]:
+    """The joints in their order, the half turn above the pelvis, and the mesh."""
+    nodes: list[dict] = []
+    for joint, parent in enumerate(SMPL_PARENTS):
+        offset = mesh.joints[joint] - (mesh.joints[parent] if joint else 0)
+        nodes.append({"name": SMPL24.joints[joint], "translation": offset.tolist()})
+        if joint:
+            nodes[parent].setdefault("children", []).append(joint)
+    turn = {"name": "camera_to_y_up", "children": [0], "rotation": [1.0, 0.0, 0.0, 0.0]}
+    return [*nodes, turn, {"name": "body", "mesh": 0, "skin": 0}]
+
+
+def _material(name: str) -> dict:
+    color = [*_COLORS.get(name, _COLORS["base"]), 1.0]
+    surface = {"baseColorFactor": color, "metallicFactor": 0.0, "roughnessFactor": 0.75}
+    return {"name": name, "pbrMetallicRoughness": surface}
+
+
+def _animation(buffer: _Buffer, name: str, motion: JointMotion, clock: int) -> dict:
+    tracks = [(0, "translation", motion.root)]
+    tracks += [(j, "rotation", motion.rotations[:, j]) for j in range(motion.rotations.shape[1])]
+    return {
+        "name": name,
+        "samplers": [
+            {"input": clock, "output": buffer.add(values), "interpolation": "LINEAR"}
+            for _, _, values in tracks
+        ],
+        "channels": [
+            {"sampler": i, "target": {"node": node, "path": path}}
+            for i, (node, path, _) in enumerate(tracks)
+        ],
+    }
+
+
+def _container(document: dict, data: bytearray) -> bytes:
+    text = json.dumps(document, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = struct.pack("<II", len(text), _JSON) + text
+    chunks += struct.pack("<II", len(data), _BIN) + bytes(data)
+    return struct.pack("<III", _MAGIC, _VERSION, 12 + len(chunks)) + chunks
