@@ -17,21 +17,22 @@ import numpy as np
 from semtta.body import Body
 from semtta.files import whole_file
 from semtta.output.skinned import (
-    Arrays,
     JointMotion,
     SkinnedMesh,
+    check_finite,
     joint_motion,
     median_betas,
     skinned_mesh,
 )
 from semtta.skeletons import SMPL24, SMPL_PARENTS
+from semtta.tta.result import Result
 
 _MAGIC, _VERSION, _JSON, _BIN = 0x46546C67, 2, 0x4E4F534A, 0x004E4942
 _ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
 _COMPONENTS = {"float32": 5126, "uint32": 5125, "uint16": 5123, "uint8": 5121}
 _TYPES = {3: "VEC3", 4: "VEC4", 16: "MAT4"}
 # Linear RGB of the two motions' materials: the first one shows where variants are not read.
-_COLORS = {"adapted": (0.12, 0.39, 0.80), "base": (0.44, 0.44, 0.48)}
+_COLORS = {"adapted": (0.028, 0.205, 0.753), "base": (0.694, 0.184, 0.024)}
 _LIMITS = (
     "One shape for all frames and both motions (median of the adapted betas); at most four joints "
     "move a vertex; no pose blend shapes. Between two frames the motion is interpolated, also "
@@ -39,30 +40,33 @@ _LIMITS = (
 )
 
 
-def write_glb(path: Path, arrays: Arrays, body: Body) -> SkinnedMesh:
+def write_glb(path: Path, result: Result, body: Body) -> SkinnedMesh:
     """Write one track as a .glb file, whole or not at all.
 
     Args:
         path: target.
-        arrays: of the track, as ``track_arrays`` makes them and ``track-XX.npz`` holds them.
+        result: the track, as adapted or as loaded from a result folder.
         body: that its betas belong to, on the CPU.
 
-    Returns: the mesh, which knows what was left out (``lost_weight``, ``pose_blend_shapes``)."""
-    mesh = skinned_mesh(body, median_betas(arrays))
+    Returns: the mesh, which knows what was left out (``lost_weight``, ``pose_blend_shapes``).
+    Raises ``SemttaError`` for a motion that is not finite, or a place that cannot be written."""
+    check_finite(result)
+    betas = median_betas(result.adapted)
+    mesh = skinned_mesh(body, betas)
     motions = {
-        "adapted": joint_motion(arrays, body),
-        "base": joint_motion(arrays, body, "base_"),
+        "adapted": joint_motion(result.adapted, body),
+        "base": joint_motion(result.base, body),
     }
-    times = np.asarray(arrays["times"], np.float64)
+    times = result.track.times.double().numpy()
     extras = {
         "limits": _LIMITS,
         "body": body.name,
-        "betas": [float(value) for value in median_betas(arrays)],
-        "largest_lost_weight": mesh.lost_weight,
+        "betas": betas.tolist(),
+        "largest_lost_weight": round(mesh.lost_weight, 6),
         "pose_blend_shapes_left_out": mesh.pose_blend_shapes,
-        "track": int(arrays["track_id"]),
+        "track": result.track.id,
         "seconds_of_first_frame": float(times[0]),
-        "frames": [int(frame) for frame in arrays["frames"]],
+        "frames": result.track.frames.tolist(),
     }
     data = glb_bytes(mesh, motions, times - times[0], extras)
     with whole_file(Path(path)) as temporary:

@@ -7,19 +7,18 @@ body has none) are corrections that depend on the pose and have no place in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import roma
 import torch
+from torch import Tensor
 
 from semtta.body import Body
 from semtta.errors import SemttaError
+from semtta.tta.result import Motion, Result
 
 INFLUENCES = 4
-
-Arrays = Mapping[str, np.ndarray]  # of a track, as ``track_arrays`` and track-XX.npz name them
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,9 @@ class JointMotion:
     root: np.ndarray
 
 
-def skinned_mesh(body: Body, betas: np.ndarray) -> SkinnedMesh:
-    """The body in the shape of (10,) betas."""
-    shape = torch.as_tensor(betas, dtype=body.v_template.dtype)
+def skinned_mesh(body: Body, betas: Tensor) -> SkinnedMesh:
+    """The body (on the CPU) in the shape of (10,) betas."""
+    shape = betas.to(body.v_template)
     vertices = (body.v_template + body.shapedirs @ shape).numpy().astype(np.float32)
     joints = (body.joint_template + body.joint_shapedirs @ shape).numpy().astype(np.float32)
     faces = body.faces.numpy().astype(np.uint32)
@@ -72,39 +71,34 @@ def skinned_mesh(body: Body, betas: np.ndarray) -> SkinnedMesh:
     )  # fmt: skip
 
 
-def joint_motion(arrays: Arrays, body: Body, prefix: str = "") -> JointMotion:
-    """The motion of a track.
-
-    Args:
-        arrays: of the track.
-        body: that the betas belong to.
-        prefix: "" for the adapted motion, "base_" for the one before.
-
-    Raises ``SemttaError`` for numbers that are none: no graphics program takes them."""
-    parts = ("global_orient", "body_pose", "betas", "trans")
-    orient, pose, betas, trans = (
-        torch.as_tensor(arrays[prefix + key], dtype=torch.float64) for key in parts
-    )
-    whole = torch.cat([orient, pose, betas, trans], 1).isfinite().all(1).numpy()
-    if not whole.all():
-        frame = int(arrays["frames"][int(np.argmin(whole))])
-        raise SemttaError(
-            f"track {int(arrays['track_id'])} has no finite motion in frame {frame}; its mesh "
-            "cannot be written."
-        )
-    rotvecs = torch.cat([orient, pose], 1).unflatten(1, (24, 3))
-    quaternions = roma.rotvec_to_unitquat(rotvecs)
+def joint_motion(motion: Motion, body: Body) -> JointMotion:
+    """What moves the joints; the pelvis is where each frame's own shape and ``trans`` put it."""
+    quaternions = roma.rotmat_to_unitquat(motion.rotmats.double())
     turned = (quaternions[1:] * quaternions[:-1]).sum(-1, keepdim=True) < 0
     signs = torch.where(turned, -1.0, 1.0).cumprod(0)  # q and -q are one rotation, not one path
     quaternions[1:] *= signs
-    pelvis = body.joint_template[0].double() + betas @ body.joint_shapedirs[0].double().T
-    return JointMotion(quaternions.numpy().astype(np.float32),
-                       (pelvis + trans).numpy().astype(np.float32))  # fmt: skip
+    template, directions = body.joint_template[0].double(), body.joint_shapedirs[0].double()
+    root = template + motion.betas.double() @ directions.T + motion.trans.double()
+    return JointMotion(quaternions.numpy().astype(np.float32), root.numpy().astype(np.float32))
 
 
-def median_betas(arrays: Arrays, prefix: str = "") -> np.ndarray:
-    """(10,) the one shape of a track whose frames may have one each."""
-    return np.median(arrays[f"{prefix}betas"], 0)
+def median_betas(motion: Motion) -> Tensor:
+    """(10,) the one shape of a motion whose frames may have one each."""
+    return motion.betas.median(0).values
+
+
+def check_finite(result: Result) -> None:
+    """Raise ``SemttaError`` where a motion has numbers that are none: nothing that shows meshes
+    takes them."""
+    for name, motion in (("base", result.base), ("adapted", result.adapted)):
+        parts = (motion.rotmats.flatten(1), motion.betas, motion.trans)
+        whole = torch.cat(parts, 1).isfinite().all(1)
+        if not whole.all():
+            frame = int(result.track.frames[int(whole.int().argmin())])
+            raise SemttaError(
+                f"track {result.track.id} has no finite {name} motion in frame {frame}; its mesh "
+                "cannot be written."
+            )
 
 
 def _four_influences(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
