@@ -204,7 +204,6 @@ class Stage {
       figure.material.transparent = both && name === "base";
       figure.material.opacity = figure.material.transparent ? 0.6 : 1;
     }
-    for (const item of this.surroundings) item.visible = item.visible || !(item === this.rings.base || item === this.rings.adapted);
     this.renderer.render(this.scene, this.camera);
     const aids = [...this.surroundings, ...Object.values(this.trails)];
     const before = aids.map((aid) => aid.visible);
