@@ -17,6 +17,8 @@ _EXPORTS = {
     "load_prior": "semtta.motion",
     "load_body": "semtta.body",
     "load_config": "semtta.config",
+    "load_result": "semtta.output.load",
+    "export": "semtta.output.exports",
     "track_video": "semtta.people",
 }
 

@@ -19,6 +19,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from semtta.bench.command import bench
+from semtta.commands.export import export
 from semtta.commands.inputs import (
     Poses2D,
     PosesFirst,
@@ -199,6 +200,7 @@ def doctor(
 
 app.command()(label)
 app.command()(inputs)
+app.command()(export)
 app.command()(bench)
 
 

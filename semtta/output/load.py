@@ -1,0 +1,264 @@
+"""A result folder, read back: checked like any file of a stranger, then as good as new."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
+import roma
+import torch
+import yaml
+from torch import Tensor
+
+from semtta.body import Body, load_body
+from semtta.errors import SemttaError
+from semtta.geometry import Camera
+from semtta.keypoints import Keypoints2D, Track
+from semtta.output.files import is_result
+from semtta.reading import MEBI, read_json, read_npz, read_text, reading
+from semtta.skeletons import SKELETONS, Skeleton
+from semtta.tta.evidence import Evidence
+from semtta.tta.result import Motion, Result
+
+_TRACK_FILE = re.compile(r"track-(\d{1,9})\.npz")
+_LARGEST = 1e9  # of any number that is a length, an angle or a pixel
+# Arrays of a track's file: shape (T frames, J landmarks) and kind ("S" where it may be text).
+_MOTION = {
+    "global_orient": ("T", 3), "body_pose": ("T", 69), "betas": ("T", 10), "trans": ("T", 3),
+    "cam": ("T", 3), "landmarks2d": ("T", "J", 2),
+}  # fmt: skip
+_SHAPES = {
+    **_MOTION, **{f"base_{name}": shape for name, shape in _MOTION.items()},
+    "track_id": (), "frames": ("T",), "times": ("T",), "fps": (), "boxes": ("T", 4),
+    "crops": ("T", 3), "focal": (), "center": (2,), "labels": ("T",), "landmark_names": ("J",),
+    "detected_xy": ("T", "J", 2), "detected_conf": ("T", "J"), "evidence_xy": ("T", "J", 2),
+    "evidence_weight": ("T", "J"), "filled_in_epoch": ("T", "J"), "similarity": ("T",),
+    "gate_similarity": ("T",), "sigma": (),
+}  # fmt: skip
+_OPTIONAL = ("similarity", "gate_similarity", "sigma")  # absent without labels
+_INTEGERS = ("track_id", "frames", "filled_in_epoch")
+_TEXTS = ("labels", "landmark_names")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedTrack(Result):
+    """One track of a result folder.
+
+    A file does not say which joints the body knew: ``evidence.known`` are those that were
+    evidence at least once.
+
+    Args:
+        fps: nominal frame rate of the video.
+    """
+
+    fps: float
+
+
+@dataclass(frozen=True)
+class SavedResult:
+    """A result folder.
+
+    Args:
+        folder: where it lies.
+        video: name of the video's file, "" if unknown.
+        body: name or path of the body, as in the settings; gender: of the shape space.
+        body_sha256: of the body's file, None if the folder does not say.
+        tracks: at least one, by id.
+    """
+
+    folder: Path
+    video: str
+    body: str
+    gender: str
+    body_sha256: str | None
+    tracks: tuple[SavedTrack, ...]
+
+    def track(self, id: int) -> SavedTrack:
+        """One track; raises ``SemttaError`` naming those that exist."""
+        for track in self.tracks:
+            if track.id == id:
+                return track
+        known = ", ".join(str(track.track.id) for track in self.tracks)
+        raise SemttaError(f"result '{self.folder}' has no track {id}; it has {known}.")
+
+    def load_body(self, search: Path | None = None) -> Body:
+        """The body that the result was made with: its betas mean nothing on another one.
+
+        Args:
+            search: folder of body files that is searched first.
+        Raises ``SemttaError`` if its file is not found, or is another one."""
+        name: str | Path = self.body
+        if search is not None and name not in ("cc0", "smpl"):
+            here = search / PureWindowsPath(name).name  # understands both kinds of paths
+            name = here if here.is_file() else name
+        try:
+            body = load_body(name, gender=self.gender, search=search)
+        except SemttaError as error:
+            raise SemttaError(
+                f"result '{self.folder}' needs the body that it was made with, '{self.body}' "
+                f"({self.gender}; --body-models FOLDER): {error}"
+            ) from None
+        if self.body_sha256 not in (None, body.sha256):
+            raise SemttaError(
+                f"result '{self.folder}' was made with another file of body '{self.body}' (SHA-256 "
+                f"{self.body_sha256[:12]}…, here {body.sha256[:12]}…), in which betas mean "
+                "something else; --body-models FOLDER names where the right one lies."
+            )
+        return body
+
+
+def load_result(folder: str | Path) -> SavedResult:
+    """Read a folder that ``semtta adapt`` or ``semtta demo`` wrote.
+
+    Raises ``SemttaError`` if it is none, or if a file in it is damaged."""
+    folder = Path(folder)
+    with reading(folder, "result"):
+        if not folder.is_dir():
+            wrong = "is a file, not a folder" if folder.exists() else "does not exist"
+            raise SemttaError(f"result '{folder}' {wrong}.")
+        found = [(m, path) for path in folder.iterdir() if (m := _TRACK_FILE.fullmatch(path.name))]
+        if not is_result(folder) or not found:
+            raise SemttaError(f"'{folder}' is not a result of `semtta adapt`: it has no "
+                              "config.yaml and track-XX.npz.")  # fmt: skip
+    body, gender = _body_name(folder / "config.yaml")
+    report = _report(folder / "report.json")
+    entries = {entry.get("track"): entry for entry in report["tracks"]}
+    tracks = []
+    for match, path in sorted(found, key=lambda pair: (int(pair[0][1]), pair[1])):
+        track = _track(path, entries.get(int(match[1]), {}))
+        if track.track.id != int(match[1]):
+            raise SemttaError(
+                f"result '{path}' holds track {track.track.id}: the file was renamed."
+            )
+        if tracks and tracks[-1].track.id == track.track.id:
+            raise SemttaError(f"result '{folder}' has two files of track {track.track.id}.")
+        tracks.append(track)
+    made_with = [track.provenance.get("body") for track in tracks]
+    hashes = {made.get("sha256") for made in made_with if isinstance(made, dict)}
+    if len(hashes) > 1 or not all(isinstance(h, (str, type(None))) for h in hashes):
+        raise SemttaError(f"result '{folder}': report.json names several body files.")
+    video = report["video"]
+    return SavedResult(folder, video, body, gender, next(iter(hashes), None), tuple(tracks))
+
+
+def _body_name(path: Path) -> tuple[str, str]:
+    """Name and gender of the body in the settings, the rest of which may be of another version."""
+    text = read_text(path, "settings of the result", MEBI)
+    with reading(path, "settings of the result"):
+        settings = yaml.safe_load(text)
+        body = settings.get("body") if isinstance(settings, dict) else None
+        name, gender = (body.get(key) if isinstance(body, dict) else None
+                        for key in ("name", "gender"))  # fmt: skip
+    if not (isinstance(name, str) and isinstance(gender, str) and name.isprintable()):
+        raise SemttaError(f"settings of the result '{path}' do not name a body (body.name, "
+                          "body.gender).")  # fmt: skip
+    return name, gender
+
+
+def _report(path: Path) -> dict:
+    """``video`` and ``tracks`` of the report; a folder may have lost it."""
+    if not path.exists():
+        return {"video": "", "tracks": []}
+    report = read_json(path, "report of the result")
+    report = report if isinstance(report, dict) else {}
+    video, tracks = report.get("video"), report.get("tracks")
+    if not isinstance(video, str) or not isinstance(tracks, list):
+        raise SemttaError(f"report of the result '{path}' has no video and tracks.")
+    if not all(isinstance(t, dict) and isinstance(t.get("track"), int) for t in tracks):
+        raise SemttaError(f"report of the result '{path}' has a track without a number.")
+    return {"video": video, "tracks": tracks}
+
+
+def _track(path: Path, entry: dict) -> SavedTrack:
+    """One track's file, and what the report adds to it."""
+    arrays = read_npz(path, "result", _SHAPES)
+    with reading(path, "result"):
+        _check(arrays)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()
+                   if name not in _TEXTS}  # fmt: skip
+        names = tuple(str(name) for name in arrays["landmark_names"])
+        if len(set(names)) != len(names) or not all(name.isprintable() for name in names):
+            raise ValueError("'landmark_names' are no names, or not unique")
+        try:
+            track, evidence = _seen(tensors, _skeleton(names))
+        except SemttaError as error:
+            raise ValueError(str(error)) from None
+        history, made = entry.get("epochs"), entry.get("provenance")
+        is_history = isinstance(history, list) and all(isinstance(e, dict) for e in history)
+        return SavedTrack(
+            track=track,
+            base=_motion(tensors, "base_"),
+            adapted=_motion(tensors, ""),
+            camera=Camera(float(arrays["focal"]), tuple(arrays["center"].tolist())),
+            boxes=tensors["crops"],
+            evidence=evidence,
+            labels=[str(label) or None for label in arrays["labels"]],
+            similarity=tensors.get("similarity"),
+            gate_similarity=tensors.get("gate_similarity"),
+            sigma=float(arrays["sigma"]) if "sigma" in arrays else None,
+            history=history if is_history else [],
+            provenance=made if isinstance(made, dict) else {},
+            fps=float(arrays["fps"]),
+        )
+
+
+def _skeleton(names: tuple[str, ...]) -> Skeleton:
+    """The library's own of these joints, if there is one."""
+    own = (skeleton for skeleton in SKELETONS.values() if skeleton.joints == names)
+    return next(own, Skeleton("landmarks", names))
+
+
+def _check(arrays: dict[str, np.ndarray]) -> None:
+    """Every array is there, and has the shape, kind and range of numbers of the schema; integers
+    become int64, other numbers float32, times float64."""
+    sizes = {"T": len(np.atleast_1d(arrays.get("frames", ()))),
+             "J": len(np.atleast_1d(arrays.get("landmark_names", ())))}  # fmt: skip
+    for name, pattern in _SHAPES.items():
+        if name not in arrays:
+            if name in _OPTIONAL:
+                continue
+            raise ValueError(f"it has no '{name}'")
+        array, shape = arrays[name], tuple(sizes.get(n, n) for n in pattern)
+        kinds = "U" if name in _TEXTS else "iu" if name in _INTEGERS else "iuf"
+        if array.dtype.kind not in kinds:
+            raise ValueError(f"'{name}' holds {array.dtype}")
+        if array.shape != shape:
+            raise ValueError(f"'{name}' has shape {array.shape}, expected {shape}")
+        if name in _TEXTS:
+            continue
+        if name not in _OPTIONAL and not (np.abs(array.astype(np.float64)) <= _LARGEST).all():
+            raise ValueError(f"'{name}' holds NaN, infinite or impossible numbers")
+        kind = np.int64 if name in _INTEGERS else np.float32
+        arrays[name] = array.astype(np.float64 if name == "times" else kind) if shape else array
+    if not sizes["T"]:
+        raise ValueError("it has no frames")
+    if not (arrays["frames"][0] >= 0 and (np.diff(arrays["times"]) > 0).all()):
+        raise ValueError("its frame numbers or times do not increase from 0")
+    if not (float(arrays["fps"]) > 1e-3 and float(arrays["focal"]) > 0):
+        raise ValueError("its frame rate or focal length is not positive")
+    if not (arrays["track_id"] > 0 and (arrays["evidence_weight"] >= 0).all()):
+        raise ValueError("its track id or a weight is negative")
+
+
+def _seen(tensors: dict[str, Tensor], skeleton: Skeleton) -> tuple[Track, Evidence]:
+    """The track as it was detected, and the evidence after adaptation."""
+    raw = Keypoints2D(tensors["detected_xy"], tensors["detected_conf"], skeleton)
+    track = Track(
+        int(tensors["track_id"]), tensors["frames"], tensors["times"], tensors["boxes"], raw
+    )
+    weight = tensors["evidence_weight"]
+    present = weight > 0
+    evidence = Evidence(
+        xy=tensors["evidence_xy"], present=present, weight=weight,
+        filled_in=tensors["filled_in_epoch"], known=present.any(0), raw=raw,
+    )  # fmt: skip
+    return track, evidence
+
+
+def _motion(tensors: dict[str, Tensor], prefix: str) -> Motion:
+    parts = {name: tensors[prefix + name] for name in _MOTION}
+    pose = torch.cat((parts.pop("global_orient"), parts.pop("body_pose")), 1)
+    rotmats = roma.rotvec_to_rotmat(pose.double().unflatten(1, (24, 3))).float()
+    return Motion(rotmats=rotmats, **parts)
