@@ -1,5 +1,7 @@
 """Results without a run: someone who waves in front of the camera."""
 
+from pathlib import Path
+
 import numpy as np
 import roma
 import torch
@@ -50,3 +52,11 @@ def _motion(rotvecs: torch.Tensor, camera: Camera) -> Motion:
     points = load_body().landmarks(rotmats, betas, BODY27) + trans[:, None]
     pixels = points[..., :2] / points[..., 2:] * camera.focal + torch.tensor(camera.center)
     return Motion(rotmats, betas, trans, torch.zeros(len(rotvecs), 3), pixels)
+
+
+def video_of(frames: int, path: Path, fps: float = 30.0) -> Path:
+    """A video that grows brighter from frame to frame."""
+    from semtta.video import write_video
+
+    images = (np.full((720, 1280, 3), 16 + 16 * (i % 15), np.uint8) for i in range(frames))
+    return write_video(path, images, fps, (1280, 720))

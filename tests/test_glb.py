@@ -113,7 +113,7 @@ def track():
 @pytest.fixture(scope="module")
 def glb(track, tmp_path_factory):
     path = tmp_path_factory.mktemp("glb") / "track.glb"
-    write_glb(path, track, load_body())
+    write_glb(track, path, load_body())
     return Glb(path)
 
 
@@ -173,10 +173,10 @@ def test_numbers_that_are_none_are_refused_and_nothing_is_written(track, tmp_pat
     trans[3, 2] = torch.nan
     broken = replace(track, base=replace(track.base, trans=trans))
     with pytest.raises(SemttaError, match="track 1 has no finite base motion in frame 5"):
-        write_glb(tmp_path / "a.glb", broken, load_body())
+        write_glb(broken, tmp_path / "a.glb", load_body())
     with pytest.raises(SemttaError, match="cannot be written"):
         (tmp_path / "file").write_text("")
-        write_glb(tmp_path / "file" / "a.glb", track, load_body())
+        write_glb(track, tmp_path / "file" / "a.glb", load_body())
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
@@ -204,7 +204,7 @@ def test_the_khronos_validator_finds_nothing(track):
             (track, load_body()), (waving([7]), load_body()), (track, spiky)
         ):  # fmt: skip
             path = Path(folder) / "a.glb"
-            write_glb(path, result, body)
+            write_glb(result, path, body)
             done = subprocess.run([*command, str(path)], capture_output=True, text=True)
             issues = json.loads(done.stdout)
             assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]

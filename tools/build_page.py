@@ -17,8 +17,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "semtta" / "assets" / "page"
-THREE, THREE_SHA256 = "three@0.187.0", (
-    "ff540832ded0cfe919764d24a3d88f3e2a05f23303f876423e4f893841e90728"
+THREE, THREE_SHA256 = (
+    "three@0.187.0",
+    ("ff540832ded0cfe919764d24a3d88f3e2a05f23303f876423e4f893841e90728"),
 )
 ESBUILD = "esbuild@0.28.2"
 

@@ -40,12 +40,12 @@ _LIMITS = (
 )
 
 
-def write_glb(path: Path, result: Result, body: Body) -> SkinnedMesh:
+def write_glb(result: Result, path: Path, body: Body) -> SkinnedMesh:
     """Write one track as a .glb file, whole or not at all.
 
     Args:
-        path: target.
         result: the track, as adapted or as loaded from a result folder.
+        path: target.
         body: that its betas belong to, on the CPU.
 
     Returns: the mesh, which knows what was left out (``lost_weight``, ``pose_blend_shapes``).

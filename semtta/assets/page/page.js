@@ -90,6 +90,7 @@ class Page {
 
   layout() {
     const { width, height } = this.data.picture;
+    document.documentElement.style.setProperty("--aspect", width / height);
     const pane = byId("picture").parentElement;
     const narrow = window.matchMedia("(max-width: 820px)").matches;
     const room = narrow ? window.innerHeight * 0.6 : pane.clientHeight;

@@ -79,10 +79,11 @@ class Stage {
   }
 
   addSurroundings(colors) {
-    const { floor, middle, reach } = this.spread;
+    const { low, high } = this.spread;
+    const { floor } = this.track;
     // Metre cells from behind the camera to behind the person.
-    const far = Math.ceil(Math.max(middle[2] + reach + 1, 3));
-    const half = Math.ceil(Math.max(Math.abs(middle[0]) + reach, 2));
+    const far = Math.ceil(Math.max(high[2] + 1, 3));
+    const half = Math.ceil(Math.max(-low[0], high[0], 2));
     const grid = [];
     for (let x = -half; x <= half; x++) grid.push(x, floor, -1, x, floor, far);
     for (let z = -1; z <= far; z++) grid.push(-half, floor, z, half, floor, z);
@@ -97,7 +98,7 @@ class Stage {
     const top = [(left[0] + right[0]) / 2, left[1] - 0.1, left[2]];
     frustum.push(...left, ...top, ...top, ...right);
     const rays = [];
-    const distant = this.corners(middle[2]);
+    const distant = this.corners((low[2] + high[2]) / 2);
     distant.forEach((corner, i) => {
       rays.push(...corners[i], ...corner, ...corner, ...distant[(i + 1) % 4]);
     });
@@ -110,7 +111,12 @@ class Stage {
       }
     }
     this.rings = {};
-    for (const name of ["base", "adapted"]) this.rings[name] = lines(ring, colors[name], 1);
+    this.stems = {};
+    for (const name of ["base", "adapted"]) {
+      this.rings[name] = lines(ring, colors[name], 1);
+      this.stems[name] = lines([0, 0, 0, 0, -1, 0], colors[name], 0.6);
+      this.rings[name].add(this.stems[name]);
+    }
     this.surroundings.push(this.rings.base, this.rings.adapted);
     this.world.add(...this.surroundings);
   }
@@ -135,36 +141,56 @@ class Stage {
   }
 
   setView(name) {
-    const { middle, reach, depth } = this.spread;
-    const aspect = this.camera.aspect;
-    const center = new THREE.Vector3(middle[0], -middle[1], -middle[2]);
+    const { low, high } = this.spread;
     if (name === "camera") {
       const [topLeft, , bottomRight] = this.corners(1);
+      const { aspect } = this.camera;
       const half = Math.max(-topLeft[1], bottomRight[1], bottomRight[0] / aspect, -topLeft[0] / aspect);
       this.camera.fov = (2 * Math.atan(half) * 180) / Math.PI;
       this.camera.position.set(0, 0, 0);
-      this.controls.target.set(0, 0, -middle[2]);
+      this.controls.target.set(0, 0, -(low[2] + high[2]) / 2);
     } else {
-      this.camera.fov = 32;
-      const tangent = Math.tan((16 * Math.PI) / 180);
-      const fit = (wide, high) => Math.max(wide / aspect, high) / tangent;
-      if (name === "side") {
-        this.camera.position.copy(center).add(new THREE.Vector3(fit(depth, 1.25) + 0.5, 0.25, 0));
-      } else if (name === "above") {
-        const height = fit(reach, depth) + 1;
-        this.camera.position.copy(center).add(new THREE.Vector3(0, height, 0.001 * height));
-      } else {
-        // Camera and person together, over the camera's shoulder.
-        const all = middle[2] / 2 + depth / 2;
-        const away = new THREE.Vector3(0.72, 0.42, 0.55).normalize();
-        center.multiplyScalar(0.56);
-        this.camera.position.copy(center).addScaledVector(away, fit(all * 0.8 + 0.4, all * 0.46 + 0.6));
+      const points = [];
+      for (const x of [low[0], high[0]]) {
+        for (const y of [low[1], high[1]]) {
+          for (const z of [low[2], high[2]]) points.push(new THREE.Vector3(x, -y, -z));
+        }
       }
-      this.controls.target.copy(center);
+      if (name === "overview") points.push(new THREE.Vector3(0, 0, 0.3));
+      const from = { side: [1, 0.12, 0], above: [0, 1, 0.002], overview: [0.8, 0.45, 0.5] }[name];
+      this.frame(points, new THREE.Vector3().fromArray(from).normalize());
     }
     this.camera.updateProjectionMatrix();
     this.controls.update();
     this.draw();
+  }
+
+  // Look at points from a direction, as near as shows them all.
+  frame(points, back) {
+    const { camera } = this;
+    camera.fov = 30;
+    const high = Math.tan((camera.fov * Math.PI) / 360) * 0.94;
+    const wide = high * camera.aspect;
+    const right = new THREE.Vector3(0, 1, 0).cross(back).normalize();
+    const up = back.clone().cross(right);
+    const seen = points.map((point) => [right, up, back].map((axis) => point.dot(axis)));
+    // A perspective has no simple middle: near points reach farther out.
+    let [x, y, distance] = [0, 0, 0];
+    for (let turn = 0; turn < 12; turn++) {
+      const sides = (k, size) => {
+        const reach = seen.map((p) => [(p[k] - [x, y][k]) / size + p[2], ([x, y][k] - p[k]) / size + p[2]]);
+        return [Math.max(...reach.map((r) => r[0])), Math.max(...reach.map((r) => r[1]))];
+      };
+      const [[r, l], [t, b]] = [sides(0, wide), sides(1, high)];
+      x += ((r - l) * wide) / 2;
+      y += ((t - b) * high) / 2;
+      distance = Math.max(r, l, t, b);
+    }
+    const middle = seen.reduce((sum, p) => sum + p[2], 0) / seen.length;
+    const at = (depth) => new THREE.Vector3().addScaledVector(right, x).addScaledVector(up, y)
+      .addScaledVector(back, depth);
+    camera.position.copy(at(distance));
+    this.controls.target.copy(at(middle));
   }
 
   // row of the track, or -1 where the person is not in the video.
@@ -173,8 +199,9 @@ class Stage {
     if (row < 0) return this.draw();
     for (const [name, figure] of Object.entries(this.figures)) {
       figure.pose(row);
-      const [x, , z] = this.track[name].root.subarray(3 * row, 3 * row + 3);
-      this.rings[name].position.set(x, this.spread.floor, z);
+      const [x, y, z] = this.track[name].root.subarray(3 * row, 3 * row + 3);
+      this.rings[name].position.set(x, this.track.floor, z);
+      this.stems[name].scale.y = Math.max(this.track.floor - y, 1e-3);
     }
     this.draw();
   }
@@ -233,21 +260,15 @@ function pathOf(track, name) {
   return pairs;
 }
 
-// Where the track happens: middle of the pelvis' ways, half extents in metres, height of the grid.
+// Box around the track in the camera frame, metres, with a person's room about the pelvis.
 function spreadOf(track) {
   const low = [Infinity, Infinity, Infinity];
   const high = [-Infinity, -Infinity, -Infinity];
   for (const name of ["base", "adapted"]) {
     track[name].root.forEach((value, i) => {
-      low[i % 3] = Math.min(low[i % 3], value);
-      high[i % 3] = Math.max(high[i % 3], value);
+      low[i % 3] = Math.min(low[i % 3], value - (i % 3 === 1 ? 1 : 0.75));
+      high[i % 3] = Math.max(high[i % 3], value + (i % 3 === 1 ? 1 : 0.75));
     });
   }
-  const middle = low.map((value, k) => (value + high[k]) / 2);
-  return {
-    middle,
-    floor: track.floor,
-    reach: (high[0] - low[0]) / 2 + 1.1,
-    depth: (high[2] - low[2]) / 2 + 1.1,
-  };
+  return { low, high };
 }

@@ -88,19 +88,21 @@ class Timeline {
     const series = [];
     if (gate) series.push(["gate", gate, "--adapted"]);
     if (similarity) series.push(["alignment", similarity, "--quiet"]);
-    const { side, plot } = this.addLines("similarity to the label", series,
-      { from: 0, to: 1, digits: 2 });
+    const [lowest] = bounds(series.flatMap(([, values]) => Array.from(values)));
+    const from = lowest < 0 ? -1 : 0; // a cosine
+    const { side, plot } = this.addLines("similarity to label", series, { from, to: 1, digits: 2 });
     if (!gate || sigma === null) return;
     const svg = plot.querySelector("svg");
-    const line = svgElement("line", { x1: 0, x2: this.frames, y1: 100 * (1 - sigma),
-      y2: 100 * (1 - sigma), stroke: "var(--filled)", "stroke-dasharray": "4 4" });
+    const y = 100 * (1 - (sigma - from) / (1 - from));
+    const line = svgElement("line", { x1: 0, x2: this.frames, y1: y, y2: y,
+      stroke: "var(--filled)", "stroke-dasharray": "4 4" });
     svg.prepend(line);
     this.track.frames.forEach((frame, i) => {
       if (!(gate[i] > sigma)) return;
       svg.prepend(svgElement("rect", { x: frame, y: 0, width: 1.02, height: 100,
         fill: "var(--open)" }));
     });
-    const threshold = element("em", "", `σ = ${sigma.toFixed(2)}; tinted: open`);
+    const threshold = element("em", "", `σ ${sigma.toFixed(2)} (tint: open)`);
     const mark = element("i");
     mark.style.background = "var(--filled)";
     threshold.prepend(mark);
@@ -126,12 +128,12 @@ class Timeline {
       side.append(readout);
       this.readouts.push((row) => {
         const value = row < 0 ? NaN : values[row];
-        text.textContent = `${name} ${Number.isFinite(value) ? value.toFixed(digits) : "–"}`;
+        text.textContent = `${name} ${Number.isFinite(value) ? value.toFixed(digits).replace("-", "−") : "–"}`;
       });
     }
     plot.append(svg);
     for (const [value, place] of [[high, "top"], [low, "bottom"]]) {
-      const scale = element("span", "scale", value.toFixed(digits > 1 ? 1 : 0));
+      const scale = element("span", "scale", value.toFixed(digits > 1 ? 1 : 0).replace("-", "−"));
       scale.style[place] = "0";
       plot.append(scale);
     }
@@ -156,14 +158,15 @@ class Timeline {
     const { joints, state, frames } = this.track;
     const { side, plot } = this.row("joints", "joints");
     const legend = element("em");
-    for (const [name, color] of [["seen", "--seen"], ["filled", "--filled"], ["hidden", "--hidden"]]) {
+    for (const [name, color] of [["seen", "--strip-seen"], ["filled", "--filled"],
+      ["hidden", "--strip-hidden"]]) {
       const mark = element("i");
       mark.style.background = `var(${color})`;
       mark.style.height = ".55rem";
       legend.append(mark, `${name} `);
     }
     side.append(legend);
-    plot.style.height = `${10 * joints.length}px`;
+    plot.style.height = `${11 * joints.length}px`;
     const names = element("div", "names");
     this.names = joints.map((joint) => element("div", "", joint.replaceAll("_", " ")));
     names.append(...this.names);
@@ -173,7 +176,7 @@ class Timeline {
     canvas.height = joints.length;
     const paint = canvas.getContext("2d");
     const style = getComputedStyle(document.documentElement);
-    const colors = ["--hidden", "--seen", "--filled"].map((name) => style.getPropertyValue(name));
+    const colors = ["--strip-hidden", "--strip-seen", "--filled"].map((name) => style.getPropertyValue(name));
     frames.forEach((frame, i) => {
       joints.forEach((_, j) => {
         paint.fillStyle = colors[state[joints.length * i + j]];

@@ -10,12 +10,14 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
 
 from semtta.engine import Progress, silent
 from semtta.video import ImageSequence, probe, read_frames
 
 _CODEC = "libx264"  # what every browser plays
 _TICKS = 90_000  # per second
+_BT709 = 1  # in all three tables of H.264; without it, browsers guess the colours by the size
 _LONG_SIDE, _LONG_SIDE_OF_LONG, _LONG = 960, 640, 60.0  # pixels, pixels, seconds
 # Bytes by duration: a page of ten seconds stays below 10 MB, one of ten minutes below 40 MB.
 _BYTES_PER_SECOND, _LEAST_BYTES, _MOST_BYTES = 400e3, 4e6, 24e6
@@ -57,17 +59,26 @@ def small_clip(video: str | Path | ImageSequence, progress: Progress = silent) -
         stream.width, stream.height = size
         stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, _TICKS)
         stream.options = _OPTIONS | _rate(duration)
-        stream.codec_context.thread_count = 2
+        context = stream.codec_context
+        context.thread_count = 2
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = ColorRange.MPEG
         for index, seconds, image in read_frames(video):
             times.append(seconds)
-            small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(small), format="rgb24")
+            frame = _picture(image, size)
             frame.pts = round((seconds - times[0]) * _TICKS)
             frame.time_base = stream.time_base
             container.mux(stream.encode(frame))
             progress("page", index + 1, info.frames, {})
         container.mux(stream.encode(None))
     return Clip(file.getvalue(), times, info.width, info.height)
+
+
+def _picture(image: np.ndarray, size: tuple[int, int]) -> av.VideoFrame:
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(small), format="rgb24").reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    )
 
 
 def _small_size(width: int, height: int, duration: float) -> tuple[int, int]:

@@ -80,9 +80,7 @@ def track_data(result: Result, body: Body) -> dict:
 
 def frame_errors(motion: Motion, result: Result) -> Tensor:
     """(T,) mean distance of the projection to the detections, pixels; NaN without any."""
-    distance = (motion.landmarks2d - result.detections.xy).norm(dim=-1)
-    seen = result.evidence.detected & result.evidence.known
-    return torch.where(seen, distance, torch.nan).nanmean(1)
+    return _distances(motion, result).nanmean(1)
 
 
 def shake(motion: Motion, result: Result, body: Body) -> float:
@@ -104,6 +102,13 @@ def _motion_data(motion: Motion, result: Result, body: Body) -> dict:
         "root": packed(moves.root.ravel()),
         "error": packed(frame_errors(motion, result)),
     }
+
+
+def _distances(motion: Motion, result: Result) -> Tensor:
+    """(T, J) pixels; NaN where a joint was not detected, or is none of the body's."""
+    distance = (motion.landmarks2d - result.detections.xy).norm(dim=-1)
+    seen = result.evidence.detected & result.evidence.known
+    return torch.where(seen, distance, torch.nan)
 
 
 def _series(values: Tensor | None) -> dict | None:
@@ -129,7 +134,7 @@ def _tiles(result: Result, body: Body) -> list[dict[str, str]]:
         return {"title": title, "value": f"{before:.1f} → {after:.1f}", "note": f"{unit}  {share}"}
 
     def mean_error(motion: Motion) -> float:
-        return float(frame_errors(motion, result).nanmean())
+        return float(_distances(motion, result).nanmean())
 
     tiles = [
         change("2D error, base → adapted", mean_error(result.base), mean_error(result.adapted),
@@ -146,8 +151,9 @@ def _tiles(result: Result, body: Body) -> list[dict[str, str]]:
     })  # fmt: skip
     if _series(result.gate_similarity) is not None and result.sigma is not None:
         gate = result.gate_similarity[~result.gate_similarity.isnan()]
+        share = float((gate > result.sigma).float().mean())
         tiles.append({
-            "title": "gate open", "value": f"{100 * float((gate > result.sigma).float().mean()):.0f} %",
+            "title": "gate open", "value": f"{100 * share:.0f} %",
             "note": f"of {len(gate)} labelled frames",
         })  # fmt: skip
     return tiles
@@ -157,8 +163,8 @@ def all_times(results: Sequence[Result], fps: float) -> list[float]:
     """Seconds of every frame up to the last known one, where there is no video to ask."""
     known = {int(f): float(t) for r in results for f, t in zip(r.track.frames, r.track.times)}
     frames = sorted(known)
-    start = known[frames[0]] - frames[0] / fps
     if frames[0] > 0:
-        frames, known = [0, *frames], {0: min(start, 0.0)} | known
+        known[0] = known[frames[0]] - frames[0] / fps
+        frames = [0, *frames]
     seconds = [known[frame] for frame in frames]
     return np.interp(np.arange(frames[-1] + 1), frames, seconds).tolist()
