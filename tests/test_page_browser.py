@@ -1,6 +1,7 @@
 """result.html in a real browser, where there is one (Debian: apt-get install chromium)."""
 
 import pytest
+import torch
 from browser import Browser, find_chromium
 from page_results import video_of, waving
 from test_page import HOSTILE
@@ -142,6 +143,17 @@ def test_hostile_texts_are_shown_and_never_run(browser, page):
     # Even markup that got in could not run: the page's policy refuses it.
     browser.run("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=window.hit=1>')")
     assert browser.run("new Promise(r => setTimeout(() => r(window.hit), 300))") is None
+
+
+def test_a_row_for_held_out_errors_where_there_are_some(browser, tmp_path):
+    titles = "Array.from(document.querySelectorAll('.row h2'), h => h.textContent).join()"
+    given = {1: (torch.full((12,), 9.0), torch.full((12,), torch.nan))}
+    for heldout in (None, given):
+        path = write_page(tmp_path / "a.html", [waving()], load_body(), title="x", fps=30.0,
+                          heldout=heldout)  # fmt: skip
+        browser.open(path)
+        browser.until("Boolean(window.page)")
+        assert ("held-out 2D error" in browser.run(titles)) == (heldout is not None)
 
 
 def test_a_page_without_video_still_plays(browser, tmp_path):

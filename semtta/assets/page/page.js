@@ -208,7 +208,7 @@ class Page {
     });
     byId("mesh-on-video").addEventListener("click", () => this.toggleMesh());
     byId("points-on-video").addEventListener("click", () => this.togglePoints());
-    this.setShown("adapted");
+    this.setShown("both");
     window.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.layout()).observe(byId("stage"));
     window.addEventListener("resize", () => this.layout());

@@ -102,7 +102,8 @@ class Timeline {
       svg.prepend(svgElement("rect", { x: frame, y: 0, width: 1.02, height: 100,
         fill: "var(--open)" }));
     });
-    const threshold = element("em", "", `σ ${sigma.toFixed(2)} (tint: open)`);
+    const threshold = element("em", "", `σ ${sigma.toFixed(2)}, tint: open`);
+    threshold.title = "Above its threshold the gate is open: hidden joints are filled.";
     const mark = element("i");
     mark.style.background = "var(--filled)";
     threshold.prepend(mark);

@@ -50,12 +50,14 @@ def small_clip(video: str | Path | ImageSequence, progress: Progress = silent) -
     duration = (info.frames or 10 * info.fps) / info.fps
     size = _small_size(info.width, info.height, duration)
     times: list[float] = []
+    ticks = -1
     if _CODEC not in av.codecs_available:
         times = [seconds for _, seconds, _ in read_frames(video)]
         return Clip(b"", times, info.width, info.height)
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream(_CODEC, Fraction(info.fps).limit_denominator(1001))
+        rate = max(Fraction(info.fps).limit_denominator(1001), Fraction(1, 1001))
+        stream = container.add_stream(_CODEC, rate)
         stream.width, stream.height = size
         stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, _TICKS)
         stream.options = _OPTIONS | _rate(duration)
@@ -66,8 +68,8 @@ def small_clip(video: str | Path | ImageSequence, progress: Progress = silent) -
         for index, seconds, image in read_frames(video):
             times.append(seconds)
             frame = _picture(image, size)
-            frame.pts = round((seconds - times[0]) * _TICKS)
-            frame.time_base = stream.time_base
+            ticks = max(round((seconds - times[0]) * _TICKS), ticks + 1)
+            frame.pts, frame.time_base = ticks, Fraction(1, _TICKS)
             container.mux(stream.encode(frame))
             progress("page", index + 1, info.frames, {})
         container.mux(stream.encode(None))

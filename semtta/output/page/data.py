@@ -44,8 +44,11 @@ def body_data(mesh: SkinnedMesh) -> dict:
     }
 
 
-def track_data(result: Result, body: Body) -> dict:
-    """One person: meshes and their motion, evidence, labels, and what is drawn over time."""
+def track_data(result: Result, body: Body, heldout: tuple[Tensor, Tensor] | None = None) -> dict:
+    """One person: meshes and their motion, evidence, labels, and what is drawn over time.
+
+    Args:
+        heldout: (T,) errors of base and adapted on joints kept from the adaptation, pixels."""
     check_finite(result)
     evidence, camera = result.evidence, result.camera
     known = torch.nonzero(evidence.known)[:, 0].tolist()
@@ -72,8 +75,8 @@ def track_data(result: Result, body: Body) -> dict:
         "state": packed(state[:, known].flatten()),
         "points": packed(evidence.xy[:, known].flatten()),
         "floor": _floor(result, body),
-        "base": _motion_data(result.base, result, body),
-        "adapted": _motion_data(result.adapted, result, body),
+        "base": _motion_data(result.base, result, body, heldout and heldout[0]),
+        "adapted": _motion_data(result.adapted, result, body, heldout and heldout[1]),
         "tiles": _tiles(result, body),
     }  # fmt: skip
 
@@ -93,7 +96,7 @@ def shake(motion: Motion, result: Result, body: Body) -> float:
     return 1000 * float(depth.diff(n=2).abs()[steady].mean())
 
 
-def _motion_data(motion: Motion, result: Result, body: Body) -> dict:
+def _motion_data(motion: Motion, result: Result, body: Body, heldout_error: Tensor | None) -> dict:
     mesh, moves = skinned_mesh(body, median_betas(motion)), joint_motion(motion, body)
     return {
         "rest": packed(mesh.vertices.ravel()),
@@ -101,6 +104,7 @@ def _motion_data(motion: Motion, result: Result, body: Body) -> dict:
         "rotations": packed(moves.rotations.ravel()),
         "root": packed(moves.root.ravel()),
         "error": packed(frame_errors(motion, result)),
+        "heldout_error": None if heldout_error is None else packed(heldout_error),
     }
 
 

@@ -11,9 +11,11 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
+
+from torch import Tensor
 
 import semtta
 from semtta.body import Body
@@ -39,6 +41,7 @@ def write_page(
     title: str,
     fps: float,
     video: str | Path | ImageSequence | None = None,
+    heldout: Mapping[int, tuple[Tensor, Tensor]] | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Write results of one video as a page, whole or not at all.
@@ -50,6 +53,8 @@ def write_page(
         title: heading, usually the video's name.
         fps: nominal frame rate of the video.
         video: that the frame numbers belong to; None = the page has none, and says so.
+        heldout: by track id, 2D errors of base and adapted motion, each (T,) pixels, on joints
+            that the adaptation was not shown; NaN where there are none.
 
     Raises ``SemttaError`` if there is no result, a motion is not finite, the video ends before the
     tracks do or cannot be read, or the file cannot be written."""
@@ -76,7 +81,9 @@ def write_page(
         "picture": {"width": clip.width, "height": clip.height},
         "first": int(results[0].track.frames[0]),
         "body": body_data(mesh),
-        "tracks": [track_data(result, body) for result in results],
+        "tracks": [
+            track_data(result, body, (heldout or {}).get(result.track.id)) for result in results
+        ],
     }
     text = page_text(data, clip.mp4)
     with whole_file(Path(path)) as temporary:
