@@ -97,11 +97,17 @@ class Timeline {
     const line = svgElement("line", { x1: 0, x2: this.frames, y1: y, y2: y,
       stroke: "var(--filled)", "stroke-dasharray": "4 4" });
     svg.prepend(line);
-    this.track.frames.forEach((frame, i) => {
-      if (!(gate[i] > sigma)) return;
-      svg.prepend(svgElement("rect", { x: frame, y: 0, width: 1.02, height: 100,
-        fill: "var(--open)" }));
-    });
+    const { frames } = this.track;
+    for (let start = 0, i = 1; i <= frames.length; i++) {
+      const open = gate[start] > sigma;
+      if (i < frames.length && gate[i] > sigma === open && frames[i] === frames[i - 1] + 1) continue;
+      const width = frames[i - 1] + 1 - frames[start];
+      if (open) {
+        svg.prepend(svgElement("rect", { x: frames[start], y: 0, width, height: 100,
+          fill: "var(--open)" }));
+      }
+      start = i;
+    }
     const threshold = element("em", "", `σ ${sigma.toFixed(2)}, tint: open`);
     threshold.title = "Above its threshold the gate is open: hidden joints are filled.";
     const mark = element("i");
@@ -173,16 +179,21 @@ class Timeline {
     names.append(...this.names);
     const row = element("div", "row");
     const canvas = element("canvas");
-    canvas.width = this.frames;
+    canvas.width = Math.min(this.frames, 8192); // more is not drawn by every browser
     canvas.height = joints.length;
+    const scale = canvas.width / this.frames;
     const paint = canvas.getContext("2d");
     const style = getComputedStyle(document.documentElement);
     const colors = ["--strip-hidden", "--strip-seen", "--filled"].map((name) => style.getPropertyValue(name));
-    frames.forEach((frame, i) => {
-      joints.forEach((_, j) => {
-        paint.fillStyle = colors[state[joints.length * i + j]];
-        paint.fillRect(frame, j, 1, 1);
-      });
+    joints.forEach((_, j) => {
+      const at = (i) => state[joints.length * i + j];
+      for (let start = 0, i = 1; i <= frames.length; i++) {
+        if (i < frames.length && at(i) === at(start) && frames[i] === frames[i - 1] + 1) continue;
+        const left = Math.floor(frames[start] * scale);
+        paint.fillStyle = colors[at(start)];
+        paint.fillRect(left, j, Math.max(1, Math.round((frames[i - 1] + 1) * scale) - left), 1);
+        start = i;
+      }
     });
     plot.append(canvas);
     // Title and legend stand above, so that every name stands beside its strip.

@@ -134,7 +134,8 @@ def _tiles(result: Result, body: Body) -> list[dict[str, str]]:
     def change(title: str, before: float, after: float, unit: str) -> dict[str, str]:
         if not np.isfinite([before, after]).all():
             return {"title": title, "value": "–", "note": "no 2D evidence"}
-        share = f"{100 * (after / before - 1):+.0f} %".replace("-", "−") if before > 0 else ""
+        percent = round(100 * (after / before - 1)) if before > 0 else 0
+        share = f"{percent:+d} %".replace("-", "−") if percent else ""
         return {"title": title, "value": f"{before:.1f} → {after:.1f}", "note": f"{unit}  {share}"}
 
     def mean_error(motion: Motion) -> float:
