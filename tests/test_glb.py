@@ -15,7 +15,7 @@ from page_results import waving
 
 from semtta.body import load_body
 from semtta.errors import SemttaError
-from semtta.output.glb import write_glb
+from semtta.output.glb import left_out, write_glb
 from semtta.output.skinned import joint_motion, median_betas, skinned_mesh
 from semtta.skeletons import SMPL24, SMPL_PARENTS
 
@@ -166,6 +166,10 @@ def test_of_more_than_four_joints_the_largest_four_stay(track):
     assert np.allclose(mesh.weights[7], np.array([0.3, 0.25, 0.2, 0.15]) / 0.9)
     assert mesh.lost_weight == pytest.approx(0.1)
     assert np.abs(mesh.weights.sum(1) - 1).max() < 1e-6
+    assert left_out(load_body()) == []
+    body.posedirs = torch.ones(body.num_vertices, 3, 207)
+    blend_shapes, influences = left_out(body)
+    assert "pose blend shapes" in blend_shapes and "90 % of the weight" in influences
 
 
 def test_numbers_that_are_none_are_refused_and_nothing_is_written(track, tmp_path):

@@ -16,9 +16,9 @@ def export(
     format: Annotated[
         str,
         typer.Option(
-            "-f", "--format", help="One or more, with commas: bvh, trc, joints, amass, obj, ply."
+            "-f", "--format", help="With commas: glb, bvh,trc,joints; see docs/exports.md."
         ),
-    ],  # fmt: skip
+    ],
     output: Annotated[
         Optional[Path], typer.Option("-o", "--output", help="Output folder. Default: RESULT.")
     ] = None,

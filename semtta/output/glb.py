@@ -13,6 +13,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from semtta.body import Body
 from semtta.files import whole_file
@@ -33,6 +34,7 @@ _COMPONENTS = {"float32": 5126, "uint32": 5125, "uint16": 5123, "uint8": 5121}
 _TYPES = {3: "VEC3", 4: "VEC4", 16: "MAT4"}
 # Linear RGB of the two motions' materials: the first one shows where variants are not read.
 _COLORS = {"adapted": (0.028, 0.205, 0.753), "base": (0.694, 0.184, 0.024)}
+_NOTABLE = 0.01  # share of a vertex's weight
 _LIMITS = (
     "One shape for all frames and both motions (median of the adapted betas); at most four joints "
     "move a vertex; no pose blend shapes. Between two frames the motion is interpolated, also "
@@ -40,7 +42,23 @@ _LIMITS = (
 )
 
 
-def write_glb(result: Result, path: Path, body: Body) -> SkinnedMesh:
+def left_out(body: Body) -> list[str]:
+    """What of a body a skinned mesh cannot hold, in sentences; none for the CC0 body."""
+    mesh, texts = skinned_mesh(body, torch.zeros(body.shapedirs.shape[-1])), []
+    if mesh.pose_blend_shapes:
+        texts.append(
+            f"GLB files leave out the pose blend shapes of body '{body.name}': bent joints look "
+            "softer than on the body itself."
+        )
+    if mesh.lost_weight > _NOTABLE:
+        texts.append(
+            f"more than four joints move some vertices of body '{body.name}': GLB files keep the "
+            f"four strongest, {100 * (1 - mesh.lost_weight):.0f} % of the weight or more."
+        )
+    return texts
+
+
+def write_glb(result: Result, path: Path, body: Body) -> None:
     """Write one track as a .glb file, whole or not at all.
 
     Args:
@@ -48,8 +66,8 @@ def write_glb(result: Result, path: Path, body: Body) -> SkinnedMesh:
         path: target.
         body: that its betas belong to, on the CPU.
 
-    Returns: the mesh, which knows what was left out (``lost_weight``, ``pose_blend_shapes``).
-    Raises ``SemttaError`` for a motion that is not finite, or a place that cannot be written."""
+    What is left out is in ``asset.extras``; :func:`left_out` says it in words. Raises
+    ``SemttaError`` for a motion that is not finite, or a place that cannot be written."""
     check_finite(result)
     betas = median_betas(result.adapted)
     mesh = skinned_mesh(body, betas)
@@ -71,7 +89,6 @@ def write_glb(result: Result, path: Path, body: Body) -> SkinnedMesh:
     data = glb_bytes(mesh, motions, times - times[0], extras)
     with whole_file(Path(path)) as temporary:
         temporary.write_bytes(data)
-    return mesh
 
 
 def glb_bytes(

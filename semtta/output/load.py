@@ -78,7 +78,7 @@ class SavedResult:
     def track(self, id: int) -> SavedTrack:
         """One track; raises ``SemttaError`` naming those that exist."""
         for track in self.tracks:
-            if track.id == id:
+            if track.track.id == id:
                 return track
         known = ", ".join(str(track.track.id) for track in self.tracks)
         raise SemttaError(f"result '{self.folder}' has no track {id}; it has {known}.")
@@ -90,11 +90,12 @@ class SavedResult:
             search: folder of body files that is searched first.
         Raises ``SemttaError`` if its file is not found, or is another one."""
         name: str | Path = self.body
-        if search is not None and name not in ("cc0", "smpl"):
-            here = search / PureWindowsPath(name).name  # understands both kinds of paths
-            name = here if here.is_file() else name
         try:
-            body = load_body(name, gender=self.gender, search=search)
+            with reading(name, "body"):
+                if search is not None and name not in ("cc0", "smpl"):
+                    here = search / PureWindowsPath(name).name  # understands both kinds of paths
+                    name = here if here.is_file() else name
+                body = load_body(name, gender=self.gender, search=search)
         except SemttaError as error:
             raise SemttaError(
                 f"result '{self.folder}' needs the body that it was made with, '{self.body}' "
@@ -136,11 +137,12 @@ def load_result(folder: str | Path) -> SavedResult:
             raise SemttaError(f"result '{folder}' has two files of track {track.track.id}.")
         tracks.append(track)
     made_with = [track.provenance.get("body") for track in tracks]
-    hashes = {made.get("sha256") for made in made_with if isinstance(made, dict)}
-    if len(hashes) > 1 or not all(isinstance(h, (str, type(None))) for h in hashes):
+    said = [made.get("sha256") for made in made_with if isinstance(made, dict)]
+    hashes = {sha256 for sha256 in said if isinstance(sha256, str)}
+    if len(hashes) > 1:
         raise SemttaError(f"result '{folder}': report.json names several body files.")
-    video = report["video"]
-    return SavedResult(folder, video, body, gender, next(iter(hashes), None), tuple(tracks))
+    sha256 = next(iter(hashes), None)
+    return SavedResult(folder, report["video"], body, gender, sha256, tuple(tracks))
 
 
 def _body_name(path: Path) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from semtta.body import Body
 from semtta.engine import Progress, silent
 from semtta.keypoints import Keypoints2D
 from semtta.output.files import amass_arrays, report, save_json, save_npz, track_arrays
-from semtta.output.glb import write_glb
+from semtta.output.glb import left_out, write_glb
 from semtta.output.overlay import Panel, Renderer, write_overlay
 from semtta.output.render import render_mesh
 from semtta.tta.result import Motion, Result
@@ -41,6 +41,8 @@ def write_results(
         settings: YAML of what was run.
         overlay, page: whether to make ``overlay.mp4`` and ``result.html``.
         renderer: of the overlay."""
+    for text in left_out(body):
+        progress("note", 0, None, {"text": text})
     for result in results:
         name = f"track-{result.track.id:02d}"
         save_npz(folder / f"{name}.npz", track_arrays(result, info.fps))
