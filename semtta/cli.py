@@ -29,6 +29,7 @@ from semtta.commands.inputs import (
     inputs,
     poses_options,
 )
+from semtta.commands.view import view
 from semtta.errors import SemttaError
 from semtta.label_command import dictionary_app, label
 from semtta.messages import out, progress_bars, show_announcements, to_stderr
@@ -81,6 +82,7 @@ Seed = Annotated[Optional[int], typer.Option(help="Same seed, same result.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
 NoOverlay = Annotated[bool, typer.Option("--no-overlay", help="Skip overlay.mp4.")]
+NoPage = Annotated[bool, typer.Option("--no-page", help="Skip result.html.")]
 
 
 @app.command()
@@ -116,6 +118,7 @@ def adapt(
     device: Device = None,
     seed: Seed = None,
     no_overlay: NoOverlay = False,
+    no_page: NoPage = False,
     renderer: Annotated[str, typer.Option(help="Of the overlay: own or pytorch3d.")] = "own",
     overwrite: Overwrite = False,
     dry_run: Annotated[
@@ -152,16 +155,18 @@ def adapt(
                 poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first
             ),
             estimator=estimator, body_models=body_models,
-            labeller=labeller, overlay=not no_overlay, renderer=renderer, overwrite=overwrite,
-            progress=progress, dry_run=dry_run,
+            labeller=labeller, overlay=not no_overlay, page=not no_page, renderer=renderer,
+            overwrite=overwrite, progress=progress, dry_run=dry_run,
         )  # fmt: skip
     if dry_run:
         out.print("Everything is in place; nothing was written.")
         return
     if not quiet:
         _summary(results)
-        out.print(f"Results in [bold]{escape(str(folder))}[/bold]: track-XX.npz, report.json"
-                  + ("." if no_overlay else "; look at overlay.mp4."))  # fmt: skip
+        where = _look_at(no_overlay, no_page)
+        out.print(
+            f"Results in [bold]{escape(str(folder))}[/bold]: track-XX.npz, report.json{where}."
+        )
 
 
 @app.command()
@@ -173,6 +178,7 @@ def demo(
     device: Device = None,
     seed: Seed = None,
     no_overlay: NoOverlay = False,
+    no_page: NoPage = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -185,10 +191,11 @@ def demo(
     folder = output or Path("semtta-out") / "demo"
     with _progress(quiet) as progress:
         numbers = run_demo(
-            settings, folder, overlay=not no_overlay, overwrite=overwrite, progress=progress
-        )
+            settings, folder, overlay=not no_overlay, page=not no_page, overwrite=overwrite,
+            progress=progress,
+        )  # fmt: skip
     _demo_table(numbers)
-    where = "" if no_overlay else "; look at overlay.mp4"
+    where = _look_at(no_overlay, no_page)
     out.print(f"Results in [bold]{escape(str(folder))}[/bold]{where}.")
 
 
@@ -205,6 +212,7 @@ def doctor(
 app.command()(label)
 app.command()(inputs)
 app.command()(export)
+app.command()(view)
 app.command()(bench)
 
 
@@ -262,6 +270,13 @@ def _run() -> None:
 
 def _stopped() -> None:
     to_stderr().print("semtta: stopped; no unfinished result was kept.")
+
+
+def _look_at(no_overlay: bool, no_page: bool) -> str:
+    """What in the output folder is to be looked at first."""
+    if not no_page:
+        return "; open result.html in a browser"
+    return "" if no_overlay else "; look at overlay.mp4"
 
 
 def _overrides(named: dict, overrides: list[str] | None) -> list[str]:

@@ -41,6 +41,7 @@ def adapt_video(
     body_models: Path | None = None,
     labeller: str | None = None,
     overlay: bool = True,
+    page: bool = True,
     renderer: str = "own",
     overwrite: bool = False,
     progress: Progress = silent,
@@ -105,7 +106,7 @@ def adapt_video(
         results = adapter.run(tracked, labels, tracks=tracks, progress=progress)
         write_results(
             partial, results, adapter.body.cpu(), tracked.info, config_to_yaml(config),
-            overlay=overlay, renderer=draw, progress=progress,
+            overlay=overlay, page=page, renderer=draw, progress=progress,
         )  # fmt: skip
     return results
 
@@ -137,6 +138,7 @@ def run_demo(
     folder: Path,
     *,
     overlay: bool = True,
+    page: bool = True,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> dict:
@@ -156,7 +158,7 @@ def run_demo(
         body = adapter.body.cpu()
         write_results(
             partial, [result], body, tracked.info, config_to_yaml(config),
-            overlay=overlay, progress=progress,
+            overlay=overlay, page=page, progress=progress,
         )  # fmt: skip
         numbers = demo_numbers(result, body, truth)
         save_json(partial / "demo.json", numbers)

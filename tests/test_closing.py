@@ -165,11 +165,12 @@ def test_settings_that_leave_everything_as_it_was():
     from semtta.tta.adapter import Adapter
 
     off = ["shape.mode=per_frame", "closing.filter=none", "closing.path=frames"]
-    track, camera = adapters.track(40), adapters.CAMERA
-    plain = Adapter(config=load_config("default", ["optimizer.epochs=0", *off]))
-    closed = Adapter(config=load_config("default", ["optimizer.epochs=0"]))
-    raw = plain.adapt(track, camera).base
-    done = closed.adapt(track, camera)
+    track, still = adapters.walker(40), ["optimizer.epochs=0"]
+    plain, closed = (
+        Adapter(adapters.tiny_model(), config=load_config("default", [*still, *more]))
+        for more in (off, [])
+    )
+    raw, done = plain.adapt(track, adapters.CAMERA).base, closed.adapt(track, adapters.CAMERA)
     assert torch.equal(raw.trans, raw.trans_raw) and torch.equal(done.base.trans_raw, raw.trans)
     assert (done.base.betas == done.base.betas[0]).all()
     for name in ("rotmats", "betas", "trans", "landmarks2d"):

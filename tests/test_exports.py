@@ -38,7 +38,7 @@ from semtta.video import VideoInfo
 
 BODY = load_body()
 Y_UP = torch.tensor([1.0, -1.0, -1.0])
-ALL = "bvh,trc,joints,amass,obj,ply"
+ALL = "glb,bvh,trc,joints,amass,obj,ply"
 
 
 def moving(rotmats, betas, trans) -> Motion:
@@ -81,7 +81,8 @@ def made(count=40, fps=30.0, kept=None, betas=None, id=1) -> Result:
 def saved(folder: Path, *results: Result, fps=30.0) -> Path:
     folder.mkdir(parents=True)
     info = VideoInfo(Path("clip.mp4"), 640, 480, fps, None)
-    write_results(folder, list(results), BODY, info, config_to_yaml(load_config()), overlay=False)
+    settings = config_to_yaml(load_config())
+    write_results(folder, list(results), BODY, info, settings, overlay=False, page=False)
     return folder
 
 
@@ -437,7 +438,7 @@ def test_the_command_writes_everything_of_all_tracks_and_twice_the_same(run, tmp
     assert "track-03.bvh" in out and "Traceback" not in err
     assert run("export", folder, "-f", ALL, "-o", "b", "--quiet")[:2] == (0, "")
     first = sorted(p.relative_to("a") for p in Path("a").rglob("*") if p.is_file())
-    assert len(first) == 2 * 6 + 2 * (12 + 9)
+    assert len(first) == 2 * 7 + 2 * (12 + 9)
     assert all((Path("a") / p).read_bytes() == (Path("b") / p).read_bytes() for p in first)
     assert not any(p.name.startswith(".") for p in tmp_path.rglob("*"))
     assert run("export", folder, "-f", "bvh", "--track", "3")[0] == 0
@@ -448,7 +449,7 @@ def test_the_command_writes_everything_of_all_tracks_and_twice_the_same(run, tmp
 def test_bad_requests_are_one_sentence_and_write_nothing(run, own, tmp_path):  # noqa: F811
     before = sorted(tmp_path.rglob("*"))
     refused(run("export", own, "-f", "bvh,fbx"), "no format 'fbx'; --format takes one or more of "
-            "bvh,trc,joints,amass,obj,ply")  # fmt: skip
+            "glb,bvh,trc,joints,amass,obj,ply")  # fmt: skip
     refused(run("export", own, "-f", ","), "name a format")
     refused(run("export", own), "Missing option")
     refused(run("export", own, "-f", "bvh", "--track", "7"), "has no track 7; it has 1")
@@ -541,7 +542,7 @@ def test_any_damage_to_a_result_is_a_sentence_or_a_result(folder, tmp_path_facto
         path.write_text(json.dumps(data.draw(altered(json.loads(path.read_text())))))
     else:
         path.write_bytes(data.draw(flipped(path.read_bytes())))
-    refuses_or_reads(lambda: semtta.export(own, "bvh,trc,joints,amass", own / "out"))
+    refuses_or_reads(lambda: semtta.export(own, "glb,bvh,trc,joints,amass", own / "out"))
 
 
 @given(st.data())
@@ -561,4 +562,4 @@ def test_odd_arrays_in_a_result_are_a_sentence_or_a_result(folder, tmp_path_fact
         odd[...] = data.draw(st.sampled_from(["", "\x1b[2J", "=1+1", "\ud800", "a" * 9]))
     arrays[key] = odd
     np.savez(own / "track-01.npz", **arrays)
-    refuses_or_reads(lambda: semtta.export(own, "bvh,trc,joints,amass", own / "out"))
+    refuses_or_reads(lambda: semtta.export(own, "glb,bvh,trc,joints,amass", own / "out"))

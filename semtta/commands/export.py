@@ -15,7 +15,9 @@ def export(
     result: Annotated[Path, typer.Argument(metavar="RESULT", help="Folder of `semtta adapt`.")],
     format: Annotated[
         str,
-        typer.Option("-f", "--format", help="With commas: bvh,trc,joints; see docs/exports.md."),
+        typer.Option(
+            "-f", "--format", help="With commas: glb, bvh,trc,joints; see docs/exports.md."
+        ),
     ],
     output: Annotated[
         Optional[Path], typer.Option("-o", "--output", help="Output folder. Default: RESULT.")

@@ -14,6 +14,7 @@ from semtta.files import check_folder, new_folder, whole_file
 from semtta.output.amass import write_amass156, write_amass165
 from semtta.output.bvh import write_bvh
 from semtta.output.evenly import samples, whole_rate
+from semtta.output.glb import left_out, write_glb
 from semtta.output.joints import write_joints_csv, write_joints_json
 from semtta.output.load import SavedResult, SavedTrack, load_result
 from semtta.output.meshes import write_obj, write_ply
@@ -22,6 +23,7 @@ from semtta.output.trc import write_trc
 Writer = Callable[[SavedTrack, Path, Body], None]
 # Name -> what stands behind "track-01" in a file's or folder's name -> what writes it.
 FORMATS: dict[str, dict[str, Writer]] = {
+    "glb": {".glb": write_glb},
     "bvh": {".bvh": write_bvh},
     "trc": {".trc": write_trc},
     "joints": {"_joints.csv": write_joints_csv, "_joints.json": write_joints_json},
@@ -76,6 +78,8 @@ def export(
         _check_target(target, overwrite)
     body = saved.load_body(body_models)
     remarks = [text for person in tracks for text in _remarks(person, names)]
+    if "glb" in names:
+        remarks += left_out(body)
     if saved.body_sha256 is None:
         remarks.append(f"the result does not say which file of body '{saved.body}' it was made "
                        "with; the one found here is taken.")  # fmt: skip

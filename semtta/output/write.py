@@ -10,6 +10,7 @@ from semtta.body import Body
 from semtta.engine import Progress, silent
 from semtta.keypoints import Keypoints2D
 from semtta.output.files import amass_arrays, report, save_json, save_npz, track_arrays
+from semtta.output.glb import left_out, write_glb
 from semtta.output.overlay import Panel, Renderer, write_overlay
 from semtta.output.render import render_mesh
 from semtta.tta.result import Motion, Result
@@ -26,10 +27,11 @@ def write_results(
     settings: str,
     *,
     overlay: bool = True,
+    page: bool = True,
     renderer: Renderer = render_mesh,
     progress: Progress = silent,
 ) -> None:
-    """Fill an existing folder: npz per track, overlay video, report, settings.
+    """Fill an existing folder: npz and GLB per track, overlay video, page, report, settings.
 
     Args:
         folder: usually what ``new_folder`` gave.
@@ -37,11 +39,15 @@ def write_results(
         body: as used by the adapter.
         info: of the video.
         settings: YAML of what was run.
+        overlay, page: whether to make ``overlay.mp4`` and ``result.html``.
         renderer: of the overlay."""
+    for text in left_out(body):
+        progress("note", 0, None, {"text": text})
     for result in results:
         name = f"track-{result.track.id:02d}"
         save_npz(folder / f"{name}.npz", track_arrays(result, info.fps))
         save_npz(folder / f"{name}_amass.npz", amass_arrays(result, info.fps, body))
+        write_glb(result, folder / f"{name}.glb", body)
     save_json(
         folder / "report.json",
         {"video": info.path.name, "fps": info.fps, "tracks": [report(r) for r in results]},
@@ -53,6 +59,11 @@ def write_results(
             folder / "overlay.mp4", info.source, panels, fps=info.fps, renderer=renderer,
             progress=lambda done, total: progress("overlay", done, total, {}),
         )  # fmt: skip
+    if page:
+        from semtta.output.page import write_page
+
+        write_page(folder / "result.html", results, body, title=info.path.name, fps=info.fps,
+                   video=info.path, progress=progress)  # fmt: skip
 
 
 def overlay_panels(results: list[Result], body: Body) -> list[Panel]:

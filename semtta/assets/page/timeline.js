@@ -1,0 +1,240 @@
+// The timeline: what was known and measured in every frame of the video. Texts of labels and file
+// names are only ever set as text, never as markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+class Timeline {
+  // frames: number of frames of the video; seek: called with one of them.
+  constructor(root, frames, seek) {
+    Object.assign(this, { root, frames, seek });
+    let dragging = false;
+    const jump = (event) => {
+      const plot = this.root.querySelector(".plot").getBoundingClientRect();
+      const share = (event.clientX - plot.left) / plot.width;
+      this.seek(Math.max(0, Math.min(this.frames - 1, Math.floor(share * this.frames))));
+    };
+    root.addEventListener("pointerdown", (event) => {
+      if (!event.target.closest(".plot")) return;
+      dragging = true;
+      jump(event);
+    });
+    window.addEventListener("pointermove", (event) => dragging && jump(event));
+    for (const end of ["pointerup", "pointercancel"]) {
+      window.addEventListener(end, () => (dragging = false));
+    }
+  }
+
+  setTrack(track) {
+    this.track = track;
+    this.readouts = [];
+    this.root.replaceChildren();
+    this.playhead = element("div");
+    this.playhead.id = "playhead";
+    this.addLabels();
+    if (track.gate_similarity || track.similarity) this.addSimilarity();
+    this.addLines("2D error, px", [
+      ["base", track.base.error, "--base"], ["adapted", track.adapted.error, "--adapted"],
+    ], { from: 0, digits: 1 });
+    if (track.adapted.heldout_error) {
+      this.addLines("held-out 2D error, px", [
+        ["base", track.base.heldout_error, "--base"],
+        ["adapted", track.adapted.heldout_error, "--adapted"],
+      ], { from: 0, digits: 1 });
+    }
+    this.addLines("distance, m", [
+      ["base", depthOf(track.base), "--base"], ["adapted", depthOf(track.adapted), "--adapted"],
+    ], { digits: 2 });
+    this.addJoints();
+    this.root.append(this.playhead);
+  }
+
+  row(title, plotClass) {
+    const row = element("div", "row");
+    const side = element("div");
+    if (title) side.append(element("h2", "", title));
+    const plot = element("div", `plot ${plotClass}`);
+    row.append(side, plot);
+    this.root.append(row);
+    return { side, plot };
+  }
+
+  addLabels() {
+    const { frames, label_of: of, labels } = this.track;
+    const { plot } = this.row("label", "labels");
+    let start = 0;
+    for (let i = 1; i <= frames.length; i++) {
+      if (i < frames.length && of[i] === of[start] && frames[i] === frames[i - 1] + 1) continue;
+      const text = of[start] < 0 ? "no label" : labels[of[start]];
+      const run = element("span", "", text);
+      run.title = `${text} (frames ${frames[start]} to ${frames[i - 1]})`;
+      run.style.left = `${(100 * frames[start]) / this.frames}%`;
+      run.style.width = `${(100 * (frames[i - 1] + 1 - frames[start])) / this.frames}%`;
+      const hue = of[start] < 0 ? null : (212 + 67 * of[start]) % 360;
+      run.style.background = hue === null ? "var(--hidden)" : `hsl(${hue} 70% 55% / .25)`;
+      plot.append(run);
+      start = i;
+    }
+  }
+
+  addSimilarity() {
+    const { similarity, gate_similarity: gate, sigma } = this.track;
+    const series = [];
+    if (gate) series.push(["gate", gate, "--adapted"]);
+    if (similarity) series.push(["alignment", similarity, "--quiet"]);
+    const [lowest] = bounds(series.flatMap(([, values]) => Array.from(values)));
+    const from = lowest < 0 ? -1 : 0; // a cosine
+    const { side, plot } = this.addLines("similarity to label", series, { from, to: 1, digits: 2 });
+    if (!gate || sigma === null) return;
+    const svg = plot.querySelector("svg");
+    const y = 100 * (1 - (sigma - from) / (1 - from));
+    const line = svgElement("line", { x1: 0, x2: this.frames, y1: y, y2: y,
+      stroke: "var(--filled)", "stroke-dasharray": "4 4" });
+    svg.prepend(line);
+    const { frames } = this.track;
+    for (let start = 0, i = 1; i <= frames.length; i++) {
+      const open = gate[start] > sigma;
+      if (i < frames.length && gate[i] > sigma === open && frames[i] === frames[i - 1] + 1) continue;
+      const width = frames[i - 1] + 1 - frames[start];
+      if (open) {
+        svg.prepend(svgElement("rect", { x: frames[start], y: 0, width, height: 100,
+          fill: "var(--open)" }));
+      }
+      start = i;
+    }
+    const threshold = element("em", "", `σ ${sigma.toFixed(2)}, tint: open`);
+    threshold.title = "Above its threshold the gate is open: hidden joints are filled.";
+    const mark = element("i");
+    mark.style.background = "var(--filled)";
+    threshold.prepend(mark);
+    side.append(threshold);
+  }
+
+  // series: [name, one number per row of the track, CSS variable of its colour].
+  addLines(title, series, { from, to, digits }) {
+    const { side, plot } = this.row(title, "");
+    const finite = series.flatMap(([, values]) => Array.from(values).filter(Number.isFinite));
+    const low = from ?? (finite.length ? Math.min(...bounds(finite)) : 0);
+    let high = to ?? (finite.length ? Math.max(...bounds(finite)) : 1);
+    if (!(high > low)) high = low + 1;
+    const svg = svgElement("svg", { viewBox: `0 0 ${this.frames} 100`, preserveAspectRatio: "none" });
+    for (const [name, values, color] of series) {
+      const shape = this.pathOf(values, low, high);
+      svg.append(svgElement("path", { d: shape, stroke: `var(${color})` }));
+      const readout = element("em");
+      const mark = element("i");
+      mark.style.background = `var(${color})`;
+      const text = element("span");
+      readout.append(mark, text);
+      side.append(readout);
+      this.readouts.push((row) => {
+        const value = row < 0 ? NaN : values[row];
+        text.textContent = `${name} ${Number.isFinite(value) ? value.toFixed(digits).replace("-", "−") : "–"}`;
+      });
+    }
+    plot.append(svg);
+    for (const [value, place] of [[high, "top"], [low, "bottom"]]) {
+      const scale = element("span", "scale", value.toFixed(digits > 1 ? 1 : 0).replace("-", "−"));
+      scale.style[place] = "0";
+      plot.append(scale);
+    }
+    return { side, plot };
+  }
+
+  pathOf(values, low, high) {
+    const { frames } = this.track;
+    let shape = "";
+    let last = null;
+    frames.forEach((frame, i) => {
+      if (!Number.isFinite(values[i])) return;
+      const y = 100 * (1 - (Math.min(Math.max(values[i], low), high) - low) / (high - low));
+      shape += `${last === frame - 1 ? "L" : "M"}${frame + 0.5} ${y.toFixed(2)}`;
+      if (last !== frame - 1) shape += "h.01"; // a frame alone is a dot
+      last = frame;
+    });
+    return shape;
+  }
+
+  addJoints() {
+    const { joints, state, frames } = this.track;
+    const { side, plot } = this.row("joints", "joints");
+    const legend = element("em");
+    for (const [name, color] of [["seen", "--strip-seen"], ["filled", "--filled"],
+      ["hidden", "--strip-hidden"]]) {
+      const mark = element("i");
+      mark.style.background = `var(${color})`;
+      mark.style.height = ".55rem";
+      legend.append(mark, `${name} `);
+    }
+    side.append(legend);
+    plot.style.height = `${11 * joints.length}px`;
+    const names = element("div", "names");
+    this.names = joints.map((joint) => element("div", "", joint.replaceAll("_", " ")));
+    names.append(...this.names);
+    const row = element("div", "row");
+    const canvas = element("canvas");
+    canvas.width = Math.min(this.frames, 8192); // more is not drawn by every browser
+    canvas.height = joints.length;
+    const scale = canvas.width / this.frames;
+    const paint = canvas.getContext("2d");
+    const style = getComputedStyle(document.documentElement);
+    const colors = ["--strip-hidden", "--strip-seen", "--filled"].map((name) => style.getPropertyValue(name));
+    joints.forEach((_, j) => {
+      const at = (i) => state[joints.length * i + j];
+      for (let start = 0, i = 1; i <= frames.length; i++) {
+        if (i < frames.length && at(i) === at(start) && frames[i] === frames[i - 1] + 1) continue;
+        const left = Math.floor(frames[start] * scale);
+        paint.fillStyle = colors[at(start)];
+        paint.fillRect(left, j, Math.max(1, Math.round((frames[i - 1] + 1) * scale) - left), 1);
+        start = i;
+      }
+    });
+    plot.append(canvas);
+    // Title and legend stand above, so that every name stands beside its strip.
+    const head = side.parentElement;
+    head.classList.add("head");
+    head.replaceChildren(side.querySelector("h2"), legend);
+    row.append(names, plot);
+    row.classList.add("under");
+    this.root.append(row);
+    plot.addEventListener("pointermove", (event) => {
+      const box = plot.getBoundingClientRect();
+      const j = Math.floor(((event.clientY - box.top) / box.height) * joints.length);
+      this.names.forEach((name, k) => name.classList.toggle("at", k === j));
+    });
+    plot.addEventListener("pointerleave", () => {
+      this.names.forEach((name) => name.classList.remove("at"));
+    });
+  }
+
+  // frame of the video, row of the track (-1: not there).
+  setFrame(frame, row) {
+    const share = (frame + 0.5) / this.frames;
+    const pad = ".85rem";
+    this.playhead.style.left =
+      `calc(${pad} + var(--gutter) + (100% - 2 * ${pad} - var(--gutter)) * ${share})`;
+    for (const readout of this.readouts) readout(row);
+  }
+}
+
+function svgElement(tag, attributes) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+// Smallest and largest, of any number of numbers.
+function bounds(numbers) {
+  return numbers.reduce(([low, high], n) => [Math.min(low, n), Math.max(high, n)],
+    [Infinity, -Infinity]);
+}
+
+function depthOf(motion) {
+  return motion.root.filter((_, i) => i % 3 === 2);
+}
