@@ -43,9 +43,9 @@ def whole_file(path: Path, parents: bool = True, overwrite: bool = True) -> Iter
         if not overwrite:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         os.replace(temporary, target)
-    except FileExistsError:
-        raise SemttaError(f"'{path}' exists already; it was left as it is.") from None
     except OSError as error:
+        if isinstance(error, FileExistsError) and not overwrite and target.parent.is_dir():
+            raise SemttaError(f"'{path}' exists already; it was left as it is.") from None
         raise SemttaError(f"'{path}' cannot be written: {reason(error)}.") from None
     finally:
         with suppress(OSError):

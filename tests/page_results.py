@@ -51,7 +51,7 @@ def _motion(rotvecs: torch.Tensor, camera: Camera) -> Motion:
     trans = torch.tensor([0.2, 0.1, 4.0]) + 0.02 * torch.randn(len(rotvecs), 3)
     points = load_body().landmarks(rotmats, betas, BODY27) + trans[:, None]
     pixels = points[..., :2] / points[..., 2:] * camera.focal + torch.tensor(camera.center)
-    return Motion(rotmats, betas, trans, torch.zeros(len(rotvecs), 3), pixels)
+    return Motion(rotmats, betas, trans, torch.zeros(len(rotvecs), 3), pixels, trans)
 
 
 def video_of(frames: int, path: Path, fps: float = 30.0) -> Path:

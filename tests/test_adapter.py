@@ -23,7 +23,8 @@ from semtta.tta.adapter import Adapter, select_tracks
 from semtta.tta.evidence import Evidence
 
 CAMERA = Camera(1000.0, (320.0, 240.0))
-PLAIN = ("optimizer.epochs=2", "optimizer.coverage=2", "smoothing.kind=none",
+PLAIN = ("closing.filter=none", "closing.path=frames", "shape.mode=per_frame",
+         "optimizer.epochs=2", "optimizer.coverage=2", "smoothing.kind=none",
          "evidence3d.weight=0", "optimizer.lr=1e-3")  # fmt: skip
 
 
