@@ -286,7 +286,7 @@ def test_a_run_that_is_told_to_stop_leaves_nothing(tmp_path, name, code):
     with started(tmp_path) as child:
         assert len(list(tmp_path.iterdir())) == 2
         child.send_signal(getattr(signal, name))
-        _, said = child.communicate(timeout=20)
+        _, said = child.communicate(timeout=90)
     assert child.returncode == code
     assert said == "semtta: stopped; no unfinished result was kept.\n"
     assert list(tmp_path.iterdir()) == []

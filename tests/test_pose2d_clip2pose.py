@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 
 import pytest
 import torch
@@ -338,19 +337,6 @@ def test_what_is_no_checkpoint_is_said(tmp_path):
         torch.save(content, path)
         with pytest.raises(SemttaError, match=r"m\.pt' (describes a network|is not a semtta)"):
             load_checkpoint(path)
-
-
-def test_a_packed_checkpoint_is_not_unpacked(tmp_path):
-    save_checkpoint(tmp_path / "m.pt", Estimator(SPEC))
-    with (
-        zipfile.ZipFile(tmp_path / "m.pt") as whole,
-        zipfile.ZipFile(tmp_path / "small.pt", "w", zipfile.ZIP_DEFLATED) as packed,
-    ):
-        for name in whole.namelist():
-            packed.writestr(name, bytes(len(whole.read(name))) if "/data/" in name
-                            else whole.read(name))  # fmt: skip
-    with pytest.raises(SemttaError, match="small.pt' is damaged .*packed"):
-        load_checkpoint(tmp_path / "small.pt")
 
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):

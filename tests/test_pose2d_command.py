@@ -154,7 +154,7 @@ def test_wrong_commands_say_what_is_wrong(tmp_path):
         (("eval", model, "--aggregation", "mean"), "--aggregation"),
         (("eval", model, "--data", "renders", "--aggregation", "regda", "--refine", "none"),
          "without refinement"),
-        (("eval", tmp_path / "absent.pt"), "does not exist"),
+        (("eval", tmp_path / "absent.pt"), "there is no file"),
         (("render", "--count", 0), "--count"),
         (("train", "--config", "nothing"), "no settings"),
         (("train", *SMALL, "strategy=clip2pose", "-o", tmp_path / "a"), "needs a target"),
