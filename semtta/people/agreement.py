@@ -25,7 +25,8 @@ _JOINTS = 6  # that both must have
 _NEAR = 0.15  # of the person's size: median distance of joints that are the same person's
 _FITS = 0.12  # of the person's size: what remains after a fit
 _ALIKE = 0.12  # spread of the fits' factors
-_EQUAL = 0.07  # factors nearer to 1 are no other size
+_EQUAL = 0.04  # factors nearer to 1 are no other size
+_BETTER = 0.5  # of the distance before is left by a fit that explains it
 _VOTES = 6  # frames that must speak for one way to count
 
 
@@ -67,16 +68,16 @@ def check_agreement(
     if not spoken:
         return
     right = [f for f in spoken if min(_distance(p, found[f]).min() for p in pairs[f]) <= _NEAR]
-    if 2 * len(right) >= len(spoken):
-        return
-    best = _best_fit([(pairs[f], found[f]) for f in spoken], picture)
-    if best is not None:
-        raise SemttaError(f"{where}: {best}")
-    announce(
-        f"{where}: in {len(spoken) - len(right)} of {len(spoken)} frames that were looked at the "
-        "built-in detector sees people elsewhere than these 2D poses; check that they belong to "
-        "this video."
-    )
+    agreed = 2 * len(right) >= len(spoken)
+    wrong = _explained([(pairs[f], found[f]) for f in spoken], picture, agreed)
+    if wrong is not None:
+        raise SemttaError(f"{where}: {wrong}")
+    if not agreed:
+        announce(
+            f"{where}: in {len(spoken) - len(right)} of {len(spoken)} frames that were looked at "
+            "the built-in detector sees people elsewhere than these 2D poses; check that they "
+            "belong to this video."
+        )
 
 
 def _distance(person: Looked, people: Detections) -> np.ndarray:
@@ -90,38 +91,61 @@ def _distance(person: Looked, people: Detections) -> np.ndarray:
     return middle / size
 
 
-def _best_fit(frames: list[tuple[list[Looked], Detections]], picture: tuple[int, int]) -> str:
-    """What was done to the picture before the points were found; None if nothing explains them."""
-    width, height = picture
-    turned = {
-        "": lambda xy: xy,
-        "turned by 90 degrees": lambda xy: np.stack([-xy[:, 1], xy[:, 0]], 1),
-        "turned by 270 degrees": lambda xy: np.stack([xy[:, 1], -xy[:, 0]], 1),
-        "turned by 180 degrees": lambda xy: -xy,
-        "mirrored": lambda xy: xy * [-1, 1],
-    }
-    for how, turn in turned.items():
+# What may have happened to the picture: from the file's points to those of the video.
+_TURNED = {
+    "": lambda xy: xy,
+    "turned by 90 degrees": lambda xy: np.stack([-xy[:, 1], xy[:, 0]], 1),
+    "turned by 270 degrees": lambda xy: np.stack([xy[:, 1], -xy[:, 0]], 1),
+    "turned by 180 degrees": lambda xy: -xy,
+    "mirrored": lambda xy: xy * [-1, 1],
+    "turned upside down (does y point up in the file?)": lambda xy: xy * [1, -1],
+    "x and y are exchanged": lambda xy: xy[:, ::-1],
+    "x and y are exchanged and turned": lambda xy: -xy[:, ::-1],
+}
+
+
+def _explained(
+    frames: list[tuple[list[Looked], Detections]], picture: tuple[int, int], agreed: bool
+) -> str | None:
+    """What was done to the picture before the points were found; None if nothing explains them.
+
+    Args:
+        agreed: the points lie near the people as they are; only another size is asked for."""
+    size = np.array(picture, np.float64)
+    for how, turn in _TURNED.items():
+        if how and agreed:
+            break
         fits = [fit for people, found in frames if (fit := _fit(people, found, turn, picture))]
         if 2 * len(fits) < len(frames) or len(fits) < 2:
             continue
-        factors = np.array(fits)
+        factors = np.array([fit.factors for fit in fits])
         middle = np.median(factors, 0)
         if (np.abs(factors / middle - 1).max(1) < _ALIKE).mean() < 0.75:
             continue
-        size = np.array([width, height]) / middle
-        if how and np.abs(middle - 1).max() < 2 * _EQUAL:
+        if how:
             return (f"its points fit the picture only when {how}; run the 2D program on the video "
                     "as it is shown (players turn it by its rotation tag).")  # fmt: skip
-        if not how and np.abs(middle - 1).max() > _EQUAL:
+        better = np.median([fit.left / max(fit.before, 1e-9) for fit in fits]) < _BETTER
+        if np.abs(middle - 1).max() > _EQUAL and (better or not agreed):
+            made = size / middle
             return (f"its points fit the picture only when stretched by {middle[0]:.2f} x "
-                    f"{middle[1]:.2f}: they were found in a picture of about {size[0]:.0f}x"
-                    f"{size[1]:.0f}; give its exact size as --poses2d-size.")  # fmt: skip
+                    f"{middle[1]:.2f}: they were found in a picture of about {made[0]:.0f}x"
+                    f"{made[1]:.0f}; give its exact size as --poses2d-size.")  # fmt: skip
     return None
 
 
-def _fit(people, found: Detections, turn, picture) -> tuple[float, float] | None:
-    """Factors in x and y that take one person's points to a detected person's."""
-    best, factors = _FITS, None
+@dataclass(frozen=True)
+class _Fit:
+    """Factors in x and y, and the median distance of joints before and after, in sizes."""
+
+    factors: tuple[float, float]
+    before: float
+    left: float
+
+
+def _fit(people, found: Detections, turn, picture) -> _Fit | None:
+    """How one person's points are stretched to a detected person's, the best pair of them."""
+    best = None
     for person in people:
         for n in range(len(found)):
             both = person.seen & (found.conf[n] >= _SURE)
@@ -131,11 +155,12 @@ def _fit(people, found: Detections, turn, picture) -> tuple[float, float] | None
             # A turned picture begins at its far edge: pixel 0 lies where the last one was.
             start = np.where(source.mean(0) < 0, np.array(picture) - 1.0, 0.0)
             k = ((target - start) * source).sum(0) / np.maximum((source**2).sum(0), 1e-9)
-            left = np.linalg.norm(source * k + start - target, axis=1)
             size = max(float(box_size(found.boxes[n : n + 1])[0]), 1.0)
-            if (k > 0.05).all() and float(np.median(left)) / size < best:
-                best, factors = float(np.median(left)) / size, (float(k[0]), float(k[1]))
-    return factors
+            left = float(np.median(np.linalg.norm(source * k + start - target, axis=1))) / size
+            before = float(np.median(np.linalg.norm(source + start - target, axis=1))) / size
+            if (k > 0.05).all() and left < (_FITS if best is None else best.left):
+                best = _Fit((float(k[0]), float(k[1])), before, left)
+    return best
 
 
 def counted_from(people: Sequence[Looked], looks: Looks) -> int | None:

@@ -16,7 +16,9 @@ from semtta.errors import SemttaError
 _OPENPOSE = re.compile(r"(\d{12})_keypoints$")
 _ENDINGS = re.compile(r"\.(jpe?g|png|bmp|webp|tiff?|json|txt|mp4|avi|mov)$", re.I)
 # What programs append to an image's name.
-_APPENDED = re.compile(r"(_keypoints|_pose|_rendered|\.predictions|_predictions)$", re.I)
+_APPENDED = re.compile(
+    r"(_(jpe?g|png)\.rf\.[0-9a-f]{32}|_keypoints|_pose|_rendered|\.predictions|_predictions)$", re.I
+)
 _LONGEST = 9  # digits of a frame's number
 _LONGEST_RUN = 100  # digits in a name; time stamps have 20
 
@@ -28,10 +30,16 @@ class Numbering:
     Args:
         numbers: one for each row.
         named: they were matched with the video's images by name: they are frames.
+        known: all numbers that the file has, also of frames without anybody.
+        first: number of the video's first image, where images have numbers.
+        from_names: they stand in names of files or images.
     """
 
     numbers: list[int]
     named: bool = False
+    known: tuple[int, ...] = ()
+    first: int | None = None
+    from_names: bool = False
 
 
 def stem(name: str) -> str:
@@ -41,43 +49,46 @@ def stem(name: str) -> str:
 
 
 def numbering(
-    frames: Sequence[int | str], where: str, images: Sequence[str | None] | None = None
+    frames: Sequence[int | str],
+    every: Sequence[int | str],
+    where: str,
+    images: Sequence[str | None] | None = None,
 ) -> Numbering:
     """Numbers of rows that have a number or the name of an image.
 
     Args:
         frames: of the rows.
+        every: of all frames that the file names; may be empty.
         where: the file, for messages.
         images: names of the video's images, where it is a folder of images.
     Raises ``SemttaError`` for names without a number, or two names with the same."""
-    if all(isinstance(frame, int) for frame in frames):
-        return Numbering([int(frame) for frame in frames])
+    every = list(dict.fromkeys((*every, *frames)))
+    if all(isinstance(frame, int) for frame in every):
+        return Numbering([int(frame) for frame in frames], known=tuple(every))
     names = [str(frame) for frame in frames]
+    first = None
     if images is not None:
-        matched = _by_image(names, images)
-        if matched is not None:
-            return Numbering(matched, named=True)
-    numbers = _varying(list(dict.fromkeys(names)), where)
-    return Numbering([numbers[name] for name in names])
+        places = {stem(image): i for i, image in enumerate(images) if image is not None}
+        found = [places.get(stem(name)) for name in names]
+        if None not in found:
+            return Numbering(found, named=True)
+        first = _number_of(images)
+    numbers = _varying([str(frame) for frame in every], where)
+    return Numbering(
+        [numbers[name] for name in names], known=tuple(numbers.values()), first=first,
+        from_names=True,
+    )  # fmt: skip
 
 
-def _by_image(names: list[str], images: Sequence[str | None]) -> list[int] | None:
-    """Places of the images that the names are made of; None if one is made of none."""
-    places: dict[str, int] = {}
-    for place, image in enumerate(images):
-        if image is not None:
-            places.setdefault(stem(image), place)
-    found = [places.get(stem(name)) for name in names]
-    if None not in found:
-        return found
-    # The same numbers in other words: image 000012.png, result "clip_000012_keypoints".
+def _number_of(images: Sequence[str | None]) -> int | None:
+    """Number of the first image, if they are numbered without gaps."""
+    named = [stem(image) for image in images if image is not None]
     try:
-        numbered = {n: p for p, n in zip(places.values(), _varying(list(places), "").values())}
-        numbers = _varying(list(dict.fromkeys(names)), "")
+        numbers = list(_varying(named, "").values())
     except SemttaError:
         return None
-    found = [numbered.get(numbers[name]) for name in names]
-    return None if None in found else found
+    whole = len(named) == len(images) and numbers == list(range(numbers[0], numbers[-1] + 1))
+    return numbers[0] if whole else None
 
 
 def _varying(names: list[str], where: str) -> dict[str, int]:
@@ -127,19 +138,23 @@ def _distinct(numbers: dict[str, int], where: str) -> dict[str, int]:
     return numbers
 
 
-def first_frame(numbers: Sequence[int], count: int | None, usual: int | None) -> tuple[int, bool]:
+def first_frame(found: Numbering, count: int | None, usual: int | None) -> tuple[int, bool]:
     """The number that the video's first frame has, and whether that is certain.
 
     Args:
-        numbers: of the rows.
+        found: numbers of rows and of the file's other frames.
         count: frames of the video, None if unknown.
         usual: where the program that wrote them begins to count; None if unknown.
     """
-    low, high = min(numbers), max(numbers)
+    known = found.known or found.numbers
+    low, high = min(known), max(known)
+    if found.first is not None:  # results of numbered images
+        same = low == found.first and count is not None and high == found.first + count - 1
+        return (0, True) if low < found.first else (found.first, same)
     if low <= 0:
         return 0, True
     if count is not None and high == count:
         return 1, True  # as far as the last frame, if counted from 1
-    if low == 1 and usual != 0:
-        return 1, usual == 1
-    return usual or 0, usual is not None and low > 1
+    if low == 1 and (usual != 0 or found.from_names):
+        return 1, usual == 1 and not found.from_names
+    return usual or 0, usual == low and not found.from_names

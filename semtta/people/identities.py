@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from semtta.people.formats import Row
-from semtta.people.tracker import Chain, Detections, box_size, link, suppress_duplicates
+from semtta.people.tracker import Chain, Detections, box_iou, box_size, link, suppress_duplicates
 
 Announce = Callable[[str], None]
 
@@ -47,10 +47,10 @@ def entries_of(
         frames: of the rows.
         least: confidence from which a joint counts."""
     entries, mended, first = [], 0, ""
-    for row, frame in zip(rows, frames):
-        around = _box_around(row.points, least)
-        box = row.box
-        if box is not None and not _usable(box, around):
+    arounds = [_box_around(row.points, least) for row in rows]
+    boxes = _as_corners(rows, arounds, announce)
+    for row, frame, around, box in zip(rows, frames, arounds, boxes):
+        if row.box is not None and (box is None or not _usable(box, around)):
             mended, first, box = mended + 1, first or row.where, None
         box = around if box is None else box
         entries.append(Entry(row.where, frame, row.points, box, row.person))
@@ -58,6 +58,29 @@ def entries_of(
         announce(f"{mended} of {len(rows)} rows have a box that is empty or not around the joints "
                  f"(first: {first}); the joints give it.")  # fmt: skip
     return entries
+
+
+def _as_corners(
+    rows: Sequence[Row], arounds: Sequence[np.ndarray], announce: Announce
+) -> list[np.ndarray | None]:
+    """Boxes of the rows; of a file that has two corners where width and height belong, mended."""
+    boxes = [row.box for row in rows]
+    boxes = [box if box is not None and np.isfinite(box).all() else None for box in boxes]
+    given = [(box, around) for box, around in zip(boxes, arounds) if box is not None]
+    mended = [np.concatenate([box[:2], box[2:] - box[:2]]) for box, _ in given]
+    fits = [
+        _overlap(other, around) > 2 * _overlap(box, around)
+        for other, (box, around) in zip(mended, given)
+    ]
+    if sum(fits) <= 0.8 * len(given):
+        return boxes
+    announce("its boxes are two corners, not a corner, width and height: read so.")
+    following = iter(mended)
+    return [None if box is None else next(following) for box in boxes]
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    return float(box_iou(a[None], b[None])[0, 0])
 
 
 def _box_around(points: np.ndarray, least: float) -> np.ndarray:
@@ -113,7 +136,36 @@ def _by_identity(entries: Sequence[Entry], announce: Announce) -> list[list[Entr
                      "so the file's identities are none; who is who is tracked.")  # fmt: skip
             return None
         person[entry.frame] = entry
+    swap = _swapped(people)
+    if swap is not None:
+        announce(f"the file's identities change places (first in frame {swap}), so they are none; "
+                 "who is who is tracked.")  # fmt: skip
+        return None
     return [[person[frame] for frame in sorted(person)] for person in people.values()]
+
+
+def _swapped(people: dict[int | str, dict[int, Entry]]) -> int | None:
+    """A frame in which people stand where others of them stood before; None if that is no habit.
+
+    Detectors without a tracker number people anew in each frame."""
+    last: dict[int | str, np.ndarray] = {}
+    swaps, first = 0, None
+    for frame in sorted({frame for person in people.values() for frame in person}):
+        now = {who: person[frame].box for who, person in people.items() if frame in person}
+        for who, box in now.items():
+            if who not in last:
+                continue
+            size = float(box_size(box[None])[0])
+            apart = {o: _distance(box, before) for o, before in last.items()}
+            own = apart.pop(who)
+            if apart and own > 0.5 * size and min(apart.values()) < 0.25 * own:
+                swaps, first = swaps + 1, frame if first is None else first
+        last = now
+    return first if swaps >= 2 else None
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.linalg.norm((a - b).reshape(2, 2).mean(0)))
 
 
 def _by_tracking(

@@ -20,6 +20,7 @@ from semtta.skeletons import BODY27, SKELETONS, Skeleton
 Announce = Callable[[str], None]
 
 _OVERSHOOT = 0.05  # heat-map maxima overshoot [0, 1] a little
+_FEW = 0.02  # share of points with an impossible confidence that are bad rows, no other quantity
 _SCORES_TO = 30.0  # RTMPose's and RTMW's scores are no probabilities and reach about 10
 _SURE_SCORE = 0.95  # quantile of such scores that counts as certain
 _SHARES = 2.0  # points that never get farther than this are no pixels
@@ -77,29 +78,39 @@ def clean_rows(rows: Sequence[Row], announce: Announce) -> list[Row]:
 def confidences(rows: Sequence[Row], announce: Announce) -> list[Row]:
     """Confidences in [0, 1]; scores that are none are divided by what a sure joint has.
 
-    Raises ``SemttaError`` for a quantity that is no confidence."""
+    Raises ``SemttaError`` for a quantity that is no confidence, such as a depth."""
     values = np.concatenate([row.points[:, 2] for row in rows])
-    worst = max(rows, key=lambda row: np.abs(row.points[:, 2]).max())
-    low, high = float(values.min()), float(values.max())
-    if low < -0.5 or high > _SCORES_TO:
+    # -1 marks what is missing; a few impossible values are bad rows, many another quantity.
+    negative = (values < -_OVERSHOOT) & (values != -1)
+    if negative.mean() > _FEW or (values > _SCORES_TO).mean() > _FEW:
+        worst = max(rows, key=lambda row: _strangeness(row.points[:, 2]))
         raise SemttaError(
             f"{worst.where}: confidences from {worst.points[:, 2].min():g} to "
-            f"{worst.points[:, 2].max():g}; expected 0 to 1."
+            f"{worst.points[:, 2].max():g}; expected 0 to 1 (is the third number a depth?)."
         )
-    divisor = 1.0
+    bad = negative | (values > _SCORES_TO)
+    if bad.any():
+        announce(f"{int(bad.sum())} of {len(values)} points have an impossible confidence and "
+                 "count as missing.")  # fmt: skip
+    good = values[~bad]
+    high, divisor = float(good.max(initial=0.0)), 1.0
     if high > 1 + _OVERSHOOT:
-        divisor = max(1.0, float(np.quantile(values[values > 0], _SURE_SCORE)))
+        divisor = max(1.0, float(np.quantile(good[good > 0], _SURE_SCORE)))
     if divisor > 1:
         announce(
             f"confidences reach {high:.3g}: taken as scores, as RTMPose has them, and divided by "
             f"{divisor:.3g} (their 95th percentile), with 1 as the most."
         )
-    return [
-        replace(row, points=np.column_stack(
-            [row.points[:, :2], np.clip(row.points[:, 2] / divisor, 0, 1)]
-        ))
-        for row in rows
-    ]  # fmt: skip
+
+    def mended(points: np.ndarray) -> np.ndarray:
+        conf = np.where(points[:, 2] > _SCORES_TO, 0.0, points[:, 2])
+        return np.column_stack([points[:, :2], np.clip(conf / divisor, 0, 1)])
+
+    return [replace(row, points=mended(row.points)) for row in rows]
+
+
+def _strangeness(conf: np.ndarray) -> float:
+    return float(max(-np.where(conf == -1, 0, conf).min(), conf.max() / _SCORES_TO))
 
 
 def in_order(

@@ -35,6 +35,7 @@ from semtta.video import VideoInfo
 
 Announce = Callable[[str], None]
 
+_ENDS, _END_SHARE = 5, 0.05  # frames, share of the video: without anybody, that is said
 _SEEN = 2  # joints that a frame must show to say where somebody is
 
 
@@ -198,7 +199,7 @@ class _Importer:
         images: Sequence[str | None] | None,
     ) -> list[int]:  # fmt: skip
         """Frame of the video of every row."""
-        found = numbering([row.frame for row in rows], where, images)
+        found = numbering([row.frame for row in rows], self.sheet.frames, where, images)
         if found.named:
             return found.numbers
         count = self._count
@@ -211,11 +212,24 @@ class _Importer:
                     f"{row.where}: frame {frame + first} lies outside the video "
                     f"'{self.info.path if self.info else ''}' of {count} frames{hint}."
                 )
+        self._say_uncovered(frames, where)
         length = self.sheet.length
         if length is not None and count is not None and length != count:
             self.announce(f"{where} has {length} entries, one a frame, and the video {count} "
                           "frames: taken as its first ones.")  # fmt: skip
         return frames
+
+    def _say_uncovered(self, frames: Sequence[int], where: str) -> None:
+        """Ends of the video that the file says nothing about: part of a video, or another rate."""
+        if self._count is None:
+            return
+        most = max(_ENDS, _END_SHARE * self._count)
+        first, last = min(frames), max(frames)
+        gaps = [f"{a} to {b}" for a, b in ((0, first - 1), (last + 1, self._count - 1))
+                if b - a + 1 > most]  # fmt: skip
+        if gaps:
+            self.announce(f"{where} has nobody in the frames {' and '.join(gaps)} of "
+                          f"{self._count}.")  # fmt: skip
 
     def _first(self, rows: Sequence[Row], found: Numbering, skeleton: Skeleton) -> int:
         """The number of the video's first frame."""
@@ -223,10 +237,7 @@ class _Importer:
             return self.options.first
         if self.sheet.exact:
             return self.sheet.first or 0
-        # Names of images that were cut out of the video say nothing of how they were counted.
-        named = any(isinstance(row.frame, str) for row in rows)
-        usual = None if named and min(found.numbers) == 1 else self.sheet.first
-        first, certain = first_frame(found.numbers, self._count, usual)
+        first, certain = first_frame(found, self._count, self.sheet.first)
         if not certain and self.looks is not None:
             least = self.options.min_confidence
             looked = [_looked(n, row.points, skeleton, least)

@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 
 from semtta.errors import SemttaError
-from semtta.people.formats.sheet import Row, Sheet, skeleton_named, skeletons_of
+from semtta.people.formats.sheet import Row, Sheet, check_many, skeleton_named, skeletons_of
 from semtta.people.formats.source import WHAT, Source
 from semtta.reading import MEBI, check_file, npz_names, read_npy, read_npz, reading
 
@@ -25,6 +25,11 @@ _LIMIT = 384 * MEBI
 
 
 def sniff(source: Source) -> bool:
+    if source.kind == "json":
+        content = source.content
+        if isinstance(content, dict):
+            return any(isinstance(content.get(name), list) for name in _POINTS)
+        return _depth(content) >= 3
     return source.kind in ("npz", "npy") or (
         source.kind == "torch" and zipfile.is_zipfile(source.path)
     )
@@ -32,6 +37,11 @@ def sniff(source: Source) -> bool:
 
 def read(source: Source) -> Sheet:
     path = source.path
+    if source.kind == "json":
+        content = source.content
+        data = content if isinstance(content, dict) else {_POINTS[0]: content}
+        kept = {k: np.array(data[k], np.float64) for k in (*_POINTS, *_SCORES) if k in data}
+        return _from_dictionary(kept, path)
     if source.kind == "npy":
         return _points(read_npy(path, WHAT), None, path)
     if source.kind == "torch":
@@ -42,6 +52,14 @@ def read(source: Source) -> Sheet:
     return _from_dictionary(read_npz(path, WHAT, [*_POINTS, *_SCORES]), path)
 
 
+def _depth(content) -> int:
+    """How many lists lie around the first number; 0 if there is none."""
+    depth = 0
+    while isinstance(content, list) and content:
+        content, depth = content[0], depth + 1
+    return depth if isinstance(content, (int, float)) else 0
+
+
 def _own(path) -> Sheet:
     data = read_npz(path, WHAT, _OWN)
     missing = [name for name in ("xy", "conf", "skeleton") if name not in data]
@@ -50,6 +68,7 @@ def _own(path) -> Sheet:
     bones = skeleton_named(str(data["skeleton"]))
     xy, conf = _floats(data["xy"], path, "xy"), _floats(data["conf"], path, "conf")
     count = len(xy) if xy.ndim else 0
+    check_many(count, f"'{path}'", xy.size)
     if xy.shape != (count, len(bones), 2) or conf.shape != (count, len(bones)):
         raise SemttaError(
             f"'{path}': xy {xy.shape} and conf {conf.shape} do not fit {bones.name}; expected "
@@ -85,15 +104,25 @@ def _from_dictionary(data, path) -> Sheet:
 
 
 def _points(array: np.ndarray, scores, path) -> Sheet:
-    """(T, J, 2 or 3) or (T, N, J, 2 or 3) with the scores that may lie beside them."""
-    array = _floats(array, path, "keypoints")
-    if array.ndim not in (3, 4) or array.shape[-1] not in (2, 3) or not len(array):
+    """(T, J, 2 or 3) or (T, N, J, 2 or 3) with the scores that may lie beside them; MediaPipe's
+    33 points may have four numbers."""
+    notes: tuple[str, ...] = ()
+    if array.ndim == 4 and array.shape[0] == 1 and array.shape[1] > 20:
+        array, notes = array[0], ("it is a batch of one: taken as the frames of one person.",)
+    wide = array.shape[-1] if array.ndim else 0
+    if array.ndim not in (3, 4) or not (wide in (2, 3) or (wide == 4 and array.shape[-2] == 33)):
         raise SemttaError(
             f"'{path}': keypoints of shape {array.shape}; expected (T, J, 3) x, y, confidence, or "
             "(T, N, J, 3) of N people."
         )
+    check_many(array.size // max(1, array.shape[-2] * wide), f"'{path}'", array.size)
+    array = _floats(array, path, "keypoints")
     skeletons = skeletons_of(array.shape[-2], f"'{path}'")
-    notes = ()
+    if wide == 4:  # x, y, z, visibility
+        array = array[..., [0, 1, 3]]
+    elif wide == 3 and scores is not None:
+        array = array[..., :2]
+        notes += ("its scores are the confidences, not the third number of a point.",)
     if array.shape[-1] == 2:
         if scores is not None:
             scores = _floats(np.asarray(scores), path, "scores").reshape(-1)
@@ -102,7 +131,7 @@ def _points(array: np.ndarray, scores, path) -> Sheet:
             scores = scores.reshape(array.shape[:-1])
         else:  # zeros and NaN are missing, whatever else is there counts fully
             scores = (np.isfinite(array).all(-1) & array.any(-1)).astype(float)
-            notes = ("it has no confidences: every point that is there counts fully.",)
+            notes += ("it has no confidences: every point that is there counts fully.",)
         array = np.concatenate([array, scores[..., None]], -1)
     people = array.reshape(len(array), -1, *array.shape[-2:])
     alone = 0 if people.shape[1] == 1 else None
@@ -118,6 +147,10 @@ def _tensors(path):
     """A tensor, or a dictionary of tensors, as arrays; PyTorch's safe loader runs nothing."""
     import torch
 
+    def array(tensor: torch.Tensor) -> np.ndarray:
+        check_many(0, f"'{path}'", tensor.numel())  # a view may claim more than the file has
+        return tensor.detach().to(torch.float32).numpy()
+
     check_file(path, WHAT, _LIMIT)
     with reading(path, WHAT):
         with zipfile.ZipFile(path) as archive:
@@ -126,8 +159,12 @@ def _tensors(path):
         content = torch.load(path, map_location="cpu", weights_only=True)
         if isinstance(content, dict):
             kept = {str(key): value for key, value in content.items()}
-            return {k: v.numpy() for k, v in kept.items() if isinstance(v, torch.Tensor)}
-        return content.numpy()
+            return {k: array(v) for k, v in kept.items() if isinstance(v, torch.Tensor)}
+        if isinstance(content, (list, tuple)) and content:
+            content = torch.stack([torch.as_tensor(part) for part in content])
+        if not isinstance(content, torch.Tensor):
+            raise ValueError(f"it holds a {type(content).__name__}, not keypoints")
+        return array(content)
 
 
 def _floats(array: np.ndarray, path, name: str) -> np.ndarray:

@@ -71,7 +71,7 @@ def _annotations(source: Source) -> Sheet:
         raise SemttaError(f"'{path}': its images have different sizes; a video has one.")
     return Sheet(
         rows, (named,) if named else counted.allowed or (COCO17,),
-        size=next(iter(sizes), None),
+        size=next(iter(sizes), None), frames=tuple(image["name"] for image in images.values()),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from semtta.errors import SemttaError
 from semtta.people.formats.joint_names import named_skeleton
-from semtta.people.formats.sheet import Row, Sheet
+from semtta.people.formats.sheet import Row, Sheet, check_many
 from semtta.people.formats.source import LIMIT, WHAT, Source
 from semtta.reading import check_file, read_text, reading
 
@@ -40,10 +40,15 @@ def read(source: Source) -> Sheet:
     path = source.path
     columns, index, values = _h5(path) if source.kind == "h5" else _csv(path)
     people = list(dict.fromkeys(column[1] if len(column) == 4 else "" for column in columns))
-    rows, order, scored = [], None, any(column[-1] == "likelihood" for column in columns)
+    rows, order, left_out = [], None, []
+    scored = any(column[-1] == "likelihood" for column in columns)
+    check_many(len(index) * len(people), f"'{path}'")
     for who in people:
         mine = [i for i, c in enumerate(columns) if len(c) == 3 or c[1] == who]
         parts = list(dict.fromkeys(columns[i][-2] for i in mine))
+        if len(people) > 1 and named_skeleton(parts) is None:  # things, or DLC's own "single"
+            left_out.append(who)
+            continue
         if order is None:
             order = parts
         place = {(columns[i][-2], columns[i][-1]): i for i in mine}
@@ -65,11 +70,17 @@ def read(source: Source) -> Sheet:
             "right shoulders, elbows, hips and knees, so nobody can tell what they are; rename "
             "them, or write an .npz (docs/inputs.md)."
         )
-    return Sheet(rows, (bones,), first=0)
+    notes = (f"{', '.join(left_out)}: no body, left out.",) if left_out else ()
+    return Sheet(rows, (bones,), first=0, frames=tuple(index), notes=notes)
 
 
 def _csv(path) -> tuple[list[Column], list[int | str], np.ndarray]:
-    table = list(csv.reader(io.StringIO(read_text(path, WHAT, LIMIT))))
+    lines = csv.reader(io.StringIO(read_text(path, WHAT, LIMIT)))
+    table, cells = [], 0
+    for line in lines:
+        cells += len(line)
+        check_many(len(table), f"'{path}'", 5 * cells)
+        table.append(line)
     heads = [row for row in table[:4] if row and row[0] in _HEADS]
     with reading(path, WHAT):
         if not heads or heads[-1][0] != "coords":

@@ -8,7 +8,7 @@ list of 33 ``{x, y, z, visibility}``, or an object that has it under ``landmarks
 from __future__ import annotations
 
 from semtta.errors import SemttaError
-from semtta.people.formats.sheet import Row, Sheet, whole, with_scores
+from semtta.people.formats.sheet import Row, Sheet, check_many, whole, with_scores
 from semtta.people.formats.source import Source
 from semtta.skeletons import BLAZEPOSE33
 
@@ -34,6 +34,7 @@ def read(source: Source) -> Sheet:
                 raise SemttaError(f"{where}: {len(marks)} landmarks, expected 33 with x and y.")
             xy = [[mark["x"], mark["y"]] for mark in marks]
             scores = [mark.get("visibility", mark.get("presence", 1.0)) for mark in marks]
+            check_many(len(rows), where)
             rows.append(Row(where, name, with_scores(xy, scores, where)))
     by_place = [name for name, _ in entries] == list(range(len(entries)))
     length = len(entries) if by_place else None

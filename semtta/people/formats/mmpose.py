@@ -40,8 +40,9 @@ def sniff(source: Source) -> bool:
 
 
 def read(source: Source) -> Sheet:
-    rows, counted = [], Counted()
+    rows, counted, names = [], Counted(), []
     for name, where, instances in _frames(source):
+        names.append(name)
         if not isinstance(instances, list):
             raise SemttaError(f"{where}: a list of instances is expected.")
         for i, instance in enumerate(instances):
@@ -56,7 +57,8 @@ def read(source: Source) -> Sheet:
     named = _named(source, counted.count)
     # The demos count from 1, the inferencer from 0.
     demo = source.kind == "json" and isinstance(source.content, dict)
-    return Sheet(rows, (named,) if named else counted.allowed or (COCO17,), first=int(demo))
+    allowed = (named,) if named else counted.allowed or (COCO17,)
+    return Sheet(rows, allowed, first=int(demo), frames=tuple(names))
 
 
 def _is_instance(value) -> bool:

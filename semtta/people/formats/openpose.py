@@ -37,10 +37,13 @@ def sniff(source: Source) -> bool:
 
 def read(source: Source) -> Sheet:
     rows, counted, size, empty = [], Counted(), None, 0
+    names, others = [], []
     for name, where, frame in _frames(source):
-        people = next((frame[key] for key in _PEOPLE if key in frame), None)
-        if not isinstance(people, list):
-            raise SemttaError(f"{where} is not OpenPose's output: it has no list 'people'.")
+        if not _is_frame(frame):
+            others.append(where)
+            continue
+        names.append(name)
+        people = next(frame[key] for key in _PEOPLE if isinstance(frame.get(key), list))
         if all(isinstance(frame.get(f"canvas_{side}"), (int, float)) for side in _SIDES):
             size = tuple(float(frame[f"canvas_{side}"]) for side in _SIDES)
         for i, person in enumerate(people):
@@ -53,8 +56,16 @@ def read(source: Source) -> Sheet:
             counted.check(len(points), here)
             who = identity(person.get("person_id"), here)
             rows.append(Row(here, name, points, person=who))
-    notes = (f"{empty} people have no body, only face or hands.",) if empty else ()
-    return Sheet(rows, counted.allowed or (BODY25,), size=size, notes=notes)
+    if not names:
+        raise SemttaError(f"{others[0]} is not OpenPose's output: it has no list 'people'.")
+    notes = [f"{empty} people have no body, only face or hands."] if empty else []
+    if others:
+        notes.append(f"{len(others)} files are no frames (first: {others[0]}): left out.")
+    by_place = source.kind == "json" and isinstance(source.content, list)
+    return Sheet(
+        rows, counted.allowed or (BODY25,), size=size, notes=tuple(notes), frames=tuple(names),
+        length=len(names) if by_place else None,
+    )  # fmt: skip
 
 
 _SIDES = ("width", "height")
@@ -64,14 +75,11 @@ def _is_frame(content) -> bool:
     return isinstance(content, dict) and any(isinstance(content.get(k), list) for k in _PEOPLE)
 
 
-def _frames(source: Source) -> Iterator[tuple[int | str, str, dict]]:
+def _frames(source: Source) -> Iterator[tuple[int | str, str, object]]:
     """Number or name, place for messages, content."""
     if source.kind == "folder":
         for file in source.files:
-            content = json_of(file)
-            if not isinstance(content, dict):
-                raise SemttaError(f"'{file}' is not OpenPose's output: it has no list 'people'.")
-            yield file.stem, f"'{file}'", content
+            yield file.stem, f"'{file}'", json_of(file)
         return
     content = source.content
     if _is_frame(content):
@@ -79,10 +87,7 @@ def _frames(source: Source) -> Iterator[tuple[int | str, str, dict]]:
         return
     frames = enumerate(content) if isinstance(content, list) else content.items()
     for name, frame in frames:
-        where = f"'{source.path}', frame {name}"
-        if not isinstance(frame, dict):
-            raise SemttaError(f"{where}: a frame with a list 'people' is expected.")
-        yield name, where, frame
+        yield name, f"'{source.path}', frame {name}", frame
 
 
 def _numbers(person, where: str):

@@ -26,8 +26,9 @@ def sniff(source: Source) -> bool:
 
 
 def read(source: Source) -> Sheet:
-    rows, counted = [], Counted()
+    rows, counted, names = [], Counted(), []
     for name, where, people in _frames(source):
+        names.append(name)
         if not isinstance(people, list):
             raise SemttaError(f"{where}: a list 'predictions' is expected.")
         for i, person in enumerate(people):
@@ -38,7 +39,7 @@ def read(source: Source) -> Sheet:
             counted.check(len(points), here)
             who = identity(person.get("id_", person.get("track_id")), here)
             rows.append(Row(here, name, points, corners(person.get("bbox"), here, True), who))
-    return Sheet(rows, counted.allowed or (COCO17,), first=None)
+    return Sheet(rows, counted.allowed or (COCO17,), first=None, frames=tuple(names))
 
 
 def _frames(source: Source) -> Iterator[tuple[int | str, str, object]]:

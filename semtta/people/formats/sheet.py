@@ -55,6 +55,8 @@ class Sheet:
         unit: ``pixels``, or ``picture``: shares of the picture's width and height.
         size: width and height of the picture that the points belong to, as the file says.
         length: number of frames, where they are told by their place alone.
+        frames: every frame that the file names, also those without anybody; empty = those of the
+            rows.
         notes: what the user should know of how the file was read.
     """
 
@@ -65,6 +67,7 @@ class Sheet:
     unit: str = "pixels"
     size: tuple[float, float] | None = None
     length: int | None = None
+    frames: tuple[int | str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -108,14 +111,28 @@ def skeleton_named(name: str) -> Skeleton:
     return SKELETONS[key]
 
 
+MOST_ROWS = 300_000  # of a file: nearly three hours of one person
+MOST_NUMBERS = 40_000_000
+
+
+def check_many(rows: int, where: str, numbers: int = 0) -> None:
+    """Raise ``SemttaError`` for more than anybody's video has people in frames."""
+    if rows > MOST_ROWS or numbers > MOST_NUMBERS:
+        raise SemttaError(f"{where}: more than {MOST_ROWS} people in frames are not read; cut the "
+                          "file into pieces.")  # fmt: skip
+
+
 @dataclass
 class Counted:
-    """The one number of points that all rows of a file must have."""
+    """The one number of points that all rows of a file must have, and how many rows there are."""
 
     count: int | None = None
     allowed: tuple[Skeleton, ...] = field(default=())
+    rows: int = 0
 
     def check(self, count: int, where: str) -> None:
+        self.rows += 1
+        check_many(self.rows, where, self.rows * 3 * count)
         if self.count is None:
             self.allowed = skeletons_of(count, where)
             self.count = count
@@ -144,7 +161,9 @@ def with_scores(points, scores, where: str) -> np.ndarray:
         conf = np.asarray(scores, np.float64)
     except (TypeError, ValueError, OverflowError):
         raise SemttaError(f"{where}: keypoints are not numbers.") from None
-    if xy.ndim != 2 or xy.shape[1] < 2 or conf.shape != xy.shape[:1]:
+    if xy.ndim == 2 and xy.shape[1] == 3:
+        raise SemttaError(f"{where}: keypoints in 3D; 2D poses are expected.")
+    if xy.ndim != 2 or xy.shape[1] != 2 or conf.shape != xy.shape[:1]:
         raise SemttaError(f"{where}: points {xy.shape} and confidences {conf.shape} do not fit.")
     return np.concatenate([xy[:, :2], conf[:, None]], 1)
 

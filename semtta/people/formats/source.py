@@ -11,7 +11,7 @@ from semtta.errors import SemttaError
 from semtta.reading import MEBI, check_file, read_json, read_text, reason
 
 WHAT = "2D poses"
-LIMIT = 128 * MEBI  # of a text file; ten hours of one person
+LIMIT = 64 * MEBI  # of a text file; an hour of one person, whole body
 _FILES_LIMIT = 1_000_000  # of a folder
 _KINDS = {".json": "json", ".jsonl": "json", ".npz": "npz", ".npy": "npy", ".csv": "csv",
           ".h5": "h5", ".hdf5": "h5", ".pt": "torch", ".pth": "torch", ".pkl": "pickle",

@@ -8,6 +8,7 @@ each point, then confidence and identity where they were saved; always shares of
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def sniff(source: Source) -> bool:
         source.content if source.kind == "json" else None
     )  # fmt: skip
     while isinstance(content, list) and content:
-        content = next((item for item in content if item), None)
+        content = next((item for item in content if item and item != "[]"), None)
+    if isinstance(content, str) and content.startswith("[{"):
+        content = json.loads(content)[0]
     return isinstance(content, dict) and _is_person(content)
 
 
@@ -86,6 +89,8 @@ def _frames(source: Source) -> Iterator[tuple[int | str, str, list]]:
         yield source.path.stem, f"'{source.path}'", content
         return
     for i, people in enumerate(content):
+        if isinstance(people, str):  # the text that to_json gives, saved as it is
+            people = json.loads(people)
         if not isinstance(people, list):
             raise SemttaError(f"'{source.path}', frame {i}: a list of people is expected.")
         yield i, f"'{source.path}', frame {i}", people
