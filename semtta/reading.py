@@ -115,10 +115,17 @@ def read_json(path: str | Path, what: str, limit: int = _TEXT_LIMIT, pairs: Call
         raise SemttaError(f"{what} '{path}' is not valid JSON: {reason(error)}.") from None
 
 
-def read_json_lines(path: str | Path, what: str, limit: int, pairs: Callable | None = None) -> list:
-    """The contents of a small file that holds JSON in every line; see :func:`read_json`."""
-    found = []
-    for i, line in enumerate(read_text(path, what, limit).split("\n"), 1):
+def read_json_lines(
+    path: str | Path, what: str, limit: int, most: int, pairs: Callable | None = None
+) -> list:
+    """The contents of a small file that holds JSON in every line; see :func:`read_json`.
+
+    Args:
+        most: lines."""
+    text, found = read_text(path, what, limit), []
+    if text.count("\n") > most:
+        raise SemttaError(f"{what} '{path}' has more than {most} lines, which are not read.")
+    for i, line in enumerate(text.split("\n"), 1):
         try:
             if line.strip():
                 found.append(json.loads(line, object_pairs_hook=pairs))

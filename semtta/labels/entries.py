@@ -6,6 +6,7 @@ import difflib
 import math
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from semtta.errors import SemttaError
@@ -128,13 +129,15 @@ def check_count(count: int, where: str) -> None:
         raise SemttaError(f"{where} has {count} entries; more than {MOST_ENTRIES} are not read.")
 
 
-def usual_keys(entry: dict, where: str) -> tuple[dict, set[str]]:
+def usual_keys(entry: dict, where: str, unit: str | None = None) -> tuple[dict, set[str]]:
     """An entry under the keys that this library writes, and the units that its own keys say.
 
+    Args:
+        unit: of the whole file, if it says one.
     Raises ``SemttaError`` for a key that is none, or two for one thing."""
     found: dict[str, object] = {}
     units: set[str] = set()
-    for key, value in _apart(entry).items():
+    for key, value in _apart(entry):
         said = Meaning(key) if key in _KEYS else meaning(str(key))
         if said is None or said.field not in (*_KEYS, "duration"):
             known_keys({key: value}, _KEYS, where)
@@ -146,10 +149,11 @@ def usual_keys(entry: dict, where: str) -> tuple[dict, set[str]]:
             value = _number(value, f"{where}: {said.field}")
         if clock or said.unit is not None:
             units.add("frames" if said.unit == "frames" else "seconds")
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and said.unit:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
             value = in_seconds(value, said.unit, clock, f"{where}: {said.field}")
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        found[said.field] = value + 1 if number and said.inclusive and not clock else value
+            if said.inclusive and not clock and (said.unit or unit or "frames") == "frames":
+                value += 1
+        found[said.field] = value
     if "duration" in found:
         length = check_number(found.pop("duration"), "duration", where)
         start = check_number(found.get("start"), "start", where)
@@ -158,17 +162,15 @@ def usual_keys(entry: dict, where: str) -> tuple[dict, set[str]]:
     return found, units
 
 
-def _apart(entry: dict) -> dict:
-    """An entry whose ``segment: [start, end]`` is two keys."""
-    found = {}
+def _apart(entry: dict) -> Iterator[tuple[str, object]]:
+    """The keys and values of an entry, ``segment: [start, end]`` as two of them."""
     for key, value in entry.items():
         words = words_of(str(key))
         if isinstance(value, list) and len(value) == 2 and _PAIRS & set(words):
-            rest = "_".join(word for word in words if word not in _PAIRS)
-            found |= {f"start_{rest}".strip("_"): value[0], f"end_{rest}".strip("_"): value[1]}
+            unit = "".join(f"_{word}" for word in words if word not in _PAIRS)
+            yield from ((f"start{unit}", value[0]), (f"end{unit}", value[1]))
         else:
-            found[key] = value
-    return found
+            yield key, value
 
 
 def _number(text: str, where: str) -> float:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from semtta.errors import SemttaError
 from semtta.labels.babel import is_babel, read_babel
-from semtta.labels.entries import check_text
-from semtta.labels.own import per_frame, read_own, save_labels, unique_keys
+from semtta.labels.entries import MOST_ENTRIES, check_text
+from semtta.labels.own import is_whole, per_frame, read_own, save_labels, unique_keys
 from semtta.labels.spans import Labels, LabelSpan
 from semtta.labels.tables import read_table
 from semtta.reading import MEBI, check_file, read_json, read_json_lines, read_text, reading
@@ -20,8 +20,8 @@ _WHAT = "label file"
 _LARGEST = 8 * MEBI
 # Endings of files, some of which are no label files: none of these is a text.
 _ENDINGS = (
-    ".json", ".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".yaml", ".yml", ".xlsx", ".xls", ".srt", ".vtt",
-    ".npz", ".npy", ".pkl", ".mp4", ".avi", ".mov",
+    ".json", ".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".yaml", ".yml", ".xlsx", ".xls",
+    ".srt", ".vtt", ".npz", ".npy", ".pkl", ".mp4", ".avi", ".mov",
 )  # fmt: skip
 
 
@@ -59,9 +59,9 @@ def load_labels(path: str | Path) -> Labels:
                           f"{_how_to_say(str(path))}.")  # fmt: skip
     check_file(path, _WHAT, _LARGEST)
     if path.suffix.lower() in (".jsonl", ".ndjson", ".ndjson"):
-        data = read_json_lines(path, _WHAT, _LARGEST, unique_keys)
+        data = read_json_lines(path, _WHAT, _LARGEST, MOST_ENTRIES, unique_keys)
         with reading(path, _WHAT):
-            return read_own(data[0] if len(data) == 1 and "labels" in data[0] else data, path)
+            return read_own(data[0] if len(data) == 1 and is_whole(data[0]) else data, path)
     if path.suffix.lower() != ".json":
         text = read_text(path, _WHAT, _LARGEST)
         if not text.lstrip().startswith(("{", "[")):

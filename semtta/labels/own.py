@@ -61,6 +61,13 @@ def read_own(data: object, path: Path) -> Labels:
     return _labels(data["labels"], path, unit, fps)
 
 
+def is_whole(data: object) -> bool:
+    """Whether the content of a file's only line is all of a label file, not one entry."""
+    if isinstance(data, list):
+        return any(isinstance(entry, (list, dict)) for entry in data)
+    return isinstance(data, dict) and any(isinstance(data.get(key), list) for key in _LISTS)
+
+
 def per_frame(texts: Sequence[str | None], name: str, where: str, notes=()) -> Labels:
     """One text or None for each frame of a video, from its first."""
     spans = [
@@ -104,7 +111,7 @@ def _labels(entries: list, path: Path, unit: str | None, fps: float | None, note
     renamed, units = [], set() if unit is None else {unit}
     for i, entry in enumerate(entries, 1):
         if isinstance(entry, dict):
-            entry, said = usual_keys(entry, f"{where}, entry {i}")
+            entry, said = usual_keys(entry, f"{where}, entry {i}", unit)
             units |= said
         renamed.append(entry)
     if len(units) > 1:

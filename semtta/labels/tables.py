@@ -54,23 +54,23 @@ def read_table(text: str, path: Path) -> Labels:
         if "frame" in row and not row.get("text"):
             continue  # a frame without a label
         at = f"{where}, line {line}"
-        spans.append(make_span(_entry(row, columns, at, decimal), at, unit))
+        spans.append(make_span(_entry(row, columns, at, unit, decimal), at, unit))
     check_overlaps(tuple(spans), where)
     return Labels(tuple(spans), unit, path.name, unit_said=said, notes=tuple(notes))
 
 
 def _rows(text: str) -> list[Row]:
     """The lines that hold anything, cut where the separator is that the first one has most of."""
+    if text.count("\n") > 2 * MOST_ENTRIES:
+        raise ValueError(f"it has more than {2 * MOST_ENTRIES} lines")
     lines = ["" if _is_comment(line) else line for line in text.splitlines()]
     filled = [i for i, line in enumerate(lines) if line.strip()]
     if not filled:
         return []
-    if len(lines) > 2 * MOST_ENTRIES:
-        raise ValueError(f"it has {len(lines)} lines, far more than a table of labels")
     first = lines[filled[0]]
-    separator = max(_SEPARATORS, key=lambda s: len(next(csv.reader([first], delimiter=s))))
-    if first.count(separator) > _MOST_COLUMNS:
+    if max(map(first.count, _SEPARATORS)) > _MOST_COLUMNS:
         raise ValueError(f"its first line has more than {_MOST_COLUMNS} columns")
+    separator = max(_SEPARATORS, key=lambda s: len(next(csv.reader([first], delimiter=s))))
     if separator in first:
         reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
@@ -197,9 +197,13 @@ def _unit_notes(unit: str, said: bool, columns: dict[int, Meaning], name: str) -
 
 
 def _entry(
-    row: dict[str, str], columns: dict[int, Meaning], where: str, decimal_comma: bool
+    row: dict[str, str],
+    columns: dict[int, Meaning],
+    where: str,
+    unit: str,
+    decimal_comma: bool,
 ) -> dict:
-    """A line as an entry of a label file."""
+    """A line as an entry of a label file, in frames or seconds as ``unit`` says."""
     entry: dict = {"text": row.get("text", "")}
     for said in columns.values():
         cell = row[said.field]
@@ -219,8 +223,7 @@ def _entry(
             value /= 100
         if said.unit is not None:
             value = in_seconds(value, said.unit, is_clock(cell), f"{where}: {said.field}")
-        frames = said.unit in (None, "frames")
-        entry[said.field] = value + 1 if said.inclusive and frames else value
+        entry[said.field] = value + 1 if said.inclusive and unit == "frames" else value
     if "frame" in entry:
         entry["start"] = entry.pop("frame")
         entry["end"] = entry["start"] + 1
