@@ -284,6 +284,9 @@ def test_what_a_comma_means_is_decided_by_the_column(tmp_path, text, end):
 
 @pytest.mark.parametrize(("text", "words"), [
     ('start,end,text\n0,"1,024",walk', "'1,024' may be a fraction or thousands"),
+    ("begin_ms;end_ms;text\n0;1.024;walk", "'1.024' may be a fraction or thousands"),
+    ("start_frame;end_frame;text\n0;1.000;walk", "'1.000' may be a fraction or thousands"),
+    ("0,5,walk\n5,9,3", "line 2: the text '3' is a number"),
     ("start;end;text\n0.5;1,5;walk", "end must be a number|start must be a number"),
     ("start,end,label\n0,5,3\n5,9,4", "'label' holds numbers"),
     ("start,end,label_id\n0,5,3\n", "no column 'text'"),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from semtta.errors import SemttaError
-from semtta.labels.numbers import is_clock
+from semtta.labels.numbers import is_clock, is_number
 from semtta.labels.numbers import value as value_of
 from semtta.labels.spans import LabelSpan
 
@@ -222,6 +222,9 @@ def check_text(value: object, where: str) -> str:
         raise SemttaError(f"{where}: the text is missing or empty; say what the person does, or "
                           "delete the entry.")  # fmt: skip
     text = " ".join(value.split())
+    if is_number(text):
+        raise SemttaError(f"{where}: the text '{_short(text)}' is a number; say in words what the "
+                          "person does.")  # fmt: skip
     if len(text) > _LONGEST_TEXT:
         raise SemttaError(f"{where}: the text is {len(text)} characters long; say in a few words "
                           "what the person does.")  # fmt: skip

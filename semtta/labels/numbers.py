@@ -22,13 +22,17 @@ def is_number(cell: str) -> bool:
     return any(pattern.fullmatch(cell) for pattern in patterns)
 
 
+def may_be_thousands(cell: str) -> bool:
+    """Whether points in a number may part its thousands: 1.024."""
+    return re.fullmatch(r"[1-9]\d{0,2}(?:\.\d{3})+", cell) is not None
+
+
 def comma_is_decimal(cells: Iterable[str], whole: bool = False) -> bool | None:
     """What a comma means in numbers of one kind: a decimal one, or thousands; None if either.
 
     Args:
         whole: whether they can only be whole numbers."""
-    cells = [cell for cell in cells if _PLAIN.fullmatch(cell) or is_number(cell)]
-    cells = [cell for cell in cells if not is_clock(cell)]
+    cells = [cell for cell in cells if is_number(cell) and not is_clock(cell)]
     if not any("," in cell for cell in cells):
         return False
     decimal = all(_DECIMAL_COMMA.fullmatch(cell) for cell in cells)

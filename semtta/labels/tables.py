@@ -16,7 +16,7 @@ from semtta.labels.entries import (
     make_span,
     meaning,
 )
-from semtta.labels.numbers import comma_is_decimal, is_clock, is_number
+from semtta.labels.numbers import comma_is_decimal, is_clock, is_number, may_be_thousands
 from semtta.labels.numbers import value as value_of
 from semtta.labels.spans import Labels, check_overlaps
 
@@ -160,14 +160,17 @@ def _cells(row: list[str], columns: dict[int, Meaning]) -> dict[str, str]:
 
 def _decimal_comma(columns: dict[int, Meaning], cells: list, where: str) -> bool:
     """Whether a comma in a number begins its fraction; refused if it may part thousands too."""
-    times = {said.field for said in columns.values() if said.field in _TIMES}
-    whole = any(said.unit == "frames" for said in columns.values())
-    decimal = comma_is_decimal((row[f] for _, row in cells for f in times), whole)
-    if decimal is None:
-        shown = next(row[f] for _, row in cells for f in times if "," in row[f])
-        raise SemttaError(f"{where}: '{shown[:40]}' may be a fraction or thousands; write numbers "
-                          "without commas.")  # fmt: skip
-    return decimal
+    units = {said.field: said.unit for said in columns.values() if said.field in _TIMES}
+    times = [row[field] for _, row in cells for field in units]
+    decimal = comma_is_decimal(times, "frames" in units.values())
+    doubtful = [cell for cell in times if "," in cell] if decimal is None else []
+    if not decimal and {"frames", "milliseconds"} & set(units.values()):
+        points = [cell for cell in times if "." in cell and not is_clock(cell)]
+        doubtful += points if all(map(may_be_thousands, points)) else []
+    if doubtful:
+        raise SemttaError(f"{where}: '{doubtful[0][:40]}' may be a fraction or thousands; write "
+                          "whole numbers without signs between.")  # fmt: skip
+    return bool(decimal)
 
 
 def _unit(
