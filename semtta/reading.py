@@ -23,6 +23,10 @@ from semtta.errors import SemttaError, printable
 
 MEBI = 1 << 20
 _TEXT_LIMIT = 512 * MEBI  # of a text or JSON file; COCO's largest is 170 MiB
+# Of what a JSON file is made of, by the sign that each needs: a byte or two of text can become a
+# hundred in memory. COCO's largest has 4 million containers.
+_JSON_LIMITS = (("[{", 5_000_000, "lists and objects"), ('"', 20_000_000, "quotation marks"),
+                (",", 80_000_000, "values"))  # fmt: skip
 _ARRAY_LIMIT = 384 * MEBI  # of all arrays taken from one file, unpacked
 _HEADER_LIMIT = 10_000  # characters of an array's header, numpy's own limit
 _REASON = 200  # characters
@@ -102,10 +106,34 @@ def read_json(path: str | Path, what: str, limit: int = _TEXT_LIMIT, pairs: Call
     Args:
         pairs: makes an object of its (key, value) pairs; a dictionary if None."""
     text = read_text(path, what, limit)
+    for signs, most, name in _JSON_LIMITS:
+        if sum(map(text.count, signs)) > most:
+            raise SemttaError(f"{what} '{path}' cannot be read: it holds more than {most} {name}.")
     try:
         return json.loads(text, object_pairs_hook=pairs)
     except (ValueError, RecursionError) as error:
         raise SemttaError(f"{what} '{path}' is not valid JSON: {reason(error)}.") from None
+
+
+def read_json_lines(
+    path: str | Path, what: str, limit: int, most: int, pairs: Callable | None = None
+) -> list:
+    """The contents of a small file that holds JSON in every line; see :func:`read_json`.
+
+    Args:
+        most: lines."""
+    text, found = read_text(path, what, limit), []
+    if text.count("\n") > most:
+        raise SemttaError(f"{what} '{path}' has more than {most} lines, which are not read.")
+    for i, line in enumerate(text.split("\n"), 1):
+        try:
+            if line.strip():
+                found.append(json.loads(line, object_pairs_hook=pairs))
+        except (ValueError, RecursionError) as error:
+            raise SemttaError(
+                f"{what} '{path}', line {i} is not valid JSON: {reason(error)}."
+            ) from None
+    return found
 
 
 def npz_names(path: str | Path, what: str) -> list[str]:

@@ -238,6 +238,146 @@ def test_tables(tmp_path, name, text, unit):
     assert load_labels(tmp_path / name).unit == unit
 
 
+@pytest.mark.parametrize(("text", "unit"), [
+    ("start,end,label_id,label\n0,48,3,walking\n48,96,4,sit down", "frames"),
+    ("start,end,label,label_name\n0,48,3,walking\n48,96,4,sit down", "frames"),
+    ("start,end,label_type,label\n0,48,a,walking\n48,96,b,sit down", "frames"),
+    ("label_color,start_x,start,end,action\nred,1,0,48,walking\nred,1,48,96,sit down", "frames"),
+    ("start_min,end_min,label\n0,.8,walking\n.8,1.6,sit down", "seconds"),
+    ("start (min),end (min),label\n0,0.8,walking\n0:48,1.6,sit down", "seconds"),
+    ("start_time_ms,end_time_ms,label\n0,48000,walking\n48000,96000,sit down", "seconds"),
+    ("Begin Time - msec\tEnd Time - msec\tx\tLabel\n0\t48000\t\twalking\n48000\t96000\t\tsit down",
+     "seconds"),
+    ("Begin Time - hh:mm:ss.ms;End Time - hh:mm:ss.ms;Label\n00:00:00.0;00:00:48.0;walking\n"
+     "00:00:48.0;00:01:36.0;sit down", "seconds"),
+    ("Begin Time - ss.msec;End Time - ss.msec;Label\n0.0;48.0;walking\n48.0;96.0;sit down",
+     "seconds"),
+    ("start_\u00b5s,end_\u00b5s,text\n0,48000000,walking\n48000000,96000000,sit down", "seconds"),
+    ("start_time_frames,end_time_frames,text\n0,48,walking\n48,96,sit down", "frames"),
+    ("Observation id,Total length,Subject,Behavior,Behavior type,Start (s),Stop (s),Duration (s),"
+     "Image index start,Image index stop\no,100,No focal subject,walking,STATE,0,48,48,NA,NA\n"
+     "o,100,No focal subject,sit down,STATE,48,96,48,NA,NA", "seconds"),
+    ("start;end;text\n0;48,0;walking\n48,00;96;sit down", "frames"),
+    ('start,last,text\n0:00,0:48,walking\n0:48,1:36,sit down', "seconds"),
+])  # fmt: skip
+def test_tables_of_other_programs(tmp_path, text, unit):
+    (tmp_path / "l.csv").write_text(text, encoding="utf-8")
+    found = load_labels(tmp_path / "l.csv")
+    assert [s.text for s in found.spans] == ["walking", "sit down"] and found.unit == unit
+    assert np.allclose([(s.start, s.end) for s in found.spans], [(0, 48), (48, 96)])
+
+
+@pytest.mark.parametrize(("text", "end"), [
+    ('start,end,text\n0,"1,024,000",walk', 1024000), ('start,end,text\n0.5,"1,024",walk', 1024),
+    ('start_frame,end_frame,text\n0,"1,024",walk', 1024), ("s;e;t\n", None),
+    ("start;end;text\n0,5;1,024;walk", 1.024), ("start;end;text\n0;1.024,5;walk", 1024.5),
+    ("start,end,text\n0,1.024,walk", 1.024), ('start;end;text\n0,000;1,024;walk', 1.024),
+])  # fmt: skip
+def test_what_a_comma_means_is_decided_by_the_column(tmp_path, text, end):
+    (tmp_path / "l.csv").write_text(text)
+    if end is None:
+        with pytest.raises(SemttaError):
+            load_labels(tmp_path / "l.csv")
+    else:
+        assert load_labels(tmp_path / "l.csv").spans[0].end == end
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ('start,end,text\n0,"1,024",walk', "'1,024' may be a fraction or thousands"),
+    ("begin_ms;end_ms;text\n0;1.024;walk", "'1.024' may be a fraction or thousands"),
+    ("start_frame;end_frame;text\n0;1.000;walk", "'1.000' may be a fraction or thousands"),
+    ("0,5,walk\n5,9,3", "line 2: the text '3' is a number"),
+    ("start;end;text\n0.5;1,5;walk", "end must be a number|start must be a number"),
+    ("start,end,label\n0,5,3\n5,9,4", "'label' holds numbers"),
+    ("start,end,label_id\n0,5,3\n", "no column 'text'"),
+    ("start,end,label,label\n0,5,a,b\n", "two columns 'label'"),
+    ("start_sample,end_sample,label\n0,5,a\n", "unit that is not known"),
+    ("start (%),end (%),label\n0,5,a\n", "unit that is not known"),
+    ("start_ms_frame,end_ms_frame,label\n0,5,a\n", "unit that is not known"),
+    ("start (mm:ss),end (mm:ss),label\n0.10,5.30,a\n", "time as h:mm:ss, but is none"),
+    ("start (hh:mm),end (hh:mm),label\n0:10,5:30,a\n", "unit that is not known"),
+    ("start_s,end_s,label\n0:10,0:75,a\n", "end must be a number, not '0:75'"),
+    ("subject,start,end,label\nAnna,0,5,a\nBob,0,5,b\n", "'subject' names people"),
+])  # fmt: skip
+def test_a_table_that_could_mean_two_things_is_refused(tmp_path, text, words):
+    (tmp_path / "l.csv").write_text(text)
+    with pytest.raises(SemttaError, match=words):
+        load_labels(tmp_path / "l.csv")
+
+
+@pytest.mark.parametrize("data", [
+    {"labels": [{"start": "0:00", "end": "0:48", "text": "walking"},
+                {"start": "0:48", "end": "0:01:36", "text": "sit down"}]},
+    {"labels": [{"start": "0", "end": "48", "text": "walking"},
+                {"start": "48", "end": "96", "text": "sit down"}]},
+    {"segments": [{"segment": [0, 48], "label": "walking"},
+                  {"segment": [48, 96], "label": "sit down"}]},
+    {"annotations": [{"range_ms": [0, 48000], "behavior": "walking"},
+                     {"range_ms": [48000, 96000], "behavior": "sit down"}]},
+    {"labels": [{"start_min": 0, "end_min": 0.8, "text": "walking"},
+                {"start_min": 0.8, "end_min": 1.6, "text": "sit down"}]},
+    {"labels": [{"start": 0, "duration": 48, "text": "walking"},
+                {"start": 48, "duration": 48, "text": "sit down"}]},
+    {"unit": "seconds", "labels": [{"start": 0, "last": 48, "text": "walking"},
+                                   {"start": 48, "last": 96, "text": "sit down"}]},
+    [["walking", 0, 48], ["sit down", 48, 96]],
+    [["0:00", "0:48", "walking"], ["0:48", "1:36", "sit down"]],
+])  # fmt: skip
+def test_json_of_other_programs(tmp_path, data):
+    found = load_labels(write(tmp_path, data))
+    assert [s.text for s in found.spans] == ["walking", "sit down"]
+    assert np.allclose([(s.start, s.end) for s in found.spans], [(0, 48), (48, 96)])
+    assert found.unit == (
+        "seconds" if re.search(r"\d:\d|ms|min|unit", json.dumps(data)) else "frames"
+    )
+
+
+@pytest.mark.parametrize(("entry", "words"), [
+    ({"start": "1,024", "text": "a"}, "start must be a number, not '1,024'"),
+    ({"start": "soon", "text": "a"}, "start must be a number"),
+    ({"start_frame": "0:05", "text": "a"}, "said to be frames but is a time"),
+    ({"start_sample": 4, "text": "a"}, "unit that is not known"),
+    ({"segment": [0, 5], "start": 1, "text": "a"}, "two keys give the start|keep 'start'"),
+    ({"start": 0, "end": 4, "duration": "x", "text": "a"}, "duration must be a number"),
+])  # fmt: skip
+def test_json_that_could_mean_two_things_is_refused(tmp_path, entry, words):
+    with pytest.raises(SemttaError, match=words):
+        load_labels(write(tmp_path, {"labels": [entry]}))
+
+
+def test_json_lines(tmp_path):
+    path = tmp_path / "l.jsonl"
+    rows = [
+        {"start": 0, "end": 48, "text": "walking"},
+        {"start": 48, "end": 96, "text": "sit down"},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    assert spans(path) == WALK_SIT
+    path.write_text(json.dumps({"labels": rows}))
+    assert spans(path) == WALK_SIT
+    path.write_text(json.dumps(rows[0]))
+    assert spans(path) == WALK_SIT[:1]
+    path.write_text(json.dumps(rows[0]) + "\n{")
+    with pytest.raises(SemttaError, match="line 2 is not valid JSON"):
+        load_labels(path)
+
+
+@pytest.mark.parametrize(("name", "text", "words"), [
+    ("l.json", "[" + "[]," * 11_000_000 + "[]]", "has 31 MiB"),
+    ("l.json", "[" + "[]," * 2_000_000 + "[]]", "2000001 entries"),
+    ("l.json", "[" + '"a",' * 1_900_000 + '"a"]', "1900001 entries"),
+    ("l.json", '{"labels": [' + '{"text": "a"},' * 500_000 + "{}]}", "500001 entries"),
+    ("l.csv", "0,1,a\n" * 150_000, "150000 entries"), ("l.csv", "\n" * 8_000_000 + "a", "00 lines"),
+    ("l.csv", "," * 8_000_000, "1000 columns"), ("l.jsonl", "[]\n" * 2_000_000, "100000 lines"),
+])  # fmt: skip
+def test_label_files_are_small(tmp_path, name, text, words):
+    (tmp_path / name).write_text(text)
+    began = time.process_time()
+    with pytest.raises(SemttaError, match=words):
+        load_labels(tmp_path / name)
+    assert time.process_time() - began < 8
+
+
 def test_seconds_with_fractions_need_no_unit_and_are_said(tmp_path):
     (tmp_path / "audacity.txt").write_text("0.000000\t0.200000\twalk\n")
     labels = load_labels(tmp_path / "audacity.txt")

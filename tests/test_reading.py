@@ -2,6 +2,7 @@
 
 import io
 import os
+import time
 import zipfile
 
 import numpy as np
@@ -109,6 +110,24 @@ def test_json_that_is_none(tmp_path, text):
     (tmp_path / "a.json").write_text(text, encoding="utf-8")
     with pytest.raises(SemttaError, match="a.json"):
         read_json(tmp_path / "a.json", "poses")
+
+
+@pytest.mark.parametrize(("piece", "words"), [
+    ("[],", "more than 5000000 lists and objects"), ("{},", "more than 5000000 lists and objects"),
+    ('"",', "more than 20000000 quotation marks"), ("1,", "more than 80000000 values"),
+])  # fmt: skip
+def test_json_of_countless_pieces_is_not_unpacked(tmp_path, piece, words):
+    count = int(words.split()[2]) // piece.count('"' if '"' in piece else piece[0]) + 1
+    (tmp_path / "a.json").write_text("[" + piece * count + "1]")
+    began = time.process_time()
+    with pytest.raises(SemttaError, match=words):
+        read_json(tmp_path / "a.json", "2D poses")
+    assert time.process_time() - began < 3
+
+
+def test_json_of_many_pieces_is_read(tmp_path):
+    (tmp_path / "a.json").write_text("[" + '{"a":[1,2]},' * 100_000 + "1]")
+    assert len(read_json(tmp_path / "a.json", "2D poses")) == 100_001
 
 
 def test_a_byte_order_mark_is_no_content(tmp_path):

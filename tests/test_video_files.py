@@ -66,6 +66,34 @@ def test_interlaced_frames_are_deinterlaced(tmp_path, name, codec, pix_fmt, opti
         assert comb < 60, i
 
 
+@pytest.mark.parametrize(("name", "codec", "pix_fmt", "order", "first"), [
+    ("a.mkv", "libx264", "yuv420p", "tt", 0), ("a.mkv", "libx264", "yuv420p", "bb", 1),
+    ("a.mov", "png", "rgb24", "tb", 0), ("a.mov", "mjpeg", "yuvj420p", "bt", 1),
+])  # fmt: skip
+def test_interlaced_frames_that_only_the_container_tells(
+    tmp_path, name, codec, pix_fmt, order, first
+):
+    frames = [moving(1)[0]] * 4 + moving(20)  # nothing moves at first
+    path = encode(tmp_path / name, woven(frames), codec, pix_fmt=pix_fmt,
+                  options={"field_order": order, "crf": "10"})  # fmt: skip
+    assert "says that it is interlaced" in " ".join(probe(path).notes)
+    frames = read(path)[1]
+    assert len(frames) == 12
+    for i, frame in enumerate(frames[3:], 1):
+        comb = np.abs(frame[21:43] - (frame[20:42] + frame[22:44]) / 2).max()
+        assert comb < 60, i
+        if 1 < i < 9:  # the rows that are kept are those of the first field
+            assert bar(frame) == pytest.approx(8 * i + 9.5 + 4 * first, abs=1.5)
+
+
+@pytest.mark.parametrize("order", ["tt", "progressive"])
+def test_progressive_frames_stay_as_they_are_whatever_the_container_says(tmp_path, order):
+    paths = [encode(tmp_path / f"{name}.mkv", moving(12), options=options)
+             for name, options in (("a", {}), ("b", {"field_order": order}))]  # fmt: skip
+    np.testing.assert_array_equal(read(paths[0])[1], read(paths[1])[1])
+    assert bool(probe(paths[1]).notes) == (order == "tt")
+
+
 def test_a_comb_would_be_seen(tmp_path):
     """The measure of the test above does notice fields that were not taken apart."""
     path = encode(tmp_path / "a.mkv", woven(moving(20)), "ffv1")

@@ -6,7 +6,7 @@ import heapq
 from pathlib import Path
 
 from semtta.errors import SemttaError
-from semtta.labels.entries import check_number, check_text
+from semtta.labels.entries import check_count, check_number, check_text
 from semtta.labels.spans import Labels, LabelSpan
 
 _ANNOTATIONS = ("frame_ann", "frame_anns", "seq_ann", "seq_anns")  # the better ones first
@@ -60,6 +60,7 @@ def _segments(data: dict, where: str) -> tuple[list[LabelSpan], bool]:
         rows = found.get("labels") if isinstance(found, dict) else None
         if not isinstance(rows, list) or not rows:
             continue
+        check_count(len(rows), where)
         parts = key.startswith("frame")
         return [_span(row, parts, f"{where}, {key} {i}") for i, row in enumerate(rows, 1)], parts
     raise SemttaError(f"{where} holds no label in BABEL's frame_ann or seq_ann.")

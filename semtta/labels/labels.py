@@ -8,20 +8,20 @@ from pathlib import Path
 
 from semtta.errors import SemttaError
 from semtta.labels.babel import is_babel, read_babel
-from semtta.labels.entries import check_text
-from semtta.labels.own import per_frame, read_own, save_labels, unique_keys
+from semtta.labels.entries import MOST_ENTRIES, check_text
+from semtta.labels.own import is_whole, per_frame, read_own, save_labels, unique_keys
 from semtta.labels.spans import Labels, LabelSpan
 from semtta.labels.tables import read_table
-from semtta.reading import MEBI, check_file, read_json, read_text, reading
+from semtta.reading import MEBI, check_file, read_json, read_json_lines, read_text, reading
 
 __all__ = ["LabelSpan", "Labels", "as_labels", "load_labels", "save_labels"]
 
 _WHAT = "label file"
-_LARGEST = 32 * MEBI
+_LARGEST = 8 * MEBI
 # Endings of files, some of which are no label files: none of these is a text.
 _ENDINGS = (
-    ".json", ".csv", ".tsv", ".txt", ".jsonl", ".yaml", ".yml", ".xlsx", ".xls", ".srt", ".vtt",
-    ".npz", ".npy", ".pkl", ".mp4", ".avi", ".mov",
+    ".json", ".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".yaml", ".yml", ".xlsx", ".xls",
+    ".srt", ".vtt", ".npz", ".npy", ".pkl", ".mp4", ".avi", ".mov",
 )  # fmt: skip
 
 
@@ -58,6 +58,10 @@ def load_labels(path: str | Path) -> Labels:
         raise SemttaError(f"{_WHAT} '{path}' cannot be read: there is no such file; "
                           f"{_how_to_say(str(path))}.")  # fmt: skip
     check_file(path, _WHAT, _LARGEST)
+    if path.suffix.lower() in (".jsonl", ".ndjson", ".ndjson"):
+        data = read_json_lines(path, _WHAT, _LARGEST, MOST_ENTRIES, unique_keys)
+        with reading(path, _WHAT):
+            return read_own(data[0] if len(data) == 1 and is_whole(data[0]) else data, path)
     if path.suffix.lower() != ".json":
         text = read_text(path, _WHAT, _LARGEST)
         if not text.lstrip().startswith(("{", "[")):

@@ -19,10 +19,19 @@ from pathlib import Path
 
 from semtta.errors import SemttaError
 from semtta.files import whole_file
-from semtta.labels.entries import check_number, check_text, known_keys, make_span, usual_keys
+from semtta.labels.entries import (
+    check_count,
+    check_number,
+    check_text,
+    known_keys,
+    make_span,
+    usual_keys,
+)
+from semtta.labels.numbers import is_number
 from semtta.labels.spans import Labels, LabelSpan, check_overlaps
 
 _FILE_KEYS = ("version", "unit", "fps", "labels")
+_LISTS = ("labels", "segments", "annotations", "entries")  # what the list may be called
 _BARE = 'it was read as {{"labels": [...]}} around a bare list of {0}.'
 
 
@@ -30,10 +39,16 @@ def read_own(data: object, path: Path) -> Labels:
     """The labels in the content of a label file; raises ``SemttaError`` that names the entry."""
     where = f"label file '{path}'"
     if isinstance(data, list) and data:
+        check_count(len(data), where)
         return _bare(data, path)
+    if isinstance(data, dict):
+        lists = [key for key in _LISTS if isinstance(data.get(key), list)]
+        if len(lists) == 1:
+            data = {"labels" if key == lists[0] else key: value for key, value in data.items()}
     if not isinstance(data, dict) or not isinstance(data.get("labels"), list):
         raise SemttaError(f"{where} must be an object with a list 'labels', as in "
                           '{"labels": [{"start": 0, "end": 48, "text": "walking"}]}.')  # fmt: skip
+    check_count(len(data["labels"]), where)
     known_keys(data, _FILE_KEYS, where)
     if data.get("version", 1) != 1:
         raise SemttaError(f"{where} has version {data['version']!r:.40}; known: 1.")
@@ -44,6 +59,13 @@ def read_own(data: object, path: Path) -> Labels:
     if fps is not None and fps <= 0:
         raise SemttaError(f"{where}: fps must be positive, not {fps:g}.")
     return _labels(data["labels"], path, unit, fps)
+
+
+def is_whole(data: object) -> bool:
+    """Whether the content of a file's only line is all of a label file, not one entry."""
+    if isinstance(data, list):
+        return any(isinstance(entry, (list, dict)) for entry in data)
+    return isinstance(data, dict) and any(isinstance(data.get(key), list) for key in _LISTS)
 
 
 def per_frame(texts: Sequence[str | None], name: str, where: str, notes=()) -> Labels:
@@ -89,7 +111,7 @@ def _labels(entries: list, path: Path, unit: str | None, fps: float | None, note
     renamed, units = [], set() if unit is None else {unit}
     for i, entry in enumerate(entries, 1):
         if isinstance(entry, dict):
-            entry, said = usual_keys(entry, f"{where}, entry {i}")
+            entry, said = usual_keys(entry, f"{where}, entry {i}", unit)
             units |= said
         renamed.append(entry)
     if len(units) > 1:
@@ -110,7 +132,7 @@ def _bare(data: list, path: Path) -> Labels:
     if all(isinstance(entry, dict) for entry in data):
         return _labels(data, path, None, None, [note.format("entries")])
     if all(_is_triple(entry) for entry in data):
-        entries = [dict(zip(("start", "end", "text"), entry)) for entry in data]
+        entries = [dict(zip(_order(entry), entry)) for entry in data]
         return _labels(entries, path, None, None, [note.format("[start, end, text]")])
     if all(entry is None or isinstance(entry, str) for entry in data):
         notes = [f"{path.name}: its {len(data)} texts were read as one for each frame."]
@@ -121,7 +143,15 @@ def _bare(data: list, path: Path) -> Labels:
 
 
 def _is_triple(entry: object) -> bool:
-    return isinstance(entry, list) and [_kind(value) for value in entry] == ["number"] * 2 + ["str"]
+    return isinstance(entry, list) and len(entry) == 3 and _order(entry) is not None
+
+
+def _order(entry: list) -> tuple[str, str, str] | None:
+    """What the values of [start, end, text] or [text, start, end] are."""
+    kinds = ["number" if isinstance(x, str) and is_number(x) else _kind(x) for x in entry]
+    if kinds == ["number", "number", "str"]:
+        return ("start", "end", "text")
+    return ("text", "start", "end") if kinds == ["str", "number", "number"] else None
 
 
 def _kind(value: object) -> str:

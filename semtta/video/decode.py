@@ -13,6 +13,7 @@ from av.stream import Disposition
 
 from semtta.errors import SemttaError
 from semtta.reading import reading
+from semtta.video.combing import declared_order
 from semtta.video.complete import check_complete
 from semtta.video.info import (
     DEFAULT_FPS,
@@ -44,7 +45,8 @@ def file_frames(path: str | Path, note: Note) -> Iterator[tuple[int, float, np.n
     """See ``read_frames``."""
     with _video(path) as video:
         info, first, seconds = None, None, []
-        for shot in shots(video.frames(note), video.stream.time_base, video.path):
+        base, order = video.stream.time_base, video.top_first
+        for shot in shots(video.frames(note), base, video.path, order):
             info = info or video.describe(shot.frame)
             image = video.painter.paint(shot)
             check_size(info, image, f"frame {len(seconds)}")
@@ -84,6 +86,7 @@ class _Video:
         if context is None:
             raise SemttaError(undecodable(path))
         check_pixels(context.width, context.height, FRAME_LIMIT, f"the video '{path}'")
+        self.top_first = declared_order(context.field_order)
         context.options = {"max_pixels": str(FRAME_LIMIT)}
         context.thread_count = min(_THREADS, os.cpu_count() or 1)
         context.thread_type = "AUTO"
@@ -152,6 +155,9 @@ class _Video:
         notes = []
         if frame.interlaced_frame:
             notes.append("is interlaced; its frames are deinterlaced")
+        elif self.top_first is not None:
+            notes.append("says that it is interlaced, but its frames do not; from the first one on "
+                         "that shows it they are deinterlaced")  # fmt: skip
         if width != frame.width:
             notes.append(
                 f"has pixels that are not square: frames of {frame.width} x {height} are stretched "

@@ -14,6 +14,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from semtta.errors import SemttaError
+from semtta.video.combing import is_combed
 from semtta.video.opening import convert
 
 _SQUARE = 0.005  # share of the width up to which pixels count as square
@@ -35,21 +36,31 @@ class Shot(NamedTuple):
     turn: tuple[int, int, int, int]
 
 
-def shots(frames: Iterable[av.VideoFrame], time_base: Fraction, path: Path) -> Iterator[Shot]:
+def shots(
+    frames: Iterable[av.VideoFrame],
+    time_base: Fraction,
+    path: Path,
+    top_first: bool | None = None,
+) -> Iterator[Shot]:
     """Frames with their times, one for one; interlaced ones come deinterlaced.
 
     Progressive video is passed on as it is; from the first interlaced frame on, all go through
-    the filter, which looks one frame ahead and leaves progressive ones alone."""
+    the filter, which looks one frame ahead and leaves progressive ones alone. Where only the file
+    says that it is interlaced, it begins with the first frame that shows it and takes all.
+
+    Args:
+        top_first: what the file says of the order of fields; None if it says nothing."""
     graph, waiting = None, deque()
     for frame in frames:
         stamp = frame.pts if frame.pts is not None else frame.dts
         seconds = None if stamp is None else float(stamp * (frame.time_base or time_base))
         shot = Shot(frame, seconds, turn_of(frame, path))
         if graph is None and not frame.interlaced_frame:
-            yield shot
-            continue
+            if top_first is None or not is_combed(frame):
+                yield shot
+                continue
         if graph is None:
-            graph = _deinterlacer(frame, time_base)
+            graph = _deinterlacer(frame, time_base, top_first)
         waiting.append(shot)
         graph.vpush(frame)
         yield from _filtered(graph, waiting)
@@ -58,13 +69,18 @@ def shots(frames: Iterable[av.VideoFrame], time_base: Fraction, path: Path) -> I
         yield from _filtered(graph, waiting)
 
 
-def _deinterlacer(frame: av.VideoFrame, time_base: Fraction) -> av.filter.Graph:
+def _deinterlacer(
+    frame: av.VideoFrame, time_base: Fraction, top_first: bool | None
+) -> av.filter.Graph:
+    which = "deint=interlaced"
+    if not frame.interlaced_frame:
+        which = f"deint=all:parity={'tff' if top_first else 'bff'}"
     graph = av.filter.Graph()
     nodes = (
         graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=time_base
         ),
-        graph.add("bwdif", "mode=send_frame:deint=interlaced"),
+        graph.add("bwdif", f"mode=send_frame:{which}"),
         graph.add("buffersink"),
     )
     for one, next_one in zip(nodes, nodes[1:]):
