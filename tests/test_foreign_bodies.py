@@ -206,8 +206,8 @@ class Type:
 
 FIELDS = (3, "|", None, ("f",), {"f": (np.dtype("O"), 0)}, 8, 1, 0)
 LIES = {
-    "fields": Lie(state=FIELDS), "objects": Lie("O8"), "void": Lie(), "empty": Lie("S0", b"", (1 << 40,)),
-    "short": Lie("f8", b"A" * 8),
+    "fields": Lie(state=FIELDS), "objects": Lie("O8"), "void": Lie(),
+    "empty": Lie("S0", b"", (1 << 40,)), "short": Lie("f8", b"A" * 8),
     "long": Lie("f8", b"A" * 80), "text": Lie("f8", ["a"]), "scalar": Lie("O8", ["a"], (1, 1)),
 }  # fmt: skip
 
