@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+import semtta
 from semtta.bench.datasets.files import _DataUnpickler
 from semtta.body import find_body_file
 from semtta.body.data import read_body
@@ -30,11 +31,12 @@ COUNT = 60  # vertices
 
 def smpl() -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
-    weights = random.random((COUNT, 24))
+    weights, regressor = random.random((COUNT, 24)), random.random((24, COUNT))
     tree = np.array([[2**32 - 1, *SMPL_PARENTS[1:]], range(24)], np.uint32)
     return {
         "v_template": random.random((COUNT, 3)), "shapedirs": random.random((COUNT, 3, 10)),
-        "posedirs": random.random((COUNT, 3, 207)), "J_regressor": random.random((24, COUNT)),
+        "posedirs": random.random((COUNT, 3, 207)), 
+        "J_regressor": regressor / regressor.sum(1, keepdims=True),
         "weights": weights / weights.sum(1, keepdims=True), "kintree_table": tree,
         "f": np.array([[0, 1, 2], [2, 3, 4]], np.uint32),
     }  # fmt: skip
@@ -279,3 +281,37 @@ def copies(array: np.ndarray, count: int) -> bytes:
     """A pickle of arrays that share the bytes of one."""
     held = array.tobytes()
     return pickle.dumps([Lie("f8", held, array.shape) for _ in range(count)])
+
+
+# Bodies that are none -----------------------------------------------------------------------------
+
+
+def person() -> dict[str, np.ndarray]:
+    """The shipped body with SMPL's keys."""
+    body = read_body(next(Path(semtta.__file__).parent.rglob("cc0_body.npz")))
+    tree = smpl()["kintree_table"]
+    return {
+        "v_template": body.v_template, "shapedirs": body.shapedirs, "weights": body.weights,
+        "posedirs": np.zeros((len(body.v_template), 3, 0)), "J_regressor": body.joint_regressor,
+        "kintree_table": tree, "f": body.faces,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "key, change, said",
+    [
+        ("v_template", lambda v: v * 100, "high along y"),
+        ("v_template", lambda v: v * 1000, "high along y"),
+        ("v_template", lambda v: v[:, [0, 2, 1]] * (1, -1, 1), "high along y"),
+        ("v_template", lambda v: v * (1, -1, -1), "on its head"),
+        ("v_template", lambda v: v * (-1, 1, -1), "left side"),
+        ("J_regressor", lambda r: r * 0, "J_regressor' do not sum"),
+        ("J_regressor", lambda r: r * 2, "J_regressor' do not sum"),
+        ("f", lambda f: f + 1, "counted from 0"),
+    ],
+)
+def test_a_body_that_is_no_person_in_metres_with_y_up_is_refused(tmp_path, key, change, said):
+    arrays = person()
+    read_body(save(tmp_path / "a.npz", **arrays))
+    with pytest.raises(SemttaError, match=said):
+        read_body(save(tmp_path / "b.npz", **arrays | {key: change(arrays[key])}))

@@ -299,7 +299,7 @@ def test_another_unit_is_seen_and_said(tmp_path, usual, unit, name):
     with pytest.warns(SemttaWarning, match=f"taken to be {name}"):
         again = reread(tmp_path / "a.npz", trans=usual[1] * unit)
     assert np.abs(again.trans - usual[2].trans).max() < 1e-4
-    with pytest.raises(SemttaError, match="none of a person in metres"):
+    with pytest.raises(SemttaError, match="must be in metres"):
         reread(tmp_path / "a.npz", trans=usual[1] * unit**3)
 
 

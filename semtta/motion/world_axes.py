@@ -68,8 +68,9 @@ def in_metres(path: Path, trans: np.ndarray, fps: float) -> np.ndarray:
         if _plausible(scaled, fps) and _within(float(np.median(scaled[:, 1])), _STANDING):
             announce(f"'{path}': its translations are taken to be {name}.")
             return scaled
-    raise SemttaError(f"'{path}': its translations are none of a person in metres (up to "
-                      f"{np.abs(trans).max():.0f}, {_speed(trans, fps):.0f} m/s).")  # fmt: skip
+    raise SemttaError(f"'{path}': its translations must be in metres; they are none of a "
+                      f"person (up to {np.abs(trans).max():.0f} m, {_speed(trans, fps):.0f} "
+                      "m/s).")  # fmt: skip
 
 
 def _plausible(trans: np.ndarray, fps: float) -> bool:
