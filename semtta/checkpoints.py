@@ -22,7 +22,9 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "hmr_state_dict", "hmr",
              "generator", "gen_state_dict", "params", "weights", "module", "ema", "model_ema",
              "ema_state_dict", "state_dict_ema", "params_ema")  # fmt: skip
 _WRAPPED = 4  # dictionaries inside dictionaries
-_PREFIX = re.compile(r"^(?:(?:module|_orig_mod)\.)+")  # of parallel training and compilation
+# What parallel training, compilation and checkpointing put before the names of what they wrap.
+_WRAPS = r"(?:(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.)+"
+_PREFIX, _INNER = re.compile(f"^{_WRAPS}"), re.compile(rf"(?:^|(?<=\.)){_WRAPS}")
 _AVERAGE = re.compile(r"(?:^|[._])(?:ema|teacher|target|averaged|swa)(?:$|[._])", re.I)
 # What training leaves beside a network: its adversary, losses, body model.
 _HARMLESS = re.compile(
@@ -161,7 +163,7 @@ def _find(
     """The dictionary that holds the weights, its floating-point tensors, and their prefix."""
     found = []
     for wrapper, container in _containers(content):
-        weights = tensors(container)
+        weights = _plain_names(tensors(container))
         prefixes = {
             key[: len(key) - len(name)]
             for name in known
@@ -170,7 +172,7 @@ def _find(
         }
         found += [(f"{wrapper}{prefix}", weights, prefix) for prefix in prefixes]
     if not found:
-        return tensors(_unwrapped(content)), ""
+        return _plain_names(tensors(_unwrapped(content))), ""
     found = [f for f in found if not _AVERAGE.search(f[0])] or found
     bare = [f for f in found if not _PREFIX.sub("", f[2])]
     found = bare or found
@@ -181,13 +183,29 @@ def _find(
     return found[0][1:]
 
 
-def _containers(content: Mapping, wrapper: str = "", depth: int = 0) -> Iterator:
-    """A dictionary and those inside it, each with the names that lead to it."""
-    yield wrapper, content
-    if depth < _WRAPPED:
-        for key, value in content.items():
-            if isinstance(key, str) and isinstance(value, dict) and len(key) < 100:
-                yield from _containers(value, f"{wrapper}{key}.", depth + 1)
+def _plain_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without wrappers inside the names ("backbone._orig_mod.blocks"): a part may be wrapped alone.
+
+    Unchanged if two tensors would have one name."""
+    names = {key: _INNER.sub("", key) for key in weights}
+    if len(set(names.values())) < len(names):
+        return weights
+    return {names[key]: value for key, value in weights.items()}
+
+
+def _containers(content: Mapping) -> Iterator:
+    """A dictionary and those inside it, each once, with the names that first lead to it."""
+    level, seen = [("", content)], {id(content)}
+    for depth in range(_WRAPPED + 1):
+        yield from level
+        inner = []
+        for wrapper, container in level if depth < _WRAPPED else ():
+            for key, value in container.items():
+                named = isinstance(key, str) and len(key) < 100
+                if named and isinstance(value, dict) and id(value) not in seen:
+                    seen.add(id(value))
+                    inner.append((f"{wrapper}{key}.", value))
+        level = inner
 
 
 def _unwrapped(content: Mapping) -> Mapping:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import time
 import warnings
 import zipfile
 from pathlib import Path
@@ -295,3 +296,33 @@ def test_safetensors_that_lie_are_refused(tmp_path):
     path.write_bytes(struct.pack("<Q", 1 << 60))
     with pytest.raises(SemttaError, match="longer than the file"):
         read_tensors(path, WHAT)
+
+
+def test_dictionaries_that_hold_each_other_have_an_end(tmp_path):
+    held = {}
+    for _ in range(4):
+        held = {str(i): held for i in range(100)}
+    torch.save(held, tmp_path / "a.pt")
+    start = time.process_time()
+    with pytest.raises(SemttaError, match="a.pt"):
+        load(tmp_path / "a.pt")
+    torch.save({**held, "model": weights()}, tmp_path / "b.pt")
+    assert same(load(tmp_path / "b.pt")) and time.process_time() - start < 3
+    torch.save({"model": weights(), "epoch": {"model": {}}}, tmp_path / "c.pt")
+    assert same(load(tmp_path / "c.pt"))
+
+
+@pytest.mark.parametrize(
+    "wrap", ["module.", "_orig_mod.", "_fsdp_wrapped_module.", "module._orig_mod."]
+)
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_a_part_that_is_wrapped_by_itself_is_the_same(tmp_path, wrap, prefix):
+    def wrapped(key: str) -> str:
+        first, _, rest = key.partition(".")
+        return f"{prefix}{first}.{wrap}{rest}" if key == list(weights())[0] else f"{prefix}{key}"
+
+    torch.save({wrapped(key): value for key, value in weights().items()}, tmp_path / "a.pt")
+    assert same(load(tmp_path / "a.pt"))
+    torch.save({f"{wrap}{key}" if i else key: v for i, (key, v) in enumerate(weights().items())},
+               tmp_path / "b.pt")  # fmt: skip
+    assert same(load(tmp_path / "b.pt"))

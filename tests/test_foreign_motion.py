@@ -237,3 +237,91 @@ def test_announcements_are_notes_on_the_terminal(capsys, monkeypatch):
     announce("'\x1b[2Ja.bvh' is [bold]read[/bold]")
     said = capsys.readouterr()
     assert said.err == "note: '\\x1b[2Ja.bvh' is [bold]read[/bold]\n" and not said.out
+
+
+# What AMASS' keys may hold elsewhere --------------------------------------------------------------
+
+
+def reread(path, **change):
+    """The motion of ``amass`` with other arrays; None takes one away."""
+    with np.load(amass(path)) as file:
+        arrays = dict(file) | change
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    return read_motion(list_motions(path)[0])
+
+
+@pytest.fixture
+def usual(tmp_path):
+    """Poses (N, 22, 3) and places (N, 3) with z up, and the motion that is read of them."""
+    with np.load(amass(tmp_path / "usual.npz")) as file:
+        poses, trans = file["poses"][:, :66].reshape(-1, 22, 3), file["trans"]
+    return poses, trans, read_motion(list_motions(tmp_path / "usual.npz")[0])
+
+
+def matrices(poses: np.ndarray) -> np.ndarray:
+    return roma.rotvec_to_rotmat(torch.from_numpy(poses)).numpy()
+
+
+OTHERS = {
+    "6d": lambda p: matrices(p)[..., :2].reshape(len(p), 22, 6),
+    "6d flat": lambda p: matrices(p)[..., :2].reshape(len(p), 132),
+    "quaternions": lambda p: np.pad(p, ((0, 0), (0, 0), (0, 1))),
+    "places and poses": lambda p: np.pad(p.reshape(-1, 66), ((0, 0), (3, 6))),
+    "keypoints": lambda p: np.full((len(p), 133, 3), 400.0),
+    "pixels": lambda p: np.random.default_rng(0).uniform(0, 900, (len(p), 22, 3)),
+    "joints": lambda p: np.random.default_rng(0).normal(size=(len(p), 22, 3)),
+    "degrees": np.rad2deg,
+    "nan": lambda p: p * np.nan,
+    "scaled matrices": lambda p: 2 * matrices(p),
+    "no root": lambda p: p[:, 1:].reshape(-1, 63),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_what_is_no_axis_angle_of_a_body_is_refused(tmp_path, usual, other):
+    with pytest.raises(SemttaError, match="a.npz.*(of shape|radians|bend all|NaN)"):
+        reread(tmp_path / "a.npz", poses=OTHERS[other](usual[0]))
+
+
+def test_matrices_are_the_same_motion(tmp_path, usual):
+    poses, _, motion = usual
+    made = matrices(poses)
+    for form in (made, made.reshape(-1, 22, 9)):
+        again = reread(tmp_path / "a.npz", poses=form)
+        assert np.abs(again.rotmats - motion.rotmats).max() < 1e-5
+    parts = {"global_orient": made[:, 0], "body_pose": made[:, 1:]}
+    again = reread(tmp_path / "a.npz", poses=None, **parts)
+    assert np.abs(again.rotmats - motion.rotmats).max() < 1e-5
+
+
+@pytest.mark.parametrize("unit, name", [(100, "centimetres"), (1000, "millimetres")])
+def test_another_unit_is_seen_and_said(tmp_path, usual, unit, name):
+    with pytest.warns(SemttaWarning, match=f"taken to be {name}"):
+        again = reread(tmp_path / "a.npz", trans=usual[1] * unit)
+    assert np.abs(again.trans - usual[2].trans).max() < 1e-4
+    with pytest.raises(SemttaError, match="must be in metres"):
+        reread(tmp_path / "a.npz", trans=usual[1] * unit**3)
+
+
+@pytest.mark.parametrize("turn, axis", [((-np.pi / 2, 0, 0), r"\+y"), ((np.pi / 2, 0, 0), "-y")])
+def test_people_who_stand_along_another_axis_are_turned_upright_and_it_is_said(
+    tmp_path, usual, turn, axis
+):
+    poses, trans, motion = usual
+    world = Rotation.from_rotvec(turn)
+    poses = poses.copy()
+    poses[:, 0] = (world * Rotation.from_rotvec(poses[:, 0])).as_rotvec()
+    parts = {"global_orient": poses[:, 0], "body_pose": poses[:, 1:].reshape(-1, 63)}
+    with pytest.warns(SemttaWarning, match=f"stands along {axis}"):
+        again = reread(tmp_path / "a.npz", poses=None, trans=None, transl=world.apply(trans),
+                       frame=np.arange(len(poses)), **parts)  # fmt: skip
+    assert np.allclose(again.rotmats[:, 0, 1, 1], 1, atol=1e-5)
+    assert np.allclose(again.trans[:, 1], motion.trans[:, 1], atol=1e-5)
+
+
+def test_a_person_who_lies_in_an_amass_file_stays_lying_and_it_is_said(tmp_path, usual):
+    poses = usual[0].copy()
+    poses[:, 0] = 0
+    with pytest.warns(SemttaWarning, match="does not stand along"):
+        again = reread(tmp_path / "a.npz", poses=poses, trans=usual[1] * (1, 0, 0) + (0, 0, 0.12))
+    assert np.abs(again.rotmats[:, 0, 1, 1]).max() < 1e-5 and np.allclose(again.trans[:, 1], 0.12)

@@ -16,6 +16,7 @@ from semtta.skeletons import SMPL_PARENTS
 SMPL_VERTICES = 6890
 BETAS = 10
 _MOST_VERTICES = 50_000
+_HEIGHT = (0.5, 3.0)  # metres
 _KEYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
 _COMPACT = ("w_idx", "w_val", "J_row", "J_col", "J_val")  # of the shipped body
 _READ = (*_KEYS, *_COMPACT, "vertex_ids", "vertex_names")
@@ -170,9 +171,28 @@ def _check(path: Path, arrays: dict) -> None:
         fail("'kintree_table' is not SMPL's tree of 24 joints")
     faces = np.asarray(arrays["f"]).astype(np.int64)
     if not count or not len(faces) or faces.min() < 0 or faces.max() >= count:
-        fail(f"'f' does not index its {count} vertices")
+        fail(f"'f' does not index its {count} vertices, counted from 0")
     if np.abs(np.asarray(arrays["weights"], float).sum(1) - 1).max() > 0.01:
         fail("the rows of 'weights' do not sum to one")
+    if np.abs(np.asarray(arrays["J_regressor"], float).sum(1) - 1).max() > 0.01:
+        fail("the rows of 'J_regressor' do not sum to one")
+    if wrong := _misplaced(np.asarray(arrays["v_template"], float), arrays):
+        fail(wrong)
+
+
+def _misplaced(vertices: np.ndarray, arrays: dict) -> str:
+    """What is wrong with the mean shape as a person in metres with y up; empty if nothing is."""
+    height = float(np.ptp(vertices[:, 1]))
+    if not _HEIGHT[0] <= height <= _HEIGHT[1]:
+        return (f"'v_template' is {height:.3g} high along y; a person in metres with y up, "
+                f"{_HEIGHT[0]} to {_HEIGHT[1]} high, is expected")  # fmt: skip
+    joints = np.asarray(arrays["J_regressor"], float) @ vertices
+    ankles, hips = joints[[7, 8], 1].mean(), joints[[1, 2], 0]
+    if ankles - joints[15, 1] > 0.2 * height:
+        return "'v_template' stands on its head; y up is expected"
+    if hips[1] - hips[0] > 0.05 * height:
+        return "'v_template' has its left side at -x; facing +z, +x on its left is expected"
+    return ""
 
 
 def _vertex_ids(path: Path, arrays: dict) -> dict[str, int]:

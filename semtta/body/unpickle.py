@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from semtta.numpy_pickles import SafeCall, bounded, numpy_stand_in, unpacked
 from semtta.reading import MEBI, Metered, check_file, read_npz, reading
 
 _LIMIT = 512 * MEBI  # of a pickle; the official ones with 300 shapes have 236
@@ -35,7 +36,7 @@ class _Chumpy:
         if "x" in self.state:
             return plain(self.state["x"], depth + 1)
         if {"a", "idxs"} <= set(self.state):  # chumpy's Select: some entries of another array
-            chosen = np.ravel(plain(self.state["a"], depth + 1))[np.asarray(self.state["idxs"])]
+            chosen = np.ravel(plain(self.state["a"], depth + 1))[plain(self.state["idxs"])]
             return chosen.reshape(self.state.get("preferred_shape", (-1,)))
         raise pickle.UnpicklingError(f"a chumpy object with unknown state {sorted(self.state)}")
 
@@ -52,7 +53,7 @@ class _Sparse:
         self.state = state
 
     def array(self) -> np.ndarray:
-        state = self.state
+        state = {key: plain(value) for key, value in self.state.items()}
         shape = tuple(int(n) for n in state.get("_shape", state.get("shape", ())))
         data = np.asarray(state["data"])
         if len(shape) != 2 or max(shape) > 10_000_000 or shape[0] * shape[1] > 10_000_000:
@@ -90,26 +91,6 @@ class _Inert(dict):
         pass
 
 
-class _Call:
-    """A function that a file may call, and cannot change."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function):
-        self._function = function
-
-    def __call__(self, *args):
-        return self._function(*args)
-
-    def __setstate__(self, state):
-        raise pickle.UnpicklingError("it changes a function")
-
-
-def _reconstruct(kind, shape, code) -> np.ndarray:
-    """An empty array, whose state follows; never one of a claimed size."""
-    return np.ndarray.__new__(np.ndarray, (0,), "b")
-
-
 def _rebuild(kind, base, state):
     """How Python 2 makes an object of a class, of which only the stand-ins above are made."""
     if not isinstance(kind, type) or not issubclass(kind, (_Chumpy, _Sparse, _Inert)):
@@ -118,18 +99,10 @@ def _rebuild(kind, base, state):
 
 
 _ALLOWED = {
-    ("numpy", "ndarray"): _Inert,  # only ever named, for _reconstruct
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _Call(lambda text, encoding="latin1": text.encode("latin1")),
-    ("copyreg", "_reconstructor"): _Call(_rebuild),
-    ("copy_reg", "_reconstructor"): _Call(_rebuild),
+    ("copyreg", "_reconstructor"): SafeCall(_rebuild),
+    ("copy_reg", "_reconstructor"): SafeCall(_rebuild),
     ("builtins", "object"): _Inert,
     ("__builtin__", "object"): _Inert,
-}
-_NUMPY_HELPERS = {
-    "_reconstruct": _Call(_reconstruct),
-    "scalar": _Call(np.float64(0).__reduce__()[0]),
-    "_frombuffer": _Call(np.empty(1).__reduce_ex__(5)[0]),
 }
 _SPARSE = {
     f"{kind}_{form}": _SparseColumns if kind == "csc" else _Sparse
@@ -139,7 +112,9 @@ _SPARSE = {
 
 
 class BodyUnpickler(pickle.Unpickler):
-    """Arrays, sparse matrices, chumpy objects and plain containers; anything else is refused."""
+    """Arrays, sparse matrices, chumpy objects and plain containers; anything else is refused.
+
+    What it loads holds stand-ins; :func:`plain` makes arrays of them."""
 
     def __init__(self, file):
         super().__init__(Metered(file), encoding="latin1")
@@ -150,17 +125,18 @@ class BodyUnpickler(pickle.Unpickler):
             return _Chumpy
         if module.startswith("scipy.sparse") and name in _SPARSE:
             return _SPARSE[name]
-        if module.startswith(("numpy.core", "numpy._core")) and name in _NUMPY_HELPERS:
-            return _NUMPY_HELPERS[name]
+        if (found := numpy_stand_in(module, name)) is not None:
+            return found
         if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no body file needs")
 
 
 def plain(value, depth: int = 0):
+    """What a stand-in stood for; lists and dictionaries with their arrays."""
     if isinstance(value, _Chumpy):
         return value.array(depth)
-    return value.array() if isinstance(value, _Sparse) else value
+    return value.array() if isinstance(value, _Sparse) else unpacked(value)
 
 
 class _LenientUnpickler(BodyUnpickler):
@@ -185,7 +161,7 @@ def read_pickle(path: Path, wanted: Iterable[str]) -> dict:
         content = _LenientUnpickler(file).load()
         if not isinstance(content, dict):
             raise pickle.UnpicklingError(f"it holds a {type(content).__name__}, not a dictionary")
-        arrays = {key: plain(content[key]) for key in wanted if key in content}
+        arrays = {key: plain(bounded(content[key])) for key in wanted if key in content}
         for key, value in arrays.items():
             if isinstance(value, _Inert):
                 raise pickle.UnpicklingError(f"'{key}' is an object that no body file needs")
@@ -203,5 +179,5 @@ def object_entry(path: Path, name: str, what: str):
             if header(stream)[2].hasobject:
                 if archive.getinfo(f"{name}.npy").file_size > _SMALL:
                     raise ValueError(f"'{name}' is a pickled object")
-                return np.asarray(plain(BodyUnpickler(stream).load()).item())
+                return np.asarray(plain(bounded(BodyUnpickler(stream).load())).item())
     return read_npz(path, what, [name])[name]

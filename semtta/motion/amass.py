@@ -1,8 +1,10 @@
 """Motion in AMASS' npz files (SMPL, SMPL-H, SMPL-X), in the forms in which they go about.
 
-Rotations are axis-angle: ``poses`` or ``fullpose`` (N, 66 or more) or (N, J, 3), or in parts
+Rotations are axis-angle in radians, (N, 3J) or (N, J, 3), or matrices (N, J, 3, 3): ``poses`` or
+``fullpose`` of the 22, 24, 52 or 55 joints of a body of the SMPL family, or in parts
 ``root_orient`` and ``pose_body``. Their world has z up, unless the file says "y-up" (``frame`` or
-``up_axis``). Hands stay open, shapes are not used: they belong to a licensed body.
+``up_axis``) or people stand along another axis. Hands stay open, shapes are not used: they belong
+to a licensed body.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import torch
 
 from semtta.body.unpickle import object_entry
 from semtta.errors import SemttaError
+from semtta.motion.world_axes import TO_Y_UP, in_metres, up_axis
 from semtta.reading import npz_names, npz_shape, read_npz, reading
 
 _WHAT = "motion file"
@@ -25,7 +28,10 @@ _TRANS = ("trans", "transl")
 _RATES = ("mocap_framerate", "mocap_frame_rate", "mocap_fps", "framerate", "frame_rate", "fps")
 _UP = ("up_axis", "up", "frame")
 _MOST_FRAMES = 120_000
-_Z_TO_Y_UP = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+_JOINTS = {"whole": (22, 24, 52, 55), "root": (1,), "body": (21, 23)}
+_TURN = 7.0  # radians that no joint of a body turns; a root may have turned twice
+_BENT = 1.2  # radians that all joints of a body together are not bent by on the mean
+_FEW = 0.05  # of the frames
 
 
 def is_amass(names: Iterable[str]) -> bool:
@@ -41,10 +47,10 @@ def amass_length(path: Path) -> tuple[int, float]:
         raise SemttaError(f"'{path}' is not a motion file: it has no poses (nor root_orient and "
                           "pose_body).")  # fmt: skip
     shape = npz_shape(path, key, _WHAT)
-    numbers = int(np.prod(shape[1:])) if len(shape) in (2, 3) else 0
-    if numbers < (66 if key in _WHOLE else 63) or not 0 < shape[0] <= _MOST_FRAMES:
-        raise SemttaError(f"'{path}': {key} of shape {shape}; expected (frames, 66 or more), at "
-                          f"most {_MOST_FRAMES} frames.")  # fmt: skip
+    _joints(path, key, shape, "whole" if key in _WHOLE else "body")
+    if not 0 < shape[0] <= _MOST_FRAMES:
+        raise SemttaError(f"'{path}': it has {shape[0]} frames; from 1 to {_MOST_FRAMES} are "
+                          "read.")  # fmt: skip
     return shape[0], _frame_rate(path, names)
 
 
@@ -59,24 +65,62 @@ def read_amass(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
     arrays = read_npz(path, _WHAT, [key for key in keys.values() if key])
     with reading(path, _WHAT):
         trans = _numbers(path, keys["trans"], arrays)
-        if keys["whole"]:
-            poses = _numbers(path, keys["whole"], arrays).reshape(frames, -1)
-        else:
-            parts = [_numbers(path, keys[part], arrays) for part in ("root", "body")]
-            poses = np.concatenate([part.reshape(len(part), -1) for part in parts], 1)
-        joints = 24 if poses.shape[1] == 72 else 22
-        if trans.shape != (len(poses), 3):
-            raise SemttaError(f"'{path}': {len(poses)} poses but translations {trans.shape}.")
-        pose = torch.from_numpy(poses[:, : 3 * joints].astype(np.float32)).reshape(-1, joints, 3)
-        rotmats = roma.rotvec_to_rotmat(pose)
-        if joints == 22:
-            hands = torch.eye(3).expand(len(pose), 2, 3, 3)
-            rotmats = torch.cat((rotmats, hands), dim=1)
+        parts = ("whole",) if keys["whole"] else ("root", "body")
+        local = [_rotations(path, keys[part], arrays, part) for part in parts]
+        if {len(part) for part in local} != {frames} or trans.shape != (frames, 3):
+            raise SemttaError(f"'{path}': {frames} poses but translations {trans.shape}.")
+        local = torch.cat(local, 1)
+        joints = 24 if local.shape[1] == 24 else 22
+        hands = torch.eye(3).expand(frames, 24 - joints, 3, 3)
+        rotmats = torch.cat((local[:, :joints], hands), dim=1)
+        _check_bent(path, rotmats)
         trans = trans.astype(np.float32)
-        if not _y_up(path, names):
-            rotmats[:, 0] = _Z_TO_Y_UP @ rotmats[:, 0]
-            trans = trans @ _Z_TO_Y_UP.numpy().T
-        return rotmats.numpy(), trans, fps
+        turn = TO_Y_UP[_said_up(path, names) or up_axis(path, rotmats[:, 0], trans)]
+        rotmats[:, 0] = turn @ rotmats[:, 0]
+        return rotmats.numpy(), in_metres(path, trans @ turn.numpy().T, fps), fps
+
+
+def _joints(path: Path, key: str, shape: tuple[int, ...], part: str) -> int:
+    """How many joints' rotations an array holds; refuses shapes that are of something else."""
+    for joints in _JOINTS[part]:
+        ways = ((3 * joints,), (joints, 3), (joints, 9), (joints, 3, 3))
+        if shape[1:] in ways or (joints == 1 and shape[1:] == (3, 3)):
+            return joints
+    words = " or ".join(str(joints) for joints in _JOINTS[part])
+    raise SemttaError(f"'{path}': {key} of shape {shape}; expected axis-angle rotations of {words} "
+                      "joints (3 numbers each) or their matrices.")  # fmt: skip
+
+
+def _rotations(path: Path, key: str, arrays: dict[str, np.ndarray], part: str) -> torch.Tensor:
+    """(N, J, 3, 3) of an array in any of its forms."""
+    held = _numbers(path, key, arrays)
+    joints = _joints(path, key, held.shape, part)
+    values = torch.from_numpy(held.astype(np.float32)).reshape(len(held), joints, -1)
+    if not torch.isfinite(values).all():
+        raise SemttaError(f"'{path}': {key} holds NaN or infinite numbers.")
+    if values.shape[-1] == 9:
+        found = values.unflatten(-1, (3, 3))
+        off = (found @ found.mT - torch.eye(3)).abs().max()
+        if off > 0.01 or torch.linalg.det(found).min() < 0:
+            raise SemttaError(f"'{path}': {key} of shape {held.shape} holds no rotations.")
+        return found
+    most = torch.full((joints,), _TURN)
+    if part != "body":
+        most[0] *= 2
+    beyond = (values[:, :22].norm(dim=-1) > most[:22]).any(1).double().mean()
+    if float(beyond) > _FEW:
+        raise SemttaError(f"'{path}': {key} turns joints by up to {float(values.abs().max()):.0f} "
+                          "radians; is it in degrees, or something else?")  # fmt: skip
+    return roma.rotvec_to_rotmat(values)
+
+
+def _check_bent(path: Path, rotmats: torch.Tensor) -> None:
+    """Refuses numbers that are no poses, which would bend a body everywhere."""
+    angle = roma.rotmat_to_rotvec(rotmats[:, 1:22]).norm(dim=-1)
+    if float(angle.mean(1).median()) > _BENT:
+        raise SemttaError(f"'{path}': its rotations bend all joints by "
+                          f"{np.rad2deg(float(angle.mean())):.0f} degrees on the mean; they are "
+                          "none of a person.")  # fmt: skip
 
 
 def _first(names: Iterable[str], wanted: Iterable[str]) -> str | None:
@@ -104,13 +148,15 @@ def _frame_rate(path: Path, names: Iterable[str]) -> float:
         return fps
 
 
-def _y_up(path: Path, names: Iterable[str]) -> bool:
-    """Whether the file says that its world has y up; refuses what it says and nobody knows."""
-    key = _first(names, _UP)
-    if key is None:
-        return False
-    said = str(np.ravel(read_npz(path, _WHAT, [key])[key])[:1].astype(str).tolist()[0])
-    axis = said.lower().replace("_", "-").removesuffix("-up").strip(" +")
-    if axis not in ("y", "z"):
-        raise SemttaError(f"'{path}': {key} says '{said[:40]}'; 'y-up' and 'z-up' are known.")
-    return axis == "y"
+def _said_up(path: Path, names: Iterable[str]) -> str | None:
+    """The axis that the file says is up; refuses what it says and nobody knows."""
+    found = read_npz(path, _WHAT, set(_UP) & set(names))
+    for key in _UP:
+        if key in found and found[key].dtype.kind in "SU" and found[key].size == 1:  # a word
+            said = str(found[key].astype(str).item())
+            axis = said.lower().replace("_", "-").removesuffix("-up").strip(" +")
+            if axis not in ("y", "z"):
+                raise SemttaError(f"'{path}': {key} says '{said[:40]}'; 'y-up' and 'z-up' are "
+                                  "known.")  # fmt: skip
+            return f"+{axis}"
+    return None

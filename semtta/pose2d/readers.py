@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semtta.body.unpickle import BodyUnpickler
+from semtta.body.unpickle import BodyUnpickler, plain
 from semtta.errors import SemttaError
 from semtta.reading import MEBI, check_file, read_json, reading
 
@@ -187,7 +187,7 @@ def rhd(root: Path, split: str) -> list[Labelled]:
     root = root / "RHD_published_v2" if (root / "RHD_published_v2").is_dir() else root
     file = check_file(root / split / f"anno_{split}.pickle", _WHAT, _LARGEST)
     with reading(file, _WHAT), open(file, "rb") as handle:
-        content = BodyUnpickler(handle).load()
+        content = plain(BodyUnpickler(handle).load())
         found = []
         for key, row in content.items():
             both = _points(row["uv_vis"], 3, 42)

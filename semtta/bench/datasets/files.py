@@ -10,21 +10,21 @@ import numpy as np
 
 from semtta.body.unpickle import BodyUnpickler, plain
 from semtta.errors import SemttaError
+from semtta.numpy_pickles import SafeCall
 from semtta.reading import MEBI, check_file, read_text, reading
 
 _LARGEST, _LARGEST_TABLE = 512 * MEBI, 64 * MEBI
 _MOST = 50_000_000  # numbers in an array
 
 
-def _no_bytes() -> bytes:
-    """``bytes()`` without arguments: how old pickle protocols store an empty array's content."""
-    return b""
+# ``bytes()`` without arguments: how old pickle protocols store an empty array's content
+_NO_BYTES = SafeCall(lambda: b"")
 
 
 class _DataUnpickler(BodyUnpickler):
     def find_class(self, module: str, name: str):
         if module in ("builtins", "__builtin__") and name == "bytes":
-            return _no_bytes
+            return _NO_BYTES
         return super().find_class(module, name)
 
 
