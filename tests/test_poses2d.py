@@ -450,3 +450,70 @@ def test_the_picture_tells_where_counting_begins(tmp_path, first):
     found = understand(path, CLIP_INFO, looks=seen_by_detector(CLIP))
     assert found.tracks[0].frames.tolist() == list(range(1 - first, 61 - first))
     assert not said(found, "--poses2d-first")
+
+
+def test_counting_is_not_certain_from_names_alone(tmp_path):
+    """The first person appears in frame 39 of 100: images are counted from 1, or from 0."""
+    for first in (0, 1):
+        path = files.coco(tmp_path / f"{first}.json", CLIP[39:89], "{}.jpg", 39 + first)
+        found = understand(path, CLIP_INFO, looks=seen_by_detector(CLIP))
+        assert found.tracks[0].frames.tolist() == list(range(39, 89))
+        assert said(understood(path), "--poses2d-first")
+
+
+def test_frames_without_anybody_tell_where_counting_begins(tmp_path):
+    folder = files.openpose(tmp_path / "op", files.body25(CLIP), first=1)
+    for t in range(1, 6):
+        files.save(folder / f"clip_{t:012d}_keypoints.json", {"people": []})
+    found = understood(folder)
+    assert found.tracks[0].frames.tolist() == list(range(5, 100)) and said(found, "from 1")
+
+
+def test_images_and_results_with_shifted_numbers(tmp_path):
+    """Images 000001.jpg on, results 1.jpg to 99.jpg: the same names, or counted from 0?"""
+    images = [f"{i:06d}.jpg" for i in range(1, 101)]
+    for first in (0, 1):
+        path = files.coco(tmp_path / f"{first}.json", CLIP[1 - first : 100 - first], "{}.jpg", 1)
+        found = understand(path, CLIP_INFO, images=images, looks=seen_by_detector(CLIP))
+        assert found.tracks[0].frames[0] == 1 - first
+
+
+def test_identities_that_change_places_are_none(tmp_path):
+    """Numbers anew in each frame, as programs without a tracker give them."""
+    items = [item(t, x, idx=(i + t // 7) % 2)
+             for t in range(20) for i, x in enumerate((50, 300))]  # fmt: skip
+    found = understand(coco(tmp_path / "r.json", items), INFO)
+    assert said(found, "change places")
+    for track in found.tracks:
+        assert len(track) == 20 and track.keypoints.xy[:, 0, 0].diff().abs().max() < 1
+
+
+def test_one_missing_row_is_no_other_quantity(tmp_path):
+    items = [item(t, 50) for t in range(20)]
+    items[9]["keypoints"] = [-1.0] * 51
+    items[4]["keypoints"][2] = 99.0
+    found = understand(coco(tmp_path / "r.json", items), INFO)
+    assert len(found.tracks[0]) == 19 and said(found, "1 of 340 points", "impossible")
+
+
+def test_boxes_of_two_corners(tmp_path):
+    items = [item(t, 50, bbox=[50, 100, 110, 260]) for t in range(20)]
+    found = understand(coco(tmp_path / "r.json", items), INFO)
+    assert said(found, "two corners")
+    assert found.tracks[0].boxes[0].tolist() == [50, 100, 110, 260]
+
+
+def test_part_of_a_video_is_said(tmp_path):
+    found = understood(files.coco(tmp_path / "r.json", CLIP[::2], None))
+    assert said(found, "nobody in the frames 50 to 99 of 100")
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda p: p * [0.9375, 1, 1], "stretched by 1.07 x 1.00"),
+    (lambda p: np.stack([p[..., 0], CLIP_SIZE[1] - 1 - p[..., 1], p[..., 2]], -1), "upside down"),
+    (lambda p: p[..., [1, 0, 2]] * [0.8, 0.8, 1], "x and y are exchanged"),
+])  # fmt: skip
+def test_subtler_changes_of_the_picture(tmp_path, change, words):
+    path = files.coco(tmp_path / "c.json", change(CLIP))
+    with pytest.raises(SemttaError, match=words):
+        understand(path, CLIP_INFO, looks=seen_by_detector(CLIP))

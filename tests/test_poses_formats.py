@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -224,3 +226,94 @@ def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path):
     os.mkfifo(folder / "clip_000000000009_keypoints.json")
     with pytest.raises(SemttaError, match="pipe"):
         read(folder)
+
+
+class Lying:
+    """A dtype whose state claims plain numbers and hides pointers to objects."""
+
+    def __reduce__(self):
+        state = (3, "|", None, ("f",), {"f": (np.dtype("O"), 0)}, 8, 1, 0)
+        return (np.dtype, ("V8", False, True), state)
+
+
+class Pointers:
+    def __reduce__(self):
+        make = np.empty(0).__reduce__()[0]
+        return (make, (np.ndarray, (0,), b"b"), (1, (3, 17, 3), Lying(), False, b"A" * 8 * 153))
+
+
+def test_arrays_of_pointers_are_never_made(tmp_path):
+    """numpy would follow 0x4141414141414141."""
+    content = {"1": {"frame_id": np.arange(3), "keypoints": Pointers()}}
+    (tmp_path / "p.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(SemttaError, match="p.pkl"):
+        read(tmp_path / "p.pkl")
+
+
+def test_pickles_that_unfold_are_refused_at_once(tmp_path):
+    nested = [0.0] * 10
+    for _ in range(9):
+        nested = [nested] * 10
+    bombs = {
+        "lists.pkl": pickle.dumps({"1": {"frame_id": nested, "keypoints": nested}}),
+        "empty.pkl": zlib.compress(b"\x80\x04(" + b"]" * 15_000_000 + b"l."),
+    }
+    for name, data in bombs.items():
+        (tmp_path / name).write_bytes(data)
+        start = time.perf_counter()
+        with pytest.raises(SemttaError, match=name):
+            read(tmp_path / name)
+        assert time.perf_counter() - start < 20
+
+
+def test_a_view_that_claims_more_than_the_file_has(tmp_path):
+    path = saved(tmp_path / "v.pt", torch.ones(1, 1, 1).expand(2_000_000, 17, 3))
+    with pytest.raises(SemttaError, match="300000"):
+        read(path)
+    wide = arrays(tmp_path / "w.npz", keypoints=np.zeros((400_000, 17, 3), np.uint8))
+    with pytest.raises(SemttaError, match="300000"):
+        read(wide)
+
+
+def test_forms_of_tensors(tmp_path):
+    for i, content in enumerate((
+        torch.from_numpy(CLIP).to(torch.float64).requires_grad_(),
+        list(torch.from_numpy(CLIP)), torch.from_numpy(CLIP)[None],
+    )):  # fmt: skip
+        (track,) = read(saved(tmp_path / f"{i}.pt", content)).tracks
+        assert np.abs(track.keypoints.xy.numpy() - CLIP[..., :2]).max() < 0.01
+
+
+def test_a_third_number_that_is_a_depth_is_no_confidence(tmp_path):
+    depth = CLIP.copy()
+    depth[..., 2] = np.random.default_rng(0).uniform(-0.45, 0.45, CLIP.shape[:2])
+    with pytest.raises(SemttaError, match="is the third number a depth"):
+        read(npy(tmp_path / "v.npy", depth))
+    content = json.loads(files.mmpose_list(tmp_path / "m.json", CLIP).read_text())
+    for frame in content:
+        for instance in frame["instances"]:
+            instance["keypoints"] = [[*point, 0.3] for point in instance["keypoints"]]
+    with pytest.raises(SemttaError, match="keypoints in 3D"):
+        read(files.save(tmp_path / "m.json", content))
+
+
+def test_mediapipes_four_numbers(tmp_path):
+    marks = np.zeros((100, 33, 4))
+    at = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
+    marks[:, at, :2], marks[:, at, 3] = CLIP[..., :2], CLIP[..., 2]
+    marks[..., 2] = -0.2
+    back = read(npy(tmp_path / "v.npy", marks)).tracks[0].keypoints.to_skeleton(COCO17)
+    assert np.abs(back.xy.numpy() - CLIP[..., :2])[CLIP[..., 2] > 0].max() < 0.01
+
+
+def test_json_of_plain_lists(tmp_path):
+    apart = {"keypoints": CLIP[..., :2].tolist(), "scores": CLIP[..., 2].tolist()}
+    for content in (CLIP.tolist(), {"keypoints": CLIP.tolist()}, apart):
+        assert len(read(files.save(tmp_path / "a.json", content)).tracks[0]) == 100
+
+
+def test_what_is_no_frame_in_a_folder_is_left_out(tmp_path):
+    folder = files.openpose(tmp_path / "op", files.body25(CLIP))
+    files.save(folder / "meta.json", {"net": "368x656"})
+    found = read(folder)
+    assert len(found.tracks[0]) == 100 and any("meta.json" in note for note in found.notes)

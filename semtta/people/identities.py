@@ -14,6 +14,7 @@ Announce = Callable[[str], None]
 
 _BOX_MARGIN = 0.1  # of the joints' extent, on each side
 _SHARED = 0.25  # of the smaller of two boxes that are the same person's
+_CORNERS = 1.5  # times better must a box fit as two corners to be taken for that
 _SWITCH = 2.0  # sizes that nobody moves between two looks at most half a second apart
 _SOON = 0.5  # seconds
 
@@ -69,7 +70,7 @@ def _as_corners(
     given = [(box, around) for box, around in zip(boxes, arounds) if box is not None]
     mended = [np.concatenate([box[:2], box[2:] - box[:2]]) for box, _ in given]
     fits = [
-        _overlap(other, around) > 2 * _overlap(box, around)
+        _overlap(other, around) > max(_CORNERS * _overlap(box, around), 0.4)
         for other, (box, around) in zip(mended, given)
     ]
     if sum(fits) <= 0.8 * len(given):

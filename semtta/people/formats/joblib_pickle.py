@@ -1,8 +1,8 @@
 """Pickles that joblib or Python wrote, of plain containers and numpy arrays; nothing is ever run.
 
 joblib compresses the whole stream and writes an array as a small description followed by its bytes
-in the middle of the pickle. The reader is Python's own pickle machine with three changes: no class
-can be named but a few, arrays are taken from the stream, and sizes are checked before memory is.
+in the middle of the pickle. The reader is Python's own pickle machine with three changes: it shows
+the file stand-ins only (``numpy_pickles``), takes arrays from the stream, and counts what it does.
 """
 
 from __future__ import annotations
@@ -19,25 +19,22 @@ from pathlib import Path
 
 import numpy as np
 
+from semtta.numpy_pickles import SafeType, bounded, numpy_stand_in, unpacked
 from semtta.reading import MEBI, check_file, reading
 
 _LIMIT = 384 * MEBI  # of the file, and of what it unpacks to
-_HELPERS = {
-    "_reconstruct": np.empty(0).__reduce__()[0],
-    "scalar": np.float64(0).__reduce__()[0],
-    "_frombuffer": np.empty(1).__reduce_ex__(5)[0],
-}
+_STEPS = 5_000_000  # of the pickle machine: an hour of PHALP has a fifth of it
 
 
 class _Array:
     """joblib's description of an array whose bytes follow in the stream."""
 
     def __init__(self, *args):
-        self.__dict__.update(shape=(), order="C", dtype=np.dtype("f8"))
+        self.said: dict = {}
 
     def __setstate__(self, state):
         if isinstance(state, dict):
-            self.__dict__.update(state)
+            self.said = state
 
 
 class _Inert(dict):
@@ -58,47 +55,57 @@ class _Inert(dict):
         pass
 
 
+def _counted(step):
+    def counting(self):
+        self.steps += 1
+        if self.steps > _STEPS:
+            raise ValueError("it holds too many objects")
+        step(self)
+
+    return counting
+
+
 class _Unpickler(pickle._Unpickler):  # the one in Python: the one in C has no steps to change
-    dispatch = dict(pickle._Unpickler.dispatch)
+    def __init__(self, stream: io.BytesIO):
+        super().__init__(stream, encoding="latin1")
+        self.stream, self.steps = stream, 0
 
     def find_class(self, module: str, name: str):
         if module.startswith("joblib") and name in ("NumpyArrayWrapper", "NDArrayWrapper"):
             return _Array
-        if module.startswith(("numpy.core", "numpy._core")) and name in _HELPERS:
-            return _HELPERS[name]
-        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
-            return getattr(np, name)
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
-        if (module, name) == ("_codecs", "encode"):
-            return lambda text, encoding="latin1": text.encode("latin1")
-        return _Inert
+        return numpy_stand_in(module, name) or _Inert
 
     def load_build(self):
         super().load_build()
         if isinstance(self.stack[-1], _Array):
-            self.stack[-1] = self._array(self.stack[-1])
+            self.stack[-1] = self._array(self.stack[-1].said)
 
-    dispatch[pickle.BUILD[0]] = load_build
+    dispatch = {
+        code: _counted(step)
+        for code, step in (pickle._Unpickler.dispatch | {pickle.BUILD[0]: load_build}).items()
+    }
 
-    def _array(self, about: _Array) -> np.ndarray:
-        stream: io.BytesIO = self.stream
-        dtype = np.dtype(about.dtype)
-        shape = tuple(int(n) for n in about.shape)
-        if dtype.hasobject:
-            return type(self)(stream, encoding="latin1").attached(stream).load()
-        if getattr(about, "numpy_array_alignment_bytes", None) is not None:
-            padding = self.read(1)[0]  # newer files align arrays; the first byte says by how much
-            self.read(padding)
-        size = math.prod(shape) * dtype.itemsize
-        if size > stream.getbuffer().nbytes - stream.tell():
+    def _array(self, said: dict) -> np.ndarray | list:
+        """The array that follows in the stream."""
+        kind, shape = said.get("dtype"), said.get("shape")
+        if not isinstance(kind, SafeType) or not isinstance(shape, tuple):
+            raise ValueError("an array is not described as joblib does")
+        if kind.of_objects:  # a pickle of its own follows
+            inner = _Unpickler(self.stream)
+            inner.steps = self.steps
+            found = inner.load()
+            self.steps = inner.steps
+            return found
+        dtype = kind.dtype()
+        if said.get("numpy_array_alignment_bytes") is not None:
+            self.read(self.read(1)[0])  # newer files align arrays; a byte says by how much
+        size = math.prod(int(n) for n in shape) * dtype.itemsize
+        if not 0 <= size <= self.stream.getbuffer().nbytes - self.stream.tell():
             raise ValueError(f"an array claims the shape {str(shape)[:60]} but is not there")
-        array = np.frombuffer(self.read(size), dtype).copy()
-        return array.reshape(shape, order="F" if about.order == "F" else "C")
-
-    def attached(self, stream: io.BytesIO) -> _Unpickler:
-        self.stream = stream
-        return self
+        array = np.frombuffer(self.read(size), dtype).astype(dtype.newbyteorder("="))
+        return array.reshape(shape, order="F" if said.get("order") == "F" else "C")
 
 
 def read_joblib(path: str | Path, what: str):
@@ -107,8 +114,7 @@ def read_joblib(path: str | Path, what: str):
     Raises ``SemttaError`` for a file that is damaged, or larger than 384 MiB when unpacked."""
     path = check_file(path, what, _LIMIT)
     with reading(path, what):
-        stream = io.BytesIO(_unpacked(path.read_bytes()))
-        return _Unpickler(stream, encoding="latin1").attached(stream).load()
+        return unpacked(bounded(_Unpickler(io.BytesIO(_unpacked(path.read_bytes()))).load()))
 
 
 def _unpacked(data: bytes) -> bytes:

@@ -51,8 +51,10 @@ def _wham(content: dict, source: Source) -> Sheet:
     rows, counted = [], Counted()
     for who, person in content.items():
         where = f"'{source.path}', person {who}"
-        points = np.asarray(person["keypoints"], np.float64)
-        frames = np.asarray(person["frame_id"]).reshape(-1)
+        points, frames = person["keypoints"], person["frame_id"]
+        if not isinstance(points, np.ndarray) or not isinstance(frames, np.ndarray):
+            raise SemttaError(f"{where}: arrays 'keypoints' and 'frame_id' are expected.")
+        points, frames = points.astype(np.float64), frames.reshape(-1)
         if points.ndim != 3 or points.shape[-1] != 3 or len(points) != len(frames):
             raise SemttaError(f"{where}: keypoints {points.shape}, expected (T, J, 3).")
         counted.check(points.shape[1], where)
