@@ -268,9 +268,14 @@ else:
 
 @contextmanager
 def started(folder, mode="work", prepare=None):
+    def begin():  # whoever runs the tests in the background has Ctrl-C ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if prepare is not None:
+            prepare()
+
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, mode], cwd=folder, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, preexec_fn=prepare,
+        stderr=subprocess.PIPE, text=True, preexec_fn=begin,
     )  # fmt: skip
     try:
         assert child.stdout.readline() == "ready\n", child.stderr.read()

@@ -14,7 +14,7 @@ Announce = Callable[[str], None]
 
 _BOX_MARGIN = 0.1  # of the joints' extent, on each side
 _SHARED = 0.25  # of the smaller of two boxes that are the same person's
-_CORNERS = 1.5  # times better must a box fit as two corners to be taken for that
+_CORNERS = 1.25  # times better must a box fit as two corners to be taken for that
 _SWITCH = 2.0  # sizes that nobody moves between two looks at most half a second apart
 _SOON = 0.5  # seconds
 
