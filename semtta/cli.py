@@ -322,7 +322,8 @@ def _demo_table(numbers: dict) -> None:
         ("PA-MPJPE of hidden joints, mm", "pa_mpjpe_occluded_mm"),
         ("acceleration error, mm/frame²", "accel_mm"),
         ("the same in space, mm/frame²", "abs_accel_mm"),
-        ("jitter in depth, mm/frame²", "depth_jitter_mm"), ("2D error, px", "reprojection_px"),
+        ("jitter in depth, mm/frame²", "depth_jitter_mm"),
+        ("foot slide in contact, mm/frame", "foot_slide_mm"), ("2D error, px", "reprojection_px"),
     )  # fmt: skip
     table = Table(title=numbers["title"], caption=numbers["caption"], caption_justify="left")
     for heading in ("", "base", "adapted", "change"):
