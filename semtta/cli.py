@@ -114,6 +114,9 @@ def adapt(
     ] = None,
     fps: Annotated[Optional[float], typer.Option(help="Of a folder of images; else 30.")] = None,
     track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
+    static_camera: Annotated[
+        bool, typer.Option("--static-camera", help="It stands still: find up and the floor.")
+    ] = False,
     output: Output = None,
     device: Device = None,
     seed: Seed = None,
@@ -135,7 +138,7 @@ def adapt(
     named = {
         "model.name": model, "model.checkpoint": checkpoint, "alignment.prior": prior,
         "alignment.checkpoint": prior_checkpoint, "alignment.clip": clip, "body.name": body,
-        "device": device, "seed": seed,
+        "camera.motion": "static" if static_camera else None, "device": device, "seed": seed,
     }  # fmt: skip
     settings = load_config(config, _overrides(named, overrides))
     from semtta.jobs import adapt_video  # PyTorch, after what can be said without it
@@ -307,6 +310,8 @@ def _summary(results) -> None:
         else:
             words.append("no labels used: the alignment term was off")
         out.print("; ".join(words) + ".", highlight=False)
+    if results and results[0].world is not None:
+        out.print(escape(results[0].world.note.capitalize()), highlight=False)
 
 
 def _demo_table(numbers: dict) -> None:
@@ -317,7 +322,8 @@ def _demo_table(numbers: dict) -> None:
         ("PA-MPJPE of hidden joints, mm", "pa_mpjpe_occluded_mm"),
         ("acceleration error, mm/frame²", "accel_mm"),
         ("the same in space, mm/frame²", "abs_accel_mm"),
-        ("jitter in depth, mm/frame²", "depth_jitter_mm"), ("2D error, px", "reprojection_px"),
+        ("jitter in depth, mm/frame²", "depth_jitter_mm"),
+        ("foot slide in contact, mm/frame", "foot_slide_mm"), ("2D error, px", "reprojection_px"),
     )  # fmt: skip
     table = Table(title=numbers["title"], caption=numbers["caption"], caption_justify="left")
     for heading in ("", "base", "adapted", "change"):

@@ -40,6 +40,7 @@ class BodyConfig:
 class CameraConfig:
     focal: float | None = None  # pixels; None = the image diagonal
     center: list[float] | None = None  # cx, cy in pixels; None = the image's centre
+    motion: str = "unknown"  # unknown | static: then up and the floor are looked for as well
 
 
 @dataclass
@@ -221,6 +222,7 @@ _CHOICES = {
     "optimizer.schedule": ("cosine", "warmup_cosine"),
     "alignment.text": ("label", "random"),
     "cycleadapt.targets": ("fresh", "stale"),
+    "camera.motion": ("unknown", "static"),
     "model.trainable": ("all", "last", "head", "norm"),
     "optimizer.precision": ("auto", "fp32", "bf16"),
     "body.gender": ("neutral", "male", "female"),

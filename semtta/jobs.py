@@ -10,7 +10,7 @@ import torch
 
 from semtta.bench.beam import PROTOCOL, beam_truth
 from semtta.body import load_body
-from semtta.config import CameraConfig, Config, config_to_yaml
+from semtta.config import Config, config_to_yaml
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.files import check_folder, new_folder
@@ -148,8 +148,8 @@ def run_demo(
     check_folder(folder, overwrite, is_result)
     truth = beam_truth(1, with_occluder=True)
     if config.camera.focal is None:
-        camera = CameraConfig(truth.camera.focal, list(truth.camera.center))
-        config = replace(config, camera=camera)
+        known = {"focal": truth.camera.focal, "center": list(truth.camera.center)}
+        config = replace(config, camera=replace(config.camera, **known))
     adapter = Adapter(config=config)
     with new_folder(folder, overwrite, is_result) as partial:
         clip = asset("demo/cam02_occluded.mp4")

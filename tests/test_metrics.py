@@ -9,6 +9,7 @@ from semtta.bench.metrics import (
     acceleration_errors,
     aligned_joint_errors,
     correct_keypoints,
+    foot_slide,
     joint_errors,
     summarise,
     vertex_errors,
@@ -97,3 +98,22 @@ def test_summary_of_a_track():
     without = summarise(predicted, truth, [0])
     assert without["occluded"] == 0 and without["mpjpe_occluded_mm"] is None
     assert summarise(predicted[:2], truth[:2], [0])["accel_mm"] is None
+
+
+def test_foot_slide_counts_steps_of_a_resting_foot():
+    truth = torch.zeros(10, 3, 3)
+    truth[5:, 1, 0] = torch.arange(5) * 0.1  # one ankle walks off, at 3 m/s
+    placed = truth.clone()
+    placed[:, 1, 2] += torch.arange(10) * 0.004  # 4 mm a frame
+    placed[:, 2, 2] += torch.arange(10) * 0.002
+    placed[:, 0] += torch.randn(10, 3)  # no ankle
+    expected = (5 * 4 + 9 * 2) / 14
+    assert foot_slide(placed, truth, [1, 2], 30.0) == pytest.approx(expected, abs=1e-4)
+    # from 0.1 m per frame to 0.1 m per 30 frames: slow enough for all
+    slow = foot_slide(placed, truth, [1, 2], 1.0)
+    assert slow > expected
+    gap = torch.tensor([0, 1, 2, 3, 4, 9, 10, 11, 12, 13])
+    placed[5:, 2] += 1.0  # while nobody looked
+    assert foot_slide(placed, truth, [2], 30.0, gap) == pytest.approx(2, abs=1e-4)
+    assert foot_slide(placed, truth + torch.arange(10)[:, None, None], [1], 30.0) is None
+    assert foot_slide(placed[:1], truth[:1], [1], 30.0) is None

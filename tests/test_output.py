@@ -36,7 +36,7 @@ def result():
 def test_the_npz_says_everything_that_the_schema_promises(result, tmp_path):
     from pathlib import Path
 
-    arrays = track_arrays(result, 30.0)
+    arrays = track_arrays(result, 30.0, load_body())
     schema = (Path(__file__).parents[1] / "docs" / "outputs.md").read_text()
     section = schema.split("## `track-01.npz`")[1].split("## ")[0]
     for key in arrays:
@@ -51,7 +51,7 @@ def test_the_npz_says_everything_that_the_schema_promises(result, tmp_path):
 
 
 def test_the_stored_motion_projects_to_the_stored_landmarks(result):
-    z = track_arrays(result, 30.0)
+    z = track_arrays(result, 30.0, load_body())
     pose = np.concatenate([z["global_orient"], z["body_pose"]], 1).reshape(-1, 24, 3)
     rotmats = roma.rotvec_to_rotmat(torch.from_numpy(pose))
     points = load_body().landmarks(rotmats, torch.from_numpy(z["betas"]), BODY27)
@@ -145,7 +145,7 @@ def test_both_files_have_vectors_without_jumps(result):
     facing = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ sway
     for motion in (turned.base, turned.adapted):
         motion.rotmats[:, 0] = facing
-    z = track_arrays(turned, 30.0)
+    z = track_arrays(turned, 30.0, load_body())
     a = amass_arrays(turned, 30.0, load_body())
     for poses in (z["global_orient"], z["base_global_orient"], z["body_pose"], a["poses"],
                   a["poses_smpl72"]):  # fmt: skip

@@ -19,7 +19,7 @@ from torch import Tensor
 from semtta.bench import beam_variants as variants
 from semtta.bench.beam_clips import get_clips
 from semtta.bench.benchmark import Item, Sample
-from semtta.bench.metrics import summarise
+from semtta.bench.metrics import foot_slide, summarise
 from semtta.bench.track_cache import detector_key, read_tracks, write_tracks
 from semtta.body import Body
 from semtta.errors import SemttaError
@@ -42,6 +42,7 @@ LABEL = "walking on a balance beam"
 VARIANTS = ("clean", "occluded", "legs", "patch")
 CAMERAS = 4
 _HIPS = LIMB12.indices(["left_hip", "right_hip"])
+_ANKLES = LIMB12.indices(["left_ankle", "right_ankle"])
 _DETECT_SIZE = 448  # long side of the person detector's input, the library's default
 _NEAR = 0.2  # of the person's height: a track this near to the truth is the man's
 
@@ -65,7 +66,9 @@ class BeamTruth:
         joints = body.landmarks(motion.rotmats, motion.betas, LIMB12)
         placed = joints + motion.trans[:, None]
         truth, hidden = self.joints[frames], self.occluded[frames]
-        return summarise(joints, truth, _HIPS, hidden, frames, placed)
+        numbers = summarise(joints, truth, _HIPS, hidden, frames, placed)
+        fps = float(_file()["fps"])
+        return numbers | {"foot_slide_mm": foot_slide(placed, truth, _ANKLES, fps, frames)}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from semtta.geometry import procrustes_align, root_align
 
+RESTING = 0.15  # m/s below which an ankle stands on the ground
+
 
 def joint_errors(predicted: Tensor, truth: Tensor, roots: list[int]) -> Tensor:
     """MPJPE before the mean: distances after subtracting each side's own root.
@@ -142,6 +144,24 @@ def steadiness(
         "true_depth_jitter_mm": jitter(truth),
     }  # fmt: skip
     return {name: mean_or_none(1000 * values[whole]) for name, values in numbers.items()}
+
+
+def foot_slide(
+    placed: Tensor, truth: Tensor, ankles: list[int], fps: float, frames: Tensor | None = None
+) -> float | None:
+    """How far a predicted ankle moves from frame to frame while the true one rests.
+
+    Args:
+        placed, truth: (T, J, 3) metres, camera frame of a camera that stands still.
+        ankles: joints that are looked at.
+        fps: frames a second, of both.
+        frames: (T,) frame numbers; only neighbours count. None: all are.
+    Returns: mean over joint-frames whose true speed is below 0.15 m/s, mm per frame; None where
+        there are none."""
+    resting = truth[:, ankles].diff(dim=0).norm(dim=-1) * fps < RESTING
+    if frames is not None:
+        resting &= (frames.diff() == 1)[:, None]
+    return mean_or_none(1000 * placed[:, ankles].diff(dim=0).norm(dim=-1)[resting])
 
 
 def mean_or_none(values: Tensor) -> float | None:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from semtta.bench.benchmark import Item, Sample
-from semtta.bench.metrics import summarise
+from semtta.bench.metrics import foot_slide, summarise
 from semtta.bench.motion_labels import spoken_label, wrong_label
 from semtta.bench.seeding import named_generator, seed_of
 from semtta.bench.virtual_detector import LEVELS, detect
@@ -49,6 +49,7 @@ SIZE = (1920, 1080)
 DEV_SUBJECTS = ("cmu3", "cmu7", "cmu131", "cmuXtrain")
 TEST_SUBJECTS = ("cmu61", "cmuXtest")
 _HIPS = LIMB12.indices(["left_hip", "right_hip"])
+_ANKLES = LIMB12.indices(["left_ankle", "right_ankle"])
 _LIMBS = BODY27.indices(LIMB12.joints)
 _SHORTEST = 30  # frames; shorter clips show nothing
 _ENOUGH = 0.8  # share of ``frames`` that two windows of one clip must have each
@@ -89,7 +90,8 @@ class MocapTruth:
         """Errors of the body's own landmarks over every frame."""
         joints = body.landmarks(motion.rotmats, motion.betas, LIMB12)
         placed = joints + motion.trans[:, None]
-        return summarise(joints, self.joints, _HIPS, self.occluded, placed=placed)
+        numbers = summarise(joints, self.joints, _HIPS, self.occluded, placed=placed)
+        return numbers | {"foot_slide_mm": foot_slide(placed, self.joints, _ANKLES, FPS)}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ FEWEST_GROUPS = 5  # with fewer independent groups a bootstrap interval means no
 ALL = "all"
 ERRORS = (
     "mpjpe_mm", "pa_mpjpe_mm", "mpvpe_mm", "mpjpe_occluded_mm", "pa_mpjpe_occluded_mm", "accel_mm",
-    "accel_m_s2",
+    "accel_m_s2", "abs_accel_mm", "depth_jitter_mm", "foot_slide_mm",
 )  # fmt: skip
 OTHERS = ("filled", "similarity", "gate_similarity", "reprojection_px", "labelled")
 

@@ -18,9 +18,10 @@ GROUPS = ("level", "sequence", "label")
 COLUMNS = (
     "mpjpe_mm", "pa_mpjpe_mm", "mpjpe_occluded_mm", "pa_mpjpe_occluded_mm", "accel_mm",
     "accel_m_s2",  # of protocols that ask for it
+    "abs_accel_mm", "foot_slide_mm",  # where the truth has a place in front of the camera
 )  # fmt: skip
 EXTRA_COLUMNS = (
-    "mpvpe_mm", "filled", "similarity", "gate_similarity", "reprojection_px", "labelled",
+    "mpvpe_mm", "depth_jitter_mm", "filled", "similarity", "gate_similarity", "reprojection_px", "labelled",
     "ms_per_frame", "tracks",
 )  # fmt: skip
 _METHOD_KEYS = ("name", "like", "settings", "overrides", "label", "filter")

@@ -16,7 +16,9 @@ from semtta.bench.table_files import TableSpec
 HEADINGS = {
     "mpjpe_mm": "MPJPE", "pa_mpjpe_mm": "PA-MPJPE", "mpvpe_mm": "MPVPE",
     "mpjpe_occluded_mm": "MPJPE hidden", "pa_mpjpe_occluded_mm": "PA hidden",
-    "accel_mm": "accel", "accel_m_s2": "accel m/s²", "filled": "filled", "similarity": "similarity",
+    "accel_mm": "accel", "accel_m_s2": "accel m/s²", "abs_accel_mm": "accel in space",
+    "depth_jitter_mm": "depth jitter", "foot_slide_mm": "foot slide",
+    "filled": "filled", "similarity": "similarity",
     "gate_similarity": "gate", "reprojection_px": "2D px", "labelled": "labelled",
     "ms_per_frame": "ms/frame", "tracks": "tracks",
 }  # fmt: skip

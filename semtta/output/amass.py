@@ -11,7 +11,7 @@ import torch
 
 from semtta.body import Body
 from semtta.geometry import nearest_rotvecs
-from semtta.output.axes import Z_UP
+from semtta.output.axes import Axes, z_up
 from semtta.output.evenly import EvenMotion, evenly, whole_rate
 from semtta.output.files import amass_arrays
 from semtta.output.load import SavedTrack
@@ -28,21 +28,20 @@ def write_amass156(track: SavedTrack, path: Path, body: Body) -> None:
 
 def write_amass165(track: SavedTrack, path: Path, body: Body) -> None:
     """55 joints of SMPL-X."""
-    _save(path, smplx_arrays(evenly(track, whole_rate(track.fps)), body))
+    _save(path, smplx_arrays(evenly(track, whole_rate(track.fps)), body, z_up(track.world)))
 
 
-def smplx_arrays(even: EvenMotion, body: Body) -> dict[str, np.ndarray]:
+def smplx_arrays(even: EvenMotion, body: Body, axes: Axes) -> dict[str, np.ndarray]:
     """The motion as AMASS has it for SMPL-X: z up, face and hands at rest.
 
     Betas are zero, since those of SMPL and of the CC0 body mean something else there. ``trans`` is
     the pelvis; SMPL-X's own lies below the origin, so its figure stands lower by that constant."""
     motion = even.motion
-    rotmats = motion.rotmats.clone()
-    rotmats[:, 0] = Z_UP @ rotmats[:, 0]
+    rotmats = axes.rotmats(motion.rotmats)
     poses = np.zeros((len(rotmats), _SMPLX_JOINTS, 3), np.float32)
     poses[:, :22] = nearest_rotvecs(roma.rotmat_to_rotvec(rotmats[:, :22].double())).numpy()
     upright = torch.eye(3).expand(len(rotmats), 24, 3, 3)
-    trans = (motion.trans + body.joints(upright, motion.betas)[:, 0]) @ Z_UP.T
+    trans = axes.points(motion.trans + body.joints(upright, motion.betas)[:, 0])
     rate = np.float64(even.rate)
     return {
         "poses": poses.reshape(len(poses), -1),

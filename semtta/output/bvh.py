@@ -9,7 +9,7 @@ import torch
 
 from semtta.body import Body
 from semtta.geometry.euler import euler_angles
-from semtta.output.axes import Y_UP
+from semtta.output.axes import y_up
 from semtta.output.evenly import evenly
 from semtta.output.load import SavedTrack
 from semtta.skeletons import SMPL24, SMPL_PARENTS
@@ -28,9 +28,8 @@ def write_bvh(track: SavedTrack, path: Path, body: Body) -> None:
     upright = torch.eye(3).expand(24, 3, 3)
     rest = body.joints(upright, betas)
     pelvis = body.joints(upright.expand(len(motion.betas), 24, 3, 3), motion.betas)[:, 0]
-    root = (motion.trans + pelvis) @ Y_UP
-    rotmats = motion.rotmats.clone()
-    rotmats[:, 0] = Y_UP @ rotmats[:, 0]
+    axes = y_up(track.world)
+    root, rotmats = axes.points(motion.trans + pelvis), axes.rotmats(motion.rotmats)
     columns = [CENTIMETRES * root.double().numpy()]
     for joint in _depth_first(0):
         angles = euler_angles(rotmats[:, joint].numpy(), _order(joint))

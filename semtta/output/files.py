@@ -14,9 +14,9 @@ from semtta.body import Body
 from semtta.errors import SemttaError
 from semtta.geometry import nearest_rotvecs
 from semtta.labels.coverage import covered
-from semtta.output.axes import Z_UP
+from semtta.output.axes import Axes, y_up, z_up
 from semtta.skeletons import SMPL24
-from semtta.tta.result import Motion, Result
+from semtta.tta.result import Motion, Result, World
 
 
 def is_result(path: Path) -> bool:
@@ -24,7 +24,7 @@ def is_result(path: Path) -> bool:
     return (path / "config.yaml").is_file() and any(path.glob("track-*.npz"))
 
 
-def track_arrays(result: Result, fps: float) -> dict[str, np.ndarray]:
+def track_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray]:
     """Everything of one result as named arrays; the schema is in ``docs/outputs.md``."""
     evidence, detections = result.evidence, result.detections
     arrays: dict[str, np.ndarray] = {
@@ -51,9 +51,21 @@ def track_arrays(result: Result, fps: float) -> dict[str, np.ndarray]:
     if result.sigma is not None:
         arrays["sigma"] = np.float64(result.sigma)
     for prefix, motion in (("base", result.base), ("", result.adapted)):
-        for key, value in _motion_arrays(motion).items():
+        parts = _motion_arrays(motion)
+        if found_world(result):
+            parts |= _world_arrays(motion, body, y_up(result.world))
+        for key, value in parts.items():
             arrays[f"{prefix}_{key}" if prefix else key] = value
+    if found_world(result):
+        arrays["world_from_camera"] = result.world.rotation.numpy()
+        arrays["ground"] = np.float64(result.world.ground)
+        arrays["world_confidence"] = np.float64(result.world.confidence)
     return arrays
+
+
+def found_world(result: Result) -> bool:
+    """Whether up and the floor were looked for and found."""
+    return result.world is not None and result.world.confidence > 0
 
 
 def _motion_arrays(motion: Motion) -> dict[str, np.ndarray]:
@@ -69,6 +81,21 @@ def _motion_arrays(motion: Motion) -> dict[str, np.ndarray]:
     }
 
 
+def _world_arrays(motion: Motion, body: Body, axes: Axes) -> dict[str, np.ndarray]:
+    """The motion in the world: joints and vertices = body(orient, pose, betas) + trans."""
+    orient = roma.rotmat_to_rotvec(axes.rotmats(motion.rotmats)[:, 0])
+    pelvis = _pelvis(motion, body)  # SMPL turns about it
+    return {
+        "global_orient_world": nearest_rotvecs(orient[:, None])[:, 0].numpy(),
+        "trans_world": (axes.points(motion.trans + pelvis) - pelvis).numpy(),
+    }
+
+
+def _pelvis(motion: Motion, body: Body) -> torch.Tensor:
+    """(T, 3) metres, where each frame's own shape has it in the rest pose."""
+    return body.joints(torch.eye(3).expand(24, 3, 3), motion.betas)[:, 0]
+
+
 def amass_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray]:
     """The adapted motion as Blender's SMPL add-ons and readers of AMASS files expect it.
 
@@ -77,13 +104,11 @@ def amass_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray
     gaps. SMPL turns about the pelvis joint, which is not its origin, so the translation takes up
     what turning the axes moves."""
     motion = result.adapted
-    rotmats = motion.rotmats.clone()
-    rotmats[:, 0] = Z_UP @ rotmats[:, 0]
-    pose = nearest_rotvecs(roma.rotmat_to_rotvec(rotmats)).flatten(1)
+    axes = z_up(result.world)
+    pose = nearest_rotvecs(roma.rotmat_to_rotvec(axes.rotmats(motion.rotmats))).flatten(1)
     betas = motion.betas.median(0).values
     pelvis = body.joints(torch.eye(3).expand(24, 3, 3), betas)[0]
-    own_pelvis = body.joints(torch.eye(3).expand(len(pose), 24, 3, 3), motion.betas)[:, 0]
-    trans = (motion.trans + own_pelvis) @ Z_UP.T - pelvis
+    trans = axes.points(motion.trans + _pelvis(motion, body)) - pelvis
     poses = np.zeros((len(pose), 156), np.float32)
     poses[:, :66] = pose[:, :66].numpy()
     # Both spellings of the rate: some readers know one, some the other.
@@ -148,7 +173,20 @@ def report(result: Result) -> dict:
             "gate_histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
             "provenance": result.provenance,
         }
+        | _world_report(result.world)
     )
+
+
+def _world_report(world: World | None) -> dict:
+    """Nothing if nobody asked for a world."""
+    if world is None:
+        return {}
+    return {
+        "world": {
+            "note": world.note, "confidence": world.confidence, "checks": world.checks,
+            "world_from_camera": world.rotation.tolist(), "ground": world.ground,
+        }
+    }  # fmt: skip
 
 
 def _label_runs(result: Result) -> list[dict]:

@@ -2,8 +2,9 @@
 
 One skinned mesh with the 24 SMPL joints as its skeleton and two animations, ``adapted`` and
 ``base``. glTF is y-up: a node above the pelvis turns the camera frame (x right, y down, z forward)
-by half a turn about x, so that the camera looks along -z, as glTF's own cameras do. What a file of
-this kind cannot hold stands in ``asset.extras``, and in ``docs/outputs.md``.
+by half a turn about x, so that the camera looks along -z, as glTF's own cameras do; where the world
+of a still camera is known, into that. What a file of this kind cannot hold stands in
+``asset.extras``, and in ``docs/outputs.md``.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import roma
 import torch
 
 from semtta.body import Body
 from semtta.files import whole_file
+from semtta.output.axes import Axes, y_up
 from semtta.output.skinned import (
     JointMotion,
     SkinnedMesh,
@@ -86,13 +89,17 @@ def write_glb(result: Result, path: Path, body: Body) -> None:
         "seconds_of_first_frame": float(times[0]),
         "frames": result.track.frames.tolist(),
     }
-    data = glb_bytes(mesh, motions, times - times[0], extras)
+    data = glb_bytes(mesh, motions, times - times[0], extras, y_up(result.world))
     with whole_file(Path(path)) as temporary:
         temporary.write_bytes(data)
 
 
 def glb_bytes(
-    mesh: SkinnedMesh, motions: dict[str, JointMotion], times: np.ndarray, extras: dict
+    mesh: SkinnedMesh,
+    motions: dict[str, JointMotion],
+    times: np.ndarray,
+    extras: dict,
+    axes: Axes,
 ) -> bytes:
     """A .glb file.
 
@@ -100,7 +107,8 @@ def glb_bytes(
         mesh: the body.
         motions: by name; each is an animation, the first one is what simple viewers play.
         times: (T,) seconds, from 0, increasing.
-        extras: what else to say about the file, ready for JSON."""
+        extras: what else to say about the file, ready for JSON.
+        axes: from the camera frame to glTF's."""
     buffer = _Buffer()
     primitive = {
         "attributes": {
@@ -134,7 +142,7 @@ def glb_bytes(
         "extensions": {"KHR_materials_variants": {"variants": [{"name": n} for n in motions]}},
         "scene": 0,
         "scenes": [{"name": "scene", "nodes": [count, count + 1]}],
-        "nodes": _nodes(mesh),
+        "nodes": _nodes(mesh, axes),
         "meshes": [{"name": "body", "primitives": [primitive]}],
         "materials": [_material(name) for name in motions],
         "skins": [skin],
@@ -185,15 +193,18 @@ def _indices(mesh: SkinnedMesh) -> np.ndarray:
     return mesh.faces.ravel().astype(np.uint16 if small else np.uint32)
 
 
-def _nodes(mesh: SkinnedMesh) -> list[dict]:
-    """The joints in their order, the half turn above the pelvis, and the mesh."""
+def _nodes(mesh: SkinnedMesh, axes: Axes) -> list[dict]:
+    """The joints in their order, the turn to y up above the pelvis, and the mesh."""
     nodes: list[dict] = []
     for joint, parent in enumerate(SMPL_PARENTS):
         offset = mesh.joints[joint] - (mesh.joints[parent] if joint else 0)
         nodes.append({"name": SMPL24.joints[joint], "translation": offset.tolist()})
         if joint:
             nodes[parent].setdefault("children", []).append(joint)
-    turn = {"name": "camera_to_y_up", "children": [0], "rotation": [1.0, 0.0, 0.0, 0.0]}
+    turn = {"name": "camera_to_y_up", "children": [0]}
+    turn["rotation"] = roma.rotmat_to_unitquat(axes.turn.double()).tolist()
+    if axes.shift.any():
+        turn["translation"] = axes.shift.tolist()
     return [*nodes, turn, {"name": "body", "mesh": 0, "skin": 0}]
 
 

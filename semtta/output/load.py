@@ -20,7 +20,7 @@ from semtta.output.files import is_result
 from semtta.reading import MEBI, read_json, read_npz, read_text, reading
 from semtta.skeletons import SKELETONS, Skeleton
 from semtta.tta.evidence import Evidence
-from semtta.tta.result import Motion, Result
+from semtta.tta.result import Motion, Result, World
 
 _TRACK_FILE = re.compile(r"track-(\d{1,9})\.npz")
 _LARGEST = 1e9  # of any number that is a length, an angle or a pixel
@@ -35,9 +35,11 @@ _SHAPES = {
     "crops": ("T", 3), "focal": (), "center": (2,), "labels": ("T",), "landmark_names": ("J",),
     "detected_xy": ("T", "J", 2), "detected_conf": ("T", "J"), "evidence_xy": ("T", "J", 2),
     "evidence_weight": ("T", "J"), "filled_in_epoch": ("T", "J"), "similarity": ("T",),
-    "gate_similarity": ("T",), "sigma": (),
+    "gate_similarity": ("T",), "sigma": (), "world_from_camera": (3, 3), "ground": (),
+    "world_confidence": (),
 }  # fmt: skip
-_OPTIONAL = ("similarity", "gate_similarity", "sigma")  # absent without labels
+_WORLD = ("world_from_camera", "ground", "world_confidence")  # absent where it was not found
+_OPTIONAL = ("similarity", "gate_similarity", "sigma", *_WORLD)  # the first three: with labels
 _INTEGERS = ("track_id", "frames", "filled_in_epoch")
 _TEXTS = ("labels", "landmark_names")
 
@@ -205,8 +207,28 @@ def _track(path: Path, entry: dict) -> SavedTrack:
             sigma=float(arrays["sigma"]) if "sigma" in arrays else None,
             history=history if is_history else [],
             provenance=made if isinstance(made, dict) else {},
+            world=_world(arrays, entry.get("world")),
             fps=float(arrays["fps"]),
         )
+
+
+def _world(arrays: dict[str, np.ndarray], entry) -> World | None:
+    """What the track's file says of the room, with the report's words."""
+    if not any(name in arrays for name in _WORLD):
+        return None
+    rotation, ground, confidence = (arrays.get(name, np.nan) for name in _WORLD)
+    rotation = np.broadcast_to(rotation, (3, 3)).astype(np.float64)
+    turned = np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-3
+    if not (turned and np.linalg.det(rotation) > 0):
+        raise ValueError("'world_from_camera' is no rotation")
+    if not (abs(ground) <= _LARGEST and 0 < confidence <= 1):
+        raise ValueError("'ground' or 'world_confidence' is no number of that kind")
+    entry = entry if isinstance(entry, dict) else {}
+    note, checks = entry.get("note"), entry.get("checks")
+    return World(
+        torch.from_numpy(rotation).float(), float(ground), float(confidence),
+        checks if isinstance(checks, dict) else {}, note if isinstance(note, str) else "",
+    )  # fmt: skip
 
 
 def _skeleton(names: tuple[str, ...]) -> Skeleton:

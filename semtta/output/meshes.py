@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from semtta.body import Body
-from semtta.output.axes import Y_UP
+from semtta.output.axes import y_up
 from semtta.output.load import SavedTrack
 
 _BLOCK = 32  # frames whose meshes are in memory at a time
@@ -41,8 +41,9 @@ def write_ply(track: SavedTrack, folder: Path, body: Body) -> None:
 def _meshes(track: SavedTrack, body: Body) -> Iterator[tuple[int, np.ndarray]]:
     """Frame number and (V, 3) metres, y up."""
     motion, frames = track.adapted, track.track.frames.tolist()
+    axes = y_up(track.world)
     for start in range(0, len(frames), _BLOCK):
         block = slice(start, start + _BLOCK)
         vertices = body.vertices(motion.rotmats[block], motion.betas[block])
-        vertices = (vertices + motion.trans[block, None]) @ Y_UP
+        vertices = axes.points(vertices + motion.trans[block, None])
         yield from zip(frames[block], vertices.numpy())

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from semtta.body import Body
-from semtta.output.axes import Y_UP
+from semtta.output.axes import y_up
 from semtta.output.evenly import evenly
 from semtta.output.load import SavedTrack
 from semtta.skeletons import HALPE26, Skeleton
@@ -35,7 +35,7 @@ def write_trc(track: SavedTrack, path: Path, body: Body) -> None:
     known = body.has_landmarks(HALPE26)
     names = [n for n in MARKERS if known[HALPE26.index(n)]]
     points = body.landmarks(motion.rotmats, motion.betas, Skeleton("markers", tuple(names)))
-    points = (points + motion.trans[:, None]) @ Y_UP
+    points = y_up(track.world).points(points + motion.trans[:, None])
     rate, count, first = f"{even.rate:.10g}", len(points), int(even.frames[0])
     header = {
         "DataRate": rate, "CameraRate": rate, "NumFrames": count, "NumMarkers": len(names),

@@ -45,7 +45,7 @@ def write_results(
         progress("note", 0, None, {"text": text})
     for result in results:
         name = f"track-{result.track.id:02d}"
-        save_npz(folder / f"{name}.npz", track_arrays(result, info.fps))
+        save_npz(folder / f"{name}.npz", track_arrays(result, info.fps, body))
         save_npz(folder / f"{name}_amass.npz", amass_arrays(result, info.fps, body))
         write_glb(result, folder / f"{name}.glb", body)
     save_json(

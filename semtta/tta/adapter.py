@@ -43,6 +43,7 @@ from semtta.tta.result import Motion, Result
 from semtta.tta.run import Run
 from semtta.tta.schedule import learning_rate
 from semtta.tta.steps import accumulate_gradient
+from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
 from semtta.tta.strategy import Frozen, Networks, Strategy
 from semtta.tta.view import View
@@ -151,8 +152,8 @@ class Adapter:
             if labels is not None:
                 texts = labels.for_track(track)
                 progress("note", 0, None, {"text": coverage(texts, track)})
-            results.append(self.adapt(track, camera, texts, progress, video.info.source))
-        return results
+            results.append(self._adapt(track, camera, texts, progress, video.info.source))
+        return self._placed(results, video.tracks, progress, video.info.source)
 
     @_undisturbed
     def adapt(
@@ -171,6 +172,22 @@ class Adapter:
             labels: one text or None per frame.
             progress: as in :meth:`run`.
             video: the file, for models that read images."""
+        result = self._adapt(track, camera, labels, progress, video)
+        return self._placed([result], [track], progress, video)[0]
+
+    # ------------------------------------------------------------------ parts of a run
+
+    def _placed(
+        self, results: list[Result], people: list[Track], progress: Progress, video
+    ) -> list[Result]:
+        if self.config.camera.motion != "static":
+            return results
+        return in_world(results, self.body, people, progress, video)
+
+    def _adapt(
+        self, track: Track, camera: Camera, labels: Sequence[str | None] | None,
+        progress: Progress, video: str | Path | ImageSequence | None,
+    ) -> Result:  # fmt: skip
         if isinstance(labels, str):
             raise SemttaError("adapt takes one label per frame; run takes one text for all.")
         texts = list(labels) if labels is not None else [None] * len(track)
@@ -189,8 +206,6 @@ class Adapter:
             self._loop(run, strategy, parameters)
             adapted = run.latest
         return self._finish(run, adapted, strategy, video)
-
-    # ------------------------------------------------------------------ parts of a run
 
     def _believed(self, labels: Labels, progress: Progress) -> Labels:
         """The labels that are sure enough to pull and to open the gate."""

@@ -33,6 +33,27 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class World:
+    """The room around a camera that stands still: y up, the floor at y = 0, the camera above x = z
+    = 0, x right in the picture.
+
+    Args:
+        rotation: (3, 3) from camera axes to the world's.
+        ground: metres, height of the floor along the world's y, seen from the camera (negative).
+        confidence: in [0, 1], the least of ``checks``; 0 = not found, and the axes are the
+            camera's own after half a turn about x.
+        checks: what was looked at, by name, each in [0, 1].
+        note: the same in one sentence.
+    """
+
+    rotation: Tensor
+    ground: float
+    confidence: float
+    checks: dict[str, float]
+    note: str
+
+
+@dataclass(frozen=True)
 class Result:
     """Base and adapted motion of one track, and how it came about. All tensors on the CPU.
 
@@ -48,6 +69,7 @@ class Result:
         sigma: threshold of the gate, None without prior.
         history: one dict of named numbers per epoch.
         provenance: settings, versions and hashes of what was used.
+        world: of a camera that stands still, None where nobody asked (``camera.motion``).
     """
 
     track: Track
@@ -62,6 +84,7 @@ class Result:
     sigma: float | None
     history: list[dict] = field(default_factory=list)
     provenance: dict = field(default_factory=dict)
+    world: World | None = None
 
     @property
     def detections(self) -> Keypoints2D:

@@ -10,10 +10,12 @@ from semtta.video.encode import write_video
 from semtta.video.images import list_images, read_image
 from semtta.video.info import ImageSequence, VideoInfo, next_time
 from semtta.video.reader import open_images, probe, read_frames, video_hash
+from semtta.video.stillness import camera_shift
 
 __all__ = [
     "ImageSequence",
     "VideoInfo",
+    "camera_shift",
     "list_images",
     "next_time",
     "open_images",
