@@ -109,6 +109,17 @@ SCHEMES = {  # pattern of a sided name, then PARTS in the tool's words
                "Hips UpLeg Leg Foot ToeBase Shoulder Arm ForeArm Hand Neck Head"),
     "mixamo": ("mixamorig:{L}{P}",
                "Hips UpLeg Leg Foot ToeBase Shoulder Arm ForeArm Hand Neck Head"),
+    "iclone": ("CC_Base_{S}_{P}",
+               "Hip Thigh Calf Foot ToeBase Clavicle Upperarm Forearm Hand NeckTwist01 Head"),
+    "vroid": ("J_Bip_{S}_{P}",
+               "C_Hips UpperLeg LowerLeg Foot ToeBase Shoulder UpperArm LowerArm Hand C_Neck "
+               "C_Head"),
+    "genesis8": ("{c}{P}",
+               "hip ThighBend Shin Foot Toe Collar ShldrBend ForearmBend Hand neckLower head"),
+    "optitrack": ("{S}{P}",
+               "Hip Thigh Shin Foot Toe Shoulder UArm FArm Hand Neck Head"),
+    "clav": ("{L}{P}",
+               "Hips Hip Knee Ankle Toe Clav Shoulder Elbow Wrist Neck Head"),
     "glued": ("{s}{p}",
                "hips upleg leg foot toe shoulder arm forearm hand neck head"),
 }  # fmt: skip
@@ -133,6 +144,38 @@ def test_names_of_every_tool_are_the_same_skeleton(tmp_path, plain, scheme):
     names = renamed(pattern, words.split())
     rotmats, trans, _ = read_bvh(write_bvh(tmp_path / "n.bvh", swing(), PLACES, None, names))
     assert np.abs(plain[0] - rotmats).max() < 1e-6 and np.abs(plain[1] - trans).max() < 1e-6
+
+
+def haired(path, bones: int):
+    """The same file with many more bones on the head."""
+    lines = path.read_text().split("\n")
+    place = max(i for i, line in enumerate(lines) if "Head" in line) + 1
+    hair = [f"JOINT Sec_Hair_{i}\n{{\nOFFSET 0 2 0\nCHANNELS 0" for i in range(bones)]
+    at = next(i for i in range(place, len(lines)) if lines[i].startswith("End"))
+    lines[at:at] = [*hair, "End Site\n{\nOFFSET 0 0 0\n}", *["}"] * bones]
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.mark.parametrize("scheme", ["biped", "vroid", "iclone", "model", "jnt"])
+def test_many_bones_of_hair_hide_no_name(tmp_path, plain, scheme):
+    pattern, words = SCHEMES[scheme]
+    names = renamed(pattern, words.split())
+    path = haired(write_bvh(tmp_path / "n.bvh", swing(), PLACES, None, names), 90)
+    rotmats, _, _ = read_bvh(path)
+    assert np.abs(plain[0] - rotmats).max() < 1e-6
+
+
+def test_a_neck_and_a_head_without_a_name_are_found_by_their_place(tmp_path, plain):
+    chain = {"Neck1": "spine.004", "Head": "spine.006"}
+    for names in (chain, {"Neck1": "spine.004"}, {"Head": "spine.006"}):
+        path = write_bvh(tmp_path / "n.bvh", swing(), PLACES, None, names)
+        with pytest.warns(SemttaWarning, match="called like .* is taken for it"):
+            rotmats, _, _ = read_bvh(path)
+        assert np.abs(plain[0] - rotmats).max() < 1e-6
+    path = write_bvh(tmp_path / "n.bvh", swing(), PLACES, None, {"Neck1": "jaw", "Head": "eye"})
+    with pytest.warns(SemttaWarning, match="called like head; it moves with the joint below"):
+        read_bvh(path)
 
 
 def test_a_foot_beyond_an_ankle_is_no_ankle(tmp_path, plain):

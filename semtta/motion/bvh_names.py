@@ -11,32 +11,36 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from semtta.errors import SemttaError
+from semtta.errors import SemttaError, announce
 
 # SMPL joint -> usual names, lower case, without side; the more exact first: where there is an
 # ankle, "foot" is the joint before the toes, and where there is a wrist, "hand" lies beyond it.
 _SIDED = {
-    "hip": ("upleg", "thigh", "hip", "upperleg", "femur"),
+    "hip": ("upleg", "thigh", "hip", "upperleg", "femur", "thighbend"),
     "knee": ("leg", "shin", "knee", "lowerleg", "lowleg", "calf", "tibia"),
     "ankle": ("ankle", "foot"),
     "foot": ("toebase", "toe", "toes", "ball", "foot"),
-    "collar": ("shoulder", "collar", "clavicle", "collarbone"),
-    "shoulder": ("arm", "shldr", "shoulder", "upperarm", "uparm", "humerus"),
-    "elbow": ("forearm", "elbow", "lowerarm", "lowarm", "radius"),
+    "collar": ("shoulder", "collar", "clavicle", "collarbone", "clav"),
+    "shoulder": ("arm", "shldr", "shoulder", "upperarm", "uparm", "humerus", "uarm", "shldrbend"),
+    "elbow": ("forearm", "elbow", "lowerarm", "lowarm", "radius", "farm", "forearmbend"),
     "wrist": ("wrist", "hand"),
 }
 _MIDDLE = {
     "pelvis": ("hips", "hip", "pelvis", "root"),
-    "neck": ("neck1", "neck"),
+    "neck": ("neck1", "neck", "necklower", "necktwist"),
     "head": ("head",),
 }
 _NEEDED = ("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
            "left_shoulder", "right_shoulder", "left_elbow", "right_elbow")  # fmt: skip
-_UPPER_ARM = ("arm", "shldr", "upperarm", "uparm", "humerus")  # then "shoulder" is the collar
+# Where one of these is, "shoulder" is the collar.
+_UPPER_ARM = ("arm", "shldr", "upperarm", "uparm", "humerus", "uarm", "shldrbend")
 _KNOWN = {word for words in (*_SIDED.values(), *_MIDDLE.values()) for word in words}
 _PIECES = {"up", "upper", "low", "lower", "fore", "base", "bone", "spine", "chest", "thumb"}
 _SIDES = {"left": "left", "l": "left", "lft": "left", "right": "right", "r": "right",
           "rgt": "right"}  # fmt: skip
+_TRAILING = {"c", "m", "center", "centre", "mid", "middle", "jnt", "joint", "jt", "bone", "bind"}
+_NO_HEAD = {"end", "nub", "site", "top", "tip", "jaw", "eye", "nose", "face", "tongue", "teeth",
+            "hair", "ik", "ponytail"}  # fmt: skip
 _SHARED = 1 / 3  # of the names have a word that says nothing
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
@@ -77,7 +81,52 @@ def match_joints(path: Path, names: Sequence[str], parents: Sequence[int]) -> di
         if not shared:
             raise SemttaError(f"'{path}': the hips of this BVH have no pelvis in common.")
         places["pelvis"] = shared[-1]
+    places |= _neck_and_head(path, names, parents, places)
     return places
+
+
+def _neck_and_head(
+    path: Path, names: Sequence[str], parents: Sequence[int], places: dict[str, int]
+) -> dict[str, int]:
+    """Those of the two that have no name of their own, by the chain that goes on above the
+    shoulders; said to the user, as is what is not found."""
+    lacking = [part for part in ("neck", "head") if part not in places]
+    if not lacking:
+        return {}
+    right = set(ancestors(parents, places["right_shoulder"]))
+    shared = [i for i in ancestors(parents, places["left_shoulder"]) if i in right]
+    words = [{w.lower() for w in _WORDS.findall(name)} for name in names]
+    arms = {i for side in ("left", "right") for i in ancestors(parents, places[f"{side}_shoulder"])}
+    arms |= {places["left_shoulder"], places["right_shoulder"]}
+
+    def above(joint: int) -> list[int]:
+        """The chain from a joint on, as long as it does not branch."""
+        chain = []
+        while True:
+            children = [i for i, parent in enumerate(parents) if parent == joint and i not in arms
+                        and not words[i] & (_NO_HEAD | set(_SIDES))]  # fmt: skip
+            if len(children) != 1:
+                return chain
+            joint = children[0]
+            chain.append(joint)
+
+    if "head" in places:
+        between = ancestors(parents, places["head"])
+        chain = [i for i in between if shared and i > shared[-1] and shared[-1] in
+                 ancestors(parents, i) and i not in places.values()]  # fmt: skip
+        found = {"neck": chain[0]} if chain else {}
+    else:
+        start = places.get("neck", shared[-1] if shared else None)
+        chain = above(start) if start is not None else []
+        found = {"head": chain[-1]} if chain else {}
+        if "neck" in lacking and len(chain) > 1:
+            found["neck"] = chain[0]
+    for part in lacking:
+        said = f"'{names[found[part]][:60]}' is taken for it" if part in found else (
+            "it moves with the joint below"
+        )  # fmt: skip
+        announce(f"'{path}': no joint is called like {part}; {said}.")
+    return found
 
 
 def spine_joints(parents: Sequence[int], places: dict[str, int]) -> dict[str, int]:
@@ -109,6 +158,7 @@ def _keys(names: Sequence[str]) -> dict[tuple[str, str], int]:
     empty = {w for w in empty if w not in _KNOWN | _PIECES and w not in _SIDES}
     exact: dict[tuple[str, str], int] = {}
     loose: dict[tuple[str, str], int] = {}
+    led: list[tuple[str, str, str, int]] = []  # the leading words, side, rest, place
     for place, name in enumerate(words):
         while name and (name[0] in empty or name[0].isdigit()):
             name = name[1:]
@@ -116,8 +166,34 @@ def _keys(names: Sequence[str]) -> dict[tuple[str, str], int]:
             name = name[:-1]
         side, key = _side(name)
         exact.setdefault((side, key), place)
-        loose.setdefault((side, re.sub(r"0*[01]$", "", key)), place)  # toe0, neck_01
-    return {**loose, **exact}
+        loose.setdefault((side, _plain(key)), place)  # toe0, neck_01
+        if (rest := _known_rest(name)) is not None:
+            led.append((*rest, place))
+    # of joints that differ by what they begin with, those that begin as most do
+    often = Counter(lead for lead, *_ in led)
+    stripped: dict[tuple[str, str], int] = {}
+    for _, side, key, place in sorted(led, key=lambda found: (-often[found[0]], found[-1])):
+        stripped.setdefault((side, key), place)
+    return {**stripped, **loose, **exact}
+
+
+def _plain(key: str) -> str:
+    return re.sub(r"0*[01]$", "", key)
+
+
+def _known_rest(words: list[str]) -> tuple[str, str, str] | None:
+    """What a name begins with, its side, and the rest, if that is known and the beginning not."""
+    side = next((_SIDES[word] for word in words if word in _SIDES), "")
+    kept = [word for word in words if word not in _SIDES]
+    while len(kept) > 1 and kept[-1] in _TRAILING:
+        kept = kept[:-1]
+    for first in range(len(kept)):
+        key = _plain("".join(str(int(w)) if w.isdigit() else w for w in kept[first:]))
+        if key in _KNOWN:
+            return "".join(kept[:first]), side, key
+        if kept[first] in (_KNOWN | _PIECES) - {"base", "bone"}:  # CC_Base_L_Thigh
+            return None
+    return None
 
 
 def _side(words: list[str]) -> tuple[str, str]:
