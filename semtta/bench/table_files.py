@@ -21,8 +21,8 @@ COLUMNS = (
     "abs_accel_mm", "foot_slide_mm",  # where the truth has a place in front of the camera
 )  # fmt: skip
 EXTRA_COLUMNS = (
-    "mpvpe_mm", "depth_jitter_mm", "filled", "similarity", "gate_similarity", "reprojection_px", "labelled",
-    "ms_per_frame", "tracks",
+    "mpvpe_mm", "depth_jitter_mm", "filled", "similarity", "gate_similarity", "reprojection_px",
+    "labelled", "ms_per_frame", "tracks",
 )  # fmt: skip
 _METHOD_KEYS = ("name", "like", "settings", "overrides", "label", "filter")
 
