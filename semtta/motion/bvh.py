@@ -193,6 +193,7 @@ def _posed(path: Path, joints: list[_Joint], values: np.ndarray) -> Posed:
         torch.from_numpy(np.stack([world[i] for i in chosen], 1)),
         torch.from_numpy(np.stack([rest[i] for i in chosen])),
         torch.from_numpy(np.stack([posed[i] for i in chosen], 1)),
+        is_smpl=all(joints[i].name.lower() == name for name, i in places.items()),
     )
 
 

@@ -29,6 +29,7 @@ _CORRECTED = {
 _UPRIGHT = 0.7  # cosine to the vertical of a person from the ankles to the head
 _SOME, _MOST = 0.2, 0.5  # shares of the frames
 _HEIGHT = (0.5, 1.6)  # of a standing person's pelvis, in lengths of the leg
+_SHAPE = 15.0  # degrees between the same bones of two bodies
 _TWISTED = 60.0  # degrees about a bone that no limb has on the mean of a motion
 
 
@@ -41,12 +42,14 @@ class Posed:
         world: (N, J, 3, 3) global rotations relative to the zero pose.
         rest: (J, 3) joints of the zero pose.
         posed: (N, J, 3) joints.
+        is_smpl: the joints are SMPL's by name, so its bones differ by the body's shape only.
     """
 
     places: dict[str, int]
     world: Tensor
     rest: Tensor
     posed: Tensor
+    is_smpl: bool = False
 
     def between(self, joints: Tensor, *names: str) -> Tensor:
         """Middle of some joints, (..., J, 3) -> (..., 3)."""
@@ -66,6 +69,8 @@ def smpl_rotations(path: Path, motion: Posed, body: Tensor) -> tuple[Tensor, Ten
     turn = facing if torch.equal(found, up) else _smallest_turn(found, torch.eye(3).to(up)[1])
     world, rest = turn @ motion.world @ facing.T, motion.rest @ facing.T
     fit = _Fit(motion.places, world, rest, body.to(world), known=stands)
+    if motion.is_smpl and stands and fit.largest_turn() < _SHAPE:
+        fit.correction_of = {}
     return fit.local(), turn
 
 
@@ -154,6 +159,19 @@ class _Fit:
         self.places, self.world, self.rest, self.body = places, world, rest, body
         self.known = known
         self.correction: dict[str, Tensor] = {}
+        self.correction_of = _CORRECTED
+
+    def largest_turn(self) -> float:
+        """Degrees between the bones of the zero pose and SMPL's."""
+        turns = [0.0]
+        for joint, end in _CORRECTED.items():
+            if joint in self.places and end in self.places:
+                bone = self.body[SMPL24.index(end)] - self.body[SMPL24.index(joint)]
+                target = self.rest[self.places[end]] - self.rest[self.places[joint]]
+                turns.append(float(torch.rad2deg(torch.arccos(
+                    torch.cosine_similarity(bone, target, dim=0).clamp(-1, 1)
+                ))))  # fmt: skip
+        return max(turns)
 
     def local(self) -> Tensor:
         """(N, 24, 3, 3)."""
@@ -174,7 +192,7 @@ class _Fit:
 
     def _correct(self, joint: str, index: int, parent: int, source: Tensor, above) -> Tensor:
         """(3, 3) from SMPL's rest axes of a joint to those of the zero pose."""
-        eye, end = torch.eye(3).to(source), _CORRECTED.get(joint)
+        eye, end = torch.eye(3).to(source), self.correction_of.get(joint)
         if end in self.places:
             bone = self.body[SMPL24.index(end)] - self.body[index]
             target = self.rest[self.places[end]] - self.rest[self.places[joint]]
