@@ -69,7 +69,7 @@ def test_one_slider_moves_video_meshes_and_timeline(browser, page, tmp_path):
     assert scene[0] != scene2[0] and overlay[0] != overlay2[0] and points[0] != points2[0]
     assert min(scene[1], overlay[1], points[1]) > 100  # something is drawn
     assert left2 > left and (time, time2) == (1, 10)
-    browser.run("page.setShown('base')")
+    browser.run("page.choose('base')")
     assert browser.run(PIXELS.format("scene"))[0] != scene2[0]
     shots = set()
     for view in ("camera", "side", "above", "overview"):
@@ -85,7 +85,7 @@ def test_the_mesh_lies_on_the_person_in_the_picture(browser, page):
     """The overlay's camera is the one that filmed: the drawn mesh spans what is projected."""
     browser.open(page)
     browser.until("window.page && document.getElementById('overlay').width > 0")
-    browser.run("page.setShown('adapted')")
+    browser.run("page.choose('adapted')")
     drag(browser, 5)
     found = browser.run("""(() => {
       const { stage, data, track } = page;
@@ -94,7 +94,7 @@ def test_the_mesh_lies_on_the_person_in_the_picture(browser, page):
       const wrist = track.joints.indexOf("left_wrist");
       const [u, v] = track.points.subarray(2 * (J * row + wrist), 2 * (J * row + wrist) + 2);
       const bone = new THREE.Vector3().setFromMatrixPosition(
-        stage.figures.adapted.bones[20].matrixWorld).project(stage.eye);
+        stage.figures.adapted.bones[20].matrixWorld).project(stage.eyes.adapted);
       return [bone.x - ((u + 0.5) * scale - 1), bone.y - (1 - (v + 0.5) * squash)];
     })()""")
     # 2D evidence has a pixel of noise, of 1280 and 720.
@@ -119,7 +119,7 @@ def test_keys_clicks_and_people(browser, page):
     assert browser.run("page.track.id") == 2
     drag(browser, 13)  # the second person is not there any more
     assert "not in the picture" in browser.run("document.getElementById('clock').textContent")
-    browser.run("page.setShown('both')")
+    browser.run("page.choose('all')")
     assert not browser.run("page.stage.figures.base.mesh.visible")
     assert not browser.errors()
 
