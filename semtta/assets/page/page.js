@@ -78,7 +78,7 @@ class Page {
     byId("shown").replaceChildren(...buttons.map(({ key, name, color }, i) => {
       const button = element("button");
       button.dataset.shown = key;
-      button.title = i + 1;
+      button.title = `${name} (${i + 1})`;
       if (color) {
         const dot = element("i", "dot");
         dot.style.background = `var(${color})`;

@@ -140,12 +140,14 @@ class Timeline {
       const readout = element("em");
       const mark = element("i");
       mark.style.background = `var(${color})`;
-      const text = element("span");
-      readout.append(mark, text);
+      const text = element("b");
+      readout.append(mark, element("span", "", name), text);
+      readout.className = "readout";
+      readout.title = name;
       side.append(readout);
       this.readouts.push((row) => {
         const value = row < 0 ? NaN : values[row];
-        text.textContent = `${name} ${Number.isFinite(value) ? value.toFixed(digits).replace("-", "−") : "–"}`;
+        text.textContent = Number.isFinite(value) ? value.toFixed(digits).replace("-", "−") : "–";
       });
     }
     plot.append(svg);
