@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from page_results import HIDDEN, video_of, waving
+from page_results import HIDDEN, result_folder, video_of, waving
 
 from semtta.body import load_body
 from semtta.cli import app
@@ -20,7 +20,6 @@ from semtta.output.measures import frame_errors, shake
 from semtta.output.page import write_page
 from semtta.output.page.clip import small_clip
 from semtta.output.page.data import all_times
-from semtta.output.write import write_results
 from semtta.video import probe, read_frames
 
 HOSTILE = "</script><img src=x onerror=\"document.title='pwned'\"><!-- ]]> \u2028 &amp; \\"
@@ -200,18 +199,6 @@ def test_times_of_frames_that_nobody_saw_lie_between_the_known_ones():
     assert np.allclose(all_times([late], 10.0), [0.3, 0.4, 0.5, 0.6])
 
 
-def result_folder(folder: Path, video: Path, page: bool = False) -> Path:
-    folder.mkdir()
-    settings = "body:\n  name: cc0\n  gender: neutral\n"
-    result = waving()
-    from semtta.video import video_hash
-
-    made = {"video": {"name": video.name, "sha256": video_hash(video)}}
-    result = replace(result, provenance=made)
-    write_results(folder, [result], load_body(), probe(video), settings, overlay=False, page=page)
-    return folder
-
-
 def view(*arguments) -> tuple[int, str]:
     from typer.testing import CliRunner
 
@@ -220,13 +207,13 @@ def view(*arguments) -> tuple[int, str]:
 
 
 def test_results_come_with_page_and_glb(tmp_path, video):
-    folder = result_folder(tmp_path / "out", video, page=True)
+    folder = result_folder(tmp_path / "out", [waving()], video, page=True)
     assert {"result.html", "track-01.glb"} <= {path.name for path in folder.iterdir()}
     assert len(Reader((folder / "result.html").read_text()).data["times"]) == 14
 
 
 def test_view_makes_the_page_once_and_again_on_request(tmp_path, video):
-    folder = result_folder(tmp_path / "out", video)
+    folder = result_folder(tmp_path / "out", [waving()], video)
     done, said = view(folder)
     assert done.exit_code == 0 and "was not found" in said  # the video lies elsewhere
     assert str(folder / "result.html") in said.replace("\n", "")
@@ -244,7 +231,7 @@ def test_view_makes_the_page_once_and_again_on_request(tmp_path, video):
 
 
 def test_view_refuses_in_one_sentence(tmp_path, video):
-    folder = result_folder(tmp_path / "out", video)
+    folder = result_folder(tmp_path / "out", [waving()], video)
     assert "does not exist" in view(tmp_path / "none")[1]
     assert "does not exist" in view(folder, "--video", tmp_path / "none.mp4")[1]
     (folder / "config.yaml").write_text("body: {name: gone.npz, gender: neutral}")
