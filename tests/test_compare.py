@@ -22,6 +22,7 @@ from semtta.geometry.boxes import box_overlap
 from semtta.output.comparison.settings import differing_settings
 from semtta.output.comparison.truth import read_truth
 from semtta.output.files import save_json
+from semtta.skeletons import BODY27
 
 BODY = load_body()
 
@@ -74,6 +75,17 @@ def test_numbers_are_those_of_the_motions(tmp_path, video):
         gate = float((result.gate_similarity > 0.5).float().mean())
         assert told[name]["gate_open_share"] == pytest.approx(gate)
         assert told[name]["filled_share"] == pytest.approx(result.evidence.filled_share())
+
+
+def test_joints_that_were_never_seen_count_as_not_filled(tmp_path, video):
+    result = waving()
+    evidence = replace(result.evidence, present=result.evidence.present.clone())
+    evidence.present[:, BODY27.index("left_ankle")] = False
+    result = replace(result, evidence=evidence)
+    folders = [write(tmp_path / name, [result], video) for name in "ab"]
+    told = semtta.compare(folders)["people"][0]["results"]["a"]
+    assert told["filled_share"] == pytest.approx(evidence.filled_share())
+    assert told["filled_share"] == pytest.approx(5 / 18)  # of the wrist's 6 and the ankle's 12
 
 
 def test_the_frames_that_differ_most_are_named_apart(tmp_path, video):

@@ -296,9 +296,10 @@ class Page {
 
   addFooter() {
     const keys = element("span", "keys");
-    const last = `${byId("shown").children.length}`;
-    for (const [key, does] of [["←", ""], ["→", "frame "], ["Space", "play "], ["1", "… "],
-      [last, "mesh "], ["c", ""], ["s", ""], ["a", ""], ["o", "view "]]) {
+    const count = Math.min(byId("shown").children.length, 9);
+    const numbers = Array.from({ length: count }, (_, i) => [`${i + 1}`, i + 1 < count ? "" : "mesh "]);
+    for (const [key, does] of [["←", ""], ["→", "frame "], ["Space", "play "], ...numbers,
+      ["c", ""], ["s", ""], ["a", ""], ["o", "view "]]) {
       keys.append(element("kbd", "", key), ` ${does}`);
     }
     byId("footer").append(element("span", "", this.data.footer), keys);
