@@ -19,6 +19,7 @@ _EXPORTS = {
     "load_config": "semtta.config",
     "load_result": "semtta.output.load",
     "export": "semtta.output.exports",
+    "compare": "semtta.output.comparison",
     "track_video": "semtta.people",
 }
 

@@ -19,6 +19,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from semtta.bench.command import bench
+from semtta.commands.compare import compare
 from semtta.commands.export import export
 from semtta.commands.inputs import (
     Poses2D,
@@ -216,6 +217,7 @@ app.command()(label)
 app.command()(inputs)
 app.command()(export)
 app.command()(view)
+app.command()(compare)
 app.command()(bench)
 
 
@@ -317,14 +319,9 @@ def _summary(results) -> None:
 def _demo_table(numbers: dict) -> None:
     from rich.table import Table
 
-    rows = (
-        ("PA-MPJPE, mm", "pa_mpjpe_mm"), ("MPJPE, mm", "mpjpe_mm"),
-        ("PA-MPJPE of hidden joints, mm", "pa_mpjpe_occluded_mm"),
-        ("acceleration error, mm/frame²", "accel_mm"),
-        ("the same in space, mm/frame²", "abs_accel_mm"),
-        ("jitter in depth, mm/frame²", "depth_jitter_mm"),
-        ("foot slide in contact, mm/frame", "foot_slide_mm"), ("2D error, px", "reprojection_px"),
-    )  # fmt: skip
+    from semtta.output.comparison.truth import ROWS
+
+    rows = (*ROWS, ("2D error, px", "reprojection_px"))
     table = Table(title=numbers["title"], caption=numbers["caption"], caption_justify="left")
     for heading in ("", "base", "adapted", "change"):
         table.add_column(heading, justify="left" if not heading else "right")

@@ -1,5 +1,6 @@
 """Results without a run: someone who waves in front of the camera."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,15 @@ import torch
 from semtta.body import load_body
 from semtta.geometry import Camera
 from semtta.keypoints import Keypoints2D, Track
+from semtta.output.write import write_results
 from semtta.skeletons import BODY27
 from semtta.tta.evidence import Evidence
 from semtta.tta.result import Motion, Result
+from semtta.video import probe, video_hash, write_video
 
 HIDDEN = BODY27.index("right_wrist")
+SETTINGS = "body:\n  name: cc0\n  gender: neutral\noptimizer:\n  epochs: {}\n"
+EIGHT = SETTINGS.format(8)
 
 
 def waving(frames=range(12), track_id=1, fps=30.0, labels=None, seed=0) -> Result:
@@ -56,7 +61,29 @@ def _motion(rotvecs: torch.Tensor, camera: Camera) -> Motion:
 
 def video_of(frames: int, path: Path, fps: float = 30.0) -> Path:
     """A video that grows brighter from frame to frame."""
-    from semtta.video import write_video
-
     images = (np.full((720, 1280, 3), 16 + 16 * (i % 15), np.uint8) for i in range(frames))
     return write_video(path, images, fps, (1280, 720))
+
+
+def result_folder(
+    folder: Path, results, clip: Path, settings: str = EIGHT, page: bool = False, **said
+) -> Path:
+    """What ``semtta adapt`` leaves, but for the overlay.
+
+    Args:
+        said: parts of the provenance that differ from the usual."""
+    folder.mkdir(parents=True)
+    body = load_body()
+    made = {"video": {"name": clip.name, "sha256": video_hash(clip)},
+            "body": {"name": "cc0", "sha256": body.sha256}} | said  # fmt: skip
+    results = [replace(result, provenance=made) for result in results]
+    write_results(folder, results, body, probe(clip), settings, overlay=False, page=page)
+    return folder
+
+
+def moved(result: Result, by=(0.0, 0.0, 0.0), pixels: float = 0.0) -> Result:
+    """The same with its adapted motion elsewhere, in metres and in the picture."""
+    adapted = result.adapted
+    adapted = replace(adapted, trans=adapted.trans + torch.tensor(by),
+                      landmarks2d=adapted.landmarks2d + torch.tensor([pixels, 0.0]))  # fmt: skip
+    return replace(result, adapted=adapted)

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from page_results import HIDDEN, video_of, waving
+from page_results import HIDDEN, result_folder, video_of, waving
 
 from semtta.body import load_body
 from semtta.cli import app
 from semtta.errors import SemttaError
+from semtta.output.measures import frame_errors, shake
 from semtta.output.page import write_page
 from semtta.output.page.clip import small_clip
-from semtta.output.page.data import all_times, frame_errors, shake
-from semtta.output.write import write_results
+from semtta.output.page.data import all_times
 from semtta.video import probe, read_frames
 
 HOSTILE = "</script><img src=x onerror=\"document.title='pwned'\"><!-- ]]> \u2028 &amp; \\"
@@ -96,20 +96,20 @@ def test_the_numbers_are_those_of_the_result(tmp_path, video):
     track = data["tracks"][0]
     assert array(track["frames"]).tolist() == [0, 1, 2, 5, 6, 12]
     assert np.allclose(data["times"], np.arange(14) / 30, atol=1e-3)
-    assert np.allclose(array(track["gate_similarity"]), result.gate_similarity)
-    assert track["sigma"] == 0.5 and track["labels"] == ["waving"]
+    assert np.allclose(array(track["told"][0]["gate_similarity"]), result.gate_similarity)
+    assert track["told"][0]["sigma"] == 0.5 and track["told"][0]["labels"] == ["waving"]
     body = load_body()
     for name in ("base", "adapted"):
-        motion = getattr(result, name)
+        motion, shown = getattr(result, name), track["motions"][name]
         seen = result.evidence.detected
         distance = (motion.landmarks2d - result.detections.xy).norm(dim=-1)
         errors = [float(d[s].mean()) for d, s in zip(distance, seen)]
-        assert np.allclose(array(track[name]["error"]), errors, atol=1e-4)
+        assert np.allclose(array(shown["error"]), errors, atol=1e-4)
         shape = motion.betas.median(0).values
         rest = (body.v_template + body.shapedirs @ shape).numpy()
-        assert np.abs(array(track[name]["rest"]).reshape(-1, 3) - rest).max() < 1e-6
+        assert np.abs(array(shown["rest"]).reshape(-1, 3) - rest).max() < 1e-6
         pelvis = body.joints(torch.eye(3).expand(6, 24, 3, 3), motion.betas)[:, 0] + motion.trans
-        assert np.abs(array(track[name]["root"]).reshape(-1, 3) - pelvis.numpy()).max() < 1e-5
+        assert np.abs(array(shown["root"]).reshape(-1, 3) - pelvis.numpy()).max() < 1e-5
     joints = track["joints"]
     state = array(track["state"]).reshape(6, len(joints))
     hidden = joints.index("right_wrist")
@@ -123,7 +123,7 @@ def test_hostile_labels_and_names_stay_text(tmp_path, video):
     read = page(tmp_path, [waving(labels=[text] * 12)], video=video, title=HOSTILE)
     assert not read.of("img")
     assert len(read.of("script")) == 4
-    shown = read.data["tracks"][0]["labels"][0]
+    shown = read.data["tracks"][0]["told"][0]["labels"][0]
     assert shown.startswith("</script><img") and "\x1b" not in shown and "\u202e" not in shown
     assert read.data["title"].startswith("</script>")
     raw = next(t for a, t in read.of("script") if a.get("id") == "data")
@@ -142,9 +142,10 @@ def test_without_video_labels_or_evidence_the_page_still_says_what_there_is(tmp_
         "width": 640, "height": 480
     }  # fmt: skip
     assert np.allclose(data["times"], np.arange(10) / 30)
-    assert track["similarity"] is None and track["gate_similarity"] is None
-    assert array(track["label_of"]).tolist() == [-1, -1, -1]
-    assert np.isnan(array(track["base"]["error"])).all()
+    told = track["told"][0]
+    assert told["similarity"] is None and told["gate_similarity"] is None
+    assert array(told["label_of"]).tolist() == [-1, -1, -1]
+    assert np.isnan(array(track["motions"]["base"]["error"])).all()
     assert track["tiles"][0]["value"] == "–"
 
 
@@ -198,18 +199,6 @@ def test_times_of_frames_that_nobody_saw_lie_between_the_known_ones():
     assert np.allclose(all_times([late], 10.0), [0.3, 0.4, 0.5, 0.6])
 
 
-def result_folder(folder: Path, video: Path, page: bool = False) -> Path:
-    folder.mkdir()
-    settings = "body:\n  name: cc0\n  gender: neutral\n"
-    result = waving()
-    from semtta.video import video_hash
-
-    made = {"video": {"name": video.name, "sha256": video_hash(video)}}
-    result = replace(result, provenance=made)
-    write_results(folder, [result], load_body(), probe(video), settings, overlay=False, page=page)
-    return folder
-
-
 def view(*arguments) -> tuple[int, str]:
     from typer.testing import CliRunner
 
@@ -218,13 +207,13 @@ def view(*arguments) -> tuple[int, str]:
 
 
 def test_results_come_with_page_and_glb(tmp_path, video):
-    folder = result_folder(tmp_path / "out", video, page=True)
+    folder = result_folder(tmp_path / "out", [waving()], video, page=True)
     assert {"result.html", "track-01.glb"} <= {path.name for path in folder.iterdir()}
     assert len(Reader((folder / "result.html").read_text()).data["times"]) == 14
 
 
 def test_view_makes_the_page_once_and_again_on_request(tmp_path, video):
-    folder = result_folder(tmp_path / "out", video)
+    folder = result_folder(tmp_path / "out", [waving()], video)
     done, said = view(folder)
     assert done.exit_code == 0 and "was not found" in said  # the video lies elsewhere
     assert str(folder / "result.html") in said.replace("\n", "")
@@ -242,7 +231,7 @@ def test_view_makes_the_page_once_and_again_on_request(tmp_path, video):
 
 
 def test_view_refuses_in_one_sentence(tmp_path, video):
-    folder = result_folder(tmp_path / "out", video)
+    folder = result_folder(tmp_path / "out", [waving()], video)
     assert "does not exist" in view(tmp_path / "none")[1]
     assert "does not exist" in view(folder, "--video", tmp_path / "none.mp4")[1]
     (folder / "config.yaml").write_text("body: {name: gone.npz, gender: neutral}")

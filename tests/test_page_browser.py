@@ -1,11 +1,14 @@
 """result.html in a real browser, where there is one (Debian: apt-get install chromium)."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from browser import Browser, find_chromium
-from page_results import video_of, waving
+from page_results import moved, result_folder, video_of, waving
 from test_page import HOSTILE
 
+import semtta
 from semtta.body import load_body
 from semtta.output.page import write_page
 
@@ -69,7 +72,7 @@ def test_one_slider_moves_video_meshes_and_timeline(browser, page, tmp_path):
     assert scene[0] != scene2[0] and overlay[0] != overlay2[0] and points[0] != points2[0]
     assert min(scene[1], overlay[1], points[1]) > 100  # something is drawn
     assert left2 > left and (time, time2) == (1, 10)
-    browser.run("page.setShown('base')")
+    browser.run("page.choose('base')")
     assert browser.run(PIXELS.format("scene"))[0] != scene2[0]
     shots = set()
     for view in ("camera", "side", "above", "overview"):
@@ -85,7 +88,7 @@ def test_the_mesh_lies_on_the_person_in_the_picture(browser, page):
     """The overlay's camera is the one that filmed: the drawn mesh spans what is projected."""
     browser.open(page)
     browser.until("window.page && document.getElementById('overlay').width > 0")
-    browser.run("page.setShown('adapted')")
+    browser.run("page.choose('adapted')")
     drag(browser, 5)
     found = browser.run("""(() => {
       const { stage, data, track } = page;
@@ -94,7 +97,7 @@ def test_the_mesh_lies_on_the_person_in_the_picture(browser, page):
       const wrist = track.joints.indexOf("left_wrist");
       const [u, v] = track.points.subarray(2 * (J * row + wrist), 2 * (J * row + wrist) + 2);
       const bone = new THREE.Vector3().setFromMatrixPosition(
-        stage.figures.adapted.bones[20].matrixWorld).project(stage.eye);
+        stage.figures.adapted.bones[20].matrixWorld).project(stage.eyes.adapted);
       return [bone.x - ((u + 0.5) * scale - 1), bone.y - (1 - (v + 0.5) * squash)];
     })()""")
     # 2D evidence has a pixel of noise, of 1280 and 720.
@@ -119,7 +122,7 @@ def test_keys_clicks_and_people(browser, page):
     assert browser.run("page.track.id") == 2
     drag(browser, 13)  # the second person is not there any more
     assert "not in the picture" in browser.run("document.getElementById('clock').textContent")
-    browser.run("page.setShown('both')")
+    browser.run("page.choose('all')")
     assert not browser.run("page.stage.figures.base.mesh.visible")
     assert not browser.errors()
 
@@ -167,3 +170,46 @@ def test_a_page_without_video_still_plays(browser, tmp_path):
     browser.run("page.play()")
     browser.until("!page.playing && page.frame === 11")
     assert not browser.errors()
+
+
+def test_a_comparison_shows_any_of_its_motions(browser, tmp_path):
+    video = video_of(14, tmp_path / "clip.mp4")
+    first = waving()
+    far = moved(first, (0.4, 0.0, 0.2), pixels=5)
+    part = replace(far.at(torch.arange(4, 10)), camera=replace(far.camera, focal=900.0))
+    folders = [
+        result_folder(tmp_path / name, [result], video)
+        for name, result in (("one", first), (HOSTILE.replace("/", "|"), far), ("part", part))
+    ]
+    semtta.compare(folders, tmp_path / "out")
+    browser.events.clear()
+    browser.open(tmp_path / "out" / "compare.html")
+    browser.until("window.page && document.getElementById('video').readyState >= 2")
+    pressed = """Array.from(document.querySelectorAll("#shown [aria-pressed=true]"),
+      (button) => button.dataset.shown).join()"""
+    drag(browser, 5)
+    assert browser.run(pressed) == "result-1,result-2,result-3"
+    seen = {(browser.run(PIXELS.format("scene"))[0], browser.run(PIXELS.format("overlay"))[0])}
+    for key in ("result-2", "result-3", "base", "all", "all"):
+        browser.run(f"document.querySelector('[data-shown=\"{key}\"]').click()")
+        seen.add((browser.run(PIXELS.format("scene"))[0], browser.run(PIXELS.format("overlay"))[0]))
+    assert len(seen) == 5 and browser.run(pressed) == "base,result-1,result-2,result-3,all"
+    browser.run("window.dispatchEvent(new KeyboardEvent('keydown', {key: '1'}))")
+    assert browser.run(pressed) == "result-1,result-2,result-3"
+    # The third result does not have the person in frame 2, and filmed with another lens.
+    visible = "page.stage.figures['result-3'].mesh.visible"
+    assert browser.run(visible) is True
+    drag(browser, 2)
+    assert browser.run(visible) is False
+    lens = "page.stage.eyes['{}'].projectionMatrix.elements[0]"
+    ratio = browser.run(lens.format("result-3")) / browser.run(lens.format("result-1"))
+    assert abs(ratio - 900 / 800) < 1e-6
+    titles = browser.run("Array.from(document.querySelectorAll('.row h2'), h => h.textContent)")
+    assert titles.count("label") == 3 and "to one, mm" in titles and "pose to one, mm" in titles
+    assert "lacks 6 frames" in browser.run("document.getElementById('remarks').textContent")
+    frame = browser.run("Number(document.querySelector('.table td button').textContent)")
+    browser.run("document.querySelector('.table td button').click()")
+    assert browser.run("page.frame") == frame
+    assert browser.run("document.querySelectorAll('img').length") == 0
+    assert not browser.errors()
+    assert all(url.startswith(("file:", "blob:")) for url in browser.requests())

@@ -1,8 +1,8 @@
 """Base and adapted on a benchmark with truth: `semtta bench` from a clone.
 
-    python tools/benchmark.py --data beam --wheel pose2sim-0.10.0-py3-none-any.whl
-    python tools/benchmark.py --data mocap --motions AMASS/ --table table4 --seeds 3
-    python tools/benchmark.py --help
+python tools/benchmark.py --data beam --wheel pose2sim-0.10.0-py3-none-any.whl
+python tools/benchmark.py --data mocap --motions AMASS/ --table table4 --seeds 3
+python tools/benchmark.py --help
 """
 
 from __future__ import annotations

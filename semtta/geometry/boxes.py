@@ -18,6 +18,14 @@ def square_boxes(boxes: Tensor, scale: float = 1.0) -> Tensor:
     return torch.cat(((low + high) / 2, side), dim=-1)
 
 
+def box_overlap(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union of two (..., 4) boxes x0 y0 x1 y1: (...) in [0, 1]."""
+    common = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
+    common = common.clamp_min(0).prod(-1)
+    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (a, b)]
+    return common / (areas[0] + areas[1] - common)
+
+
 def to_crop(xy: Tensor, boxes: Tensor, size: float) -> Tensor:
     """Image pixels -> crop pixels: xy (B, J, 2), boxes (B, 3) -> (B, J, 2)."""
     return (xy - boxes[:, None, :2]) * (size / boxes[:, None, 2:]) + size / 2

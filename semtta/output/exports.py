@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import fields, replace
 from pathlib import Path
+
+import torch
 
 from semtta.body import Body
 from semtta.engine import Progress, silent
@@ -89,7 +90,7 @@ def export(
         progress("export", done, len(jobs), {"summary": target.name})
         if _is_folder(ending):
             with new_folder(target, overwrite, _is_sequence) as partial:
-                writer(_thinned(person, every or 1), partial, body)
+                writer(person.at(torch.arange(0, len(person.track), every or 1)), partial, body)
         else:
             with whole_file(target) as partial:
                 writer(person, partial, body)
@@ -106,21 +107,6 @@ def parse_formats(formats: str | Iterable[str]) -> list[str]:
         wrong = f"there is no format '{unknown[0]}'" if unknown and unknown[0] else "name a format"
         raise SemttaError(f"{wrong}; --format takes one or more of {','.join(FORMATS)}.")
     return names
-
-
-def _thinned(track: SavedTrack, every: int) -> SavedTrack:
-    """Every n-th frame of the adapted motion; only frames and motion are cut."""
-    chosen = slice(None, None, every)
-
-    def cut(parts):
-        cuts = {f.name: getattr(parts, f.name)[chosen] for f in fields(parts)}
-        return replace(parts, **cuts)
-
-    frames = replace(track.track, **{
-        name: getattr(track.track, name)[chosen]
-        for name in ("frames", "times", "boxes", "keypoints")
-    })  # fmt: skip
-    return replace(track, track=frames, adapted=cut(track.adapted), base=cut(track.base))
 
 
 def _check_length(track: SavedTrack, names: list[str], every: int | None) -> None:

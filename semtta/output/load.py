@@ -77,6 +77,13 @@ class SavedResult:
     body_sha256: str | None
     tracks: tuple[SavedTrack, ...]
 
+    @property
+    def video_sha256(self) -> str | None:
+        """Of the video that the result was made from; None if the report does not say it."""
+        made = self.tracks[0].provenance.get("video")
+        said = made.get("sha256") if isinstance(made, dict) else None
+        return said if isinstance(said, str) else None
+
     def track(self, id: int) -> SavedTrack:
         """One track; raises ``SemttaError`` naming those that exist."""
         for track in self.tracks:

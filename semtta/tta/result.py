@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 from torch import Tensor
 
@@ -85,6 +85,34 @@ class Result:
     history: list[dict] = field(default_factory=list)
     provenance: dict = field(default_factory=dict)
     world: World | None = None
+
+    def at(self, rows: Tensor) -> Result:
+        """The same in some of its frames only, (N,) rows; whatever it is, it stays of that class.
+
+        What was learnt per epoch is that of all frames."""
+
+        def cut(motion: Motion) -> Motion:
+            cuts = {part.name: getattr(motion, part.name)[rows] for part in fields(motion)}
+            return replace(motion, **cuts)
+
+        def chosen(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[rows]
+
+        track, evidence = self.track, self.evidence
+        of_frames = ("xy", "present", "weight", "filled_in", "raw")
+        return replace(
+            self,
+            track=replace(
+                track, frames=track.frames[rows], times=track.times[rows], boxes=track.boxes[rows],
+                keypoints=track.keypoints[rows], landmarks3d=chosen(track.landmarks3d),
+                conf3d=chosen(track.conf3d),
+            ),
+            base=cut(self.base), adapted=cut(self.adapted), boxes=self.boxes[rows],
+            evidence=replace(evidence, **{name: getattr(evidence, name)[rows]
+                                          for name in of_frames}),
+            labels=[self.labels[row] for row in rows.tolist()],
+            similarity=chosen(self.similarity), gate_similarity=chosen(self.gate_similarity),
+        )  # fmt: skip
 
     @property
     def detections(self) -> Keypoints2D:

@@ -28,12 +28,14 @@ class Page {
     this.video = byId("video");
     this.hasVideo = clip.length > 0;
     this.pointsOnVideo = true;
+    this.shown = new Set(data.motions.filter((motion) => motion.shown).map(({ key }) => key));
     byId("title").textContent = data.title;
     byId("subtitle").textContent = data.subtitle;
     byId("slider").max = this.times.length - 1;
-    this.timeline = new Timeline(byId("timeline"), this.times.length, (frame) => this.seek(frame));
+    this.timeline = new Timeline(byId("timeline"), this.times.length, data.motions,
+      (frame) => this.seek(frame));
     try {
-      this.stage = new Stage(byId("stage"), byId("scene"), byId("overlay"), data.body, data.picture);
+      this.stage = new Stage(byId("stage"), byId("scene"), byId("overlay"), data, this.shown);
     } catch (error) {
       byId("no-scene").hidden = false;
       byId("no-scene").textContent = "The 3D view needs WebGL, which this browser does not offer.";
@@ -46,6 +48,7 @@ class Page {
       byId("no-video").textContent = data.no_video;
     }
     this.addTracks();
+    this.addMotions();
     this.addControls();
     this.addFooter();
     this.setTrack(0);
@@ -68,6 +71,45 @@ class Page {
     }));
   }
 
+  // Of two motions one or both are shown, of more any.
+  addMotions() {
+    const { motions } = this.data;
+    const buttons = [...motions, { key: "all", name: motions.length > 2 ? "all" : "both" }];
+    byId("shown").replaceChildren(...buttons.map(({ key, name, color }, i) => {
+      const button = element("button");
+      button.dataset.shown = key;
+      button.title = `${name} (${i + 1})`;
+      if (color) {
+        const dot = element("i", "dot");
+        dot.style.background = `var(${color})`;
+        button.append(dot);
+      }
+      button.append(name);
+      button.addEventListener("click", () => this.choose(key));
+      return button;
+    }));
+    this.setShown(this.shown);
+  }
+
+  choose(key) {
+    const all = this.data.motions.map((motion) => motion.key);
+    if (key === "all") return this.setShown(all);
+    if (all.length < 3) return this.setShown([key]);
+    this.setShown(all.filter((other) => this.shown.has(other) !== (other === key)));
+  }
+
+  setShown(keys) {
+    this.shown = new Set(keys);
+    const all = this.shown.size === this.data.motions.length;
+    const several = this.data.motions.length > 2;
+    for (const button of byId("shown").children) {
+      const { shown: key } = button.dataset;
+      const on = key === "all" ? all : this.shown.has(key) && (several || !all);
+      button.setAttribute("aria-pressed", on);
+    }
+    this.stage?.setShown(this.shown);
+  }
+
   setTrack(i) {
     this.track = this.data.tracks[i];
     this.rows = new Map(Array.from(this.track.frames, (frame, row) => [frame, row]));
@@ -77,13 +119,14 @@ class Page {
       tile.append(element("b", "", title), element("span", "", value), element("small", "", note));
       return tile;
     }));
+    showTables(this.track, (frame) => this.seek(frame));
     this.paint();
   }
 
   // Everything that has colours of its own; again when the system turns light or dark.
   paint() {
-    const colors = { base: css("--base"), adapted: css("--adapted"), ink: css("--ink"),
-      grid: css("--quiet") };
+    const colors = { ink: css("--ink"), grid: css("--quiet") };
+    for (const { key, color } of this.data.motions) colors[key] = css(color);
     this.timeline.setTrack(this.track);
     this.stage?.setTrack(this.track, colors);
   }
@@ -118,7 +161,8 @@ class Page {
     this.timeline.setFrame(this.frame, row);
     this.stage?.setFrame(row);
     this.drawPoints();
-    const label = row < 0 ? "not in the picture" : this.track.labels[this.track.label_of[row]];
+    const { labels, label_of: of } = this.track.told[0];
+    const label = row < 0 ? "not in the picture" : labels[of[row]];
     const number = element("b", "", `${this.frame}`);
     byId("clock").replaceChildren("frame ", number, ` of ${this.times.length}`,
       ` · ${(this.times[this.frame] - this.times[0]).toFixed(2)} s`, label ? ` · ${label}` : "");
@@ -203,12 +247,8 @@ class Page {
     byId("play").addEventListener("click", () => this.play());
     byId("slider").addEventListener("input", (event) => this.seek(Number(event.target.value)));
     byId("views").addEventListener("click", (event) => this.setView(event.target.dataset.view));
-    byId("shown").addEventListener("click", (event) => {
-      this.setShown(event.target.closest("button")?.dataset.shown);
-    });
     byId("mesh-on-video").addEventListener("click", () => this.toggleMesh());
     byId("points-on-video").addEventListener("click", () => this.togglePoints());
-    this.setShown("both");
     window.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.layout()).observe(byId("stage"));
     window.addEventListener("resize", () => this.layout());
@@ -223,14 +263,6 @@ class Page {
     this.view = name;
     press("views", name);
     this.stage?.setView(name);
-  }
-
-  setShown(name) {
-    if (!name) return;
-    press("shown", name);
-    if (!this.stage) return;
-    this.stage.shown = name;
-    this.stage.draw();
   }
 
   toggleMesh() {
@@ -252,11 +284,11 @@ class Page {
     const actions = {
       ArrowRight: () => this.seek(this.frame + step), ArrowLeft: () => this.seek(this.frame - step),
       Home: () => this.seek(0), End: () => this.seek(this.times.length - 1), " ": () => this.play(),
-      1: () => this.setShown("base"), 2: () => this.setShown("adapted"), 3: () => this.setShown("both"),
       c: () => this.setView("camera"), s: () => this.setView("side"), a: () => this.setView("above"),
       o: () => this.setView("overview"), m: () => this.toggleMesh(), p: () => this.togglePoints(),
     };
-    const action = actions[event.key];
+    const shown = byId("shown").children[Number(event.key) - 1];
+    const action = actions[event.key] ?? (shown && (() => shown.click()));
     if (!action || (event.key === " " && event.target.tagName === "BUTTON")) return;
     event.preventDefault();
     action();
@@ -264,19 +296,20 @@ class Page {
 
   addFooter() {
     const keys = element("span", "keys");
-    for (const [key, does] of [["←", ""], ["→", "frame "], ["Space", "play "], ["1", ""], ["2", ""],
-      ["3", "mesh "], ["c", ""], ["s", ""], ["a", ""], ["o", "view "]]) {
+    const count = Math.min(byId("shown").children.length, 9);
+    const numbers = Array.from({ length: count }, (_, i) => [`${i + 1}`, i + 1 < count ? "" : "mesh "]);
+    for (const [key, does] of [["←", ""], ["→", "frame "], ["Space", "play "], ...numbers,
+      ["c", ""], ["s", ""], ["a", ""], ["o", "view "]]) {
       keys.append(element("kbd", "", key), ` ${does}`);
     }
     byId("footer").append(element("span", "", this.data.footer), keys);
   }
 }
 
-// The pressed button of a group.
+// The pressed view.
 function press(group, name) {
   for (const button of byId(group).querySelectorAll("button")) {
-    const own = button.dataset.view ?? button.dataset.shown;
-    button.setAttribute("aria-pressed", own === name);
+    button.setAttribute("aria-pressed", button.dataset.view === name);
   }
 }
 

@@ -1,4 +1,4 @@
-// The 3D view: base and adapted body as skinned meshes, the camera that filmed them, a metre grid.
+// The 3D view: every motion's body as a skinned mesh, the camera that filmed them, a metre grid.
 // Everything of the track is in the camera frame (x right, y down, z forward); one node turns it by
 // half a turn about x into the y-up world of three.js.
 
@@ -41,15 +41,17 @@ class Figure {
 }
 
 class Stage {
-  // body: faces, weights, tree. picture: size of the video, pixels. Throws without WebGL.
-  constructor(pane, canvas, overlay, body, picture) {
-    Object.assign(this, { pane, body, picture, shown: "both", meshOnVideo: true, figures: {} });
+  // body: faces, weights, tree. picture: size of the video, pixels. motions: what can be shown,
+  // shown: the keys of those that are. Throws without WebGL.
+  constructor(pane, canvas, overlay, { body, picture, motions }, shown) {
+    Object.assign(this, { pane, body, picture, shown, meshOnVideo: true, figures: {} });
+    this.keys = motions.map((motion) => motion.key);
     const settings = { antialias: true, alpha: true, preserveDrawingBuffer: true };
     this.renderer = new THREE.WebGLRenderer({ canvas, ...settings });
     this.overlay = new THREE.WebGLRenderer({ canvas: overlay, ...settings });
+    this.overlay.autoClear = false; // one pass per motion, each with the camera it was made with
     this.scene = new THREE.Scene();
     this.camera = new THREE.PerspectiveCamera(40, 1, 0.05, 500);
-    this.eye = new THREE.PerspectiveCamera(); // the one that filmed
     this.controls = new THREE.OrbitControls(this.camera, canvas);
     this.controls.addEventListener("change", () => this.draw());
     this.scene.add(new THREE.HemisphereLight(0xffffff, 0x9aa4b5, 1.9));
@@ -67,15 +69,16 @@ class Stage {
     this.track = track;
     this.figures = {};
     this.trails = {};
-    for (const name of ["base", "adapted"]) {
-      const figure = new Figure(this.body, track[name], colors[name]);
+    this.eyes = {};
+    for (const name of this.keys.filter((key) => key in track.motions)) {
+      const figure = new Figure(this.body, track.motions[name], colors[name]);
       this.figures[name] = figure;
+      this.eyes[name] = this.eyeOf(track.motions[name]);
       this.trails[name] = lines(pathOf(track, name), colors[name], 0.75);
       this.world.add(figure.mesh, figure.bones[0], this.trails[name]);
     }
     this.spread = spreadOf(track);
     this.addSurroundings(colors);
-    this.setEye();
   }
 
   addSurroundings(colors) {
@@ -112,18 +115,17 @@ class Stage {
     }
     this.rings = {};
     this.stems = {};
-    for (const name of ["base", "adapted"]) {
+    for (const name of Object.keys(this.figures)) {
       this.rings[name] = lines(ring, colors[name], 1);
       this.stems[name] = lines([0, 0, 0, 0, -1, 0], colors[name], 0.6);
       this.rings[name].add(this.stems[name]);
     }
-    this.surroundings.push(this.rings.base, this.rings.adapted);
+    this.surroundings.push(...Object.values(this.rings));
     this.world.add(...this.surroundings);
   }
 
   // Corners of the picture at a depth, from the top left, clockwise.
-  corners(depth) {
-    const { focal, center } = this.track;
+  corners(depth, { focal, center } = this.track) {
     const { width, height } = this.picture;
     return [[0, 0], [width, 0], [width, height], [0, height]].map(([u, v]) => [
       ((u - 0.5 - center[0]) / focal) * depth, ((v - 0.5 - center[1]) / focal) * depth, depth,
@@ -131,13 +133,20 @@ class Stage {
   }
 
   // The projection of the camera that filmed, so that meshes fall where they are in the picture.
-  setEye() {
+  eyeOf(motion) {
     const near = 0.05;
-    const [topLeft, , bottomRight] = this.corners(near);
-    this.eye.projectionMatrix.makePerspective(
+    const [topLeft, , bottomRight] = this.corners(near, motion);
+    const eye = new THREE.PerspectiveCamera();
+    eye.projectionMatrix.makePerspective(
       topLeft[0], bottomRight[0], -topLeft[1], -bottomRight[1], near, 500,
     );
-    this.eye.projectionMatrixInverse.copy(this.eye.projectionMatrix).invert();
+    eye.projectionMatrixInverse.copy(eye.projectionMatrix).invert();
+    return eye;
+  }
+
+  setShown(keys) {
+    this.shown = keys;
+    this.draw();
   }
 
   setView(name) {
@@ -196,14 +205,19 @@ class Stage {
   // row of the track, or -1 where the person is not in the video.
   setFrame(row) {
     this.row = row;
-    if (row < 0) return this.draw();
     for (const [name, figure] of Object.entries(this.figures)) {
+      if (!this.isThere(name)) continue;
       figure.pose(row);
-      const [x, y, z] = this.track[name].root.subarray(3 * row, 3 * row + 3);
+      const [x, y, z] = this.track.motions[name].root.subarray(3 * row, 3 * row + 3);
       this.rings[name].position.set(x, this.track.floor, z);
       this.stems[name].scale.y = Math.max(this.track.floor - y, 1e-3);
     }
     this.draw();
+  }
+
+  // Whether a motion has the person in the frame: one result may have seen less than another.
+  isThere(name) {
+    return Number.isFinite(this.track.motions[name].root[3 * this.row]);
   }
 
   resize() {
@@ -222,22 +236,26 @@ class Stage {
 
   draw() {
     if (!this.track || this.row === undefined) return;
-    const both = this.shown === "both";
+    const shown = Object.keys(this.figures).filter((name) => this.shown.has(name));
     for (const [name, figure] of Object.entries(this.figures)) {
-      const visible = both || this.shown === name;
-      figure.mesh.visible = this.rings[name].visible = visible && this.row >= 0;
+      const visible = shown.includes(name);
+      figure.mesh.visible = this.rings[name].visible = visible && this.isThere(name);
       this.trails[name].visible = visible;
-      // Two bodies in one place: the one before lets the other shine through.
-      figure.material.transparent = both && name === "base";
+      // Several bodies in one place: all but the last let the others shine through.
+      figure.material.transparent = name !== shown.at(-1);
       figure.material.opacity = figure.material.transparent ? 0.6 : 1;
     }
     this.renderer.render(this.scene, this.camera);
     const aids = [...this.surroundings, ...Object.values(this.trails)];
     const before = aids.map((aid) => aid.visible);
     aids.forEach((aid) => (aid.visible = false));
-    if (!this.meshOnVideo) this.world.visible = false;
-    this.overlay.render(this.scene, this.eye);
-    this.world.visible = true;
+    this.overlay.clear();
+    const meshes = shown.filter((name) => this.figures[name].mesh.visible);
+    for (const name of this.meshOnVideo ? [...meshes].reverse() : []) { // what shines through, last
+      for (const other of meshes) this.figures[other].mesh.visible = other === name;
+      this.overlay.render(this.scene, this.eyes[name]);
+    }
+    for (const name of meshes) this.figures[name].mesh.visible = true;
     aids.forEach((aid, i) => (aid.visible = before[i]));
   }
 }
@@ -252,10 +270,11 @@ function lines(numbers, color, opacity) {
 
 // The way of the pelvis, without a line across frames where the person was not seen.
 function pathOf(track, name) {
-  const root = track[name].root;
+  const { root } = track.motions[name];
   const pairs = [];
   for (let i = 0; i + 1 < track.frames.length; i++) {
-    if (track.frames[i + 1] === track.frames[i] + 1) pairs.push(...root.subarray(3 * i, 3 * i + 6));
+    const both = Number.isFinite(root[3 * i] + root[3 * i + 3]);
+    if (both && track.frames[i + 1] === track.frames[i] + 1) pairs.push(...root.subarray(3 * i, 3 * i + 6));
   }
   return pairs;
 }
@@ -264,8 +283,9 @@ function pathOf(track, name) {
 function spreadOf(track) {
   const low = [Infinity, Infinity, Infinity];
   const high = [-Infinity, -Infinity, -Infinity];
-  for (const name of ["base", "adapted"]) {
-    track[name].root.forEach((value, i) => {
+  for (const { root } of Object.values(track.motions)) {
+    root.forEach((value, i) => {
+      if (!Number.isFinite(value)) return;
       low[i % 3] = Math.min(low[i % 3], value - (i % 3 === 1 ? 1 : 0.75));
       high[i % 3] = Math.max(high[i % 3], value + (i % 3 === 1 ? 1 : 0.75));
     });

@@ -2,6 +2,7 @@
 // names are only ever set as text, never as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
+const NOT_THERE = -2; // as a label: the result does not have the frame
 
 function element(tag, className, text) {
   const made = document.createElement(tag);
@@ -11,9 +12,9 @@ function element(tag, className, text) {
 }
 
 class Timeline {
-  // frames: number of frames of the video; seek: called with one of them.
-  constructor(root, frames, seek) {
-    Object.assign(this, { root, frames, seek });
+  // frames: number of frames of the video; motions: names and colours; seek: called with a frame.
+  constructor(root, frames, motions, seek) {
+    Object.assign(this, { root, frames, motions, seek });
     let dragging = false;
     const jump = (event) => {
       const plot = this.root.querySelector(".plot").getBoundingClientRect();
@@ -37,20 +38,16 @@ class Timeline {
     this.root.replaceChildren();
     this.playhead = element("div");
     this.playhead.id = "playhead";
-    this.addLabels();
-    if (track.gate_similarity || track.similarity) this.addSimilarity();
-    this.addLines("2D error, px", [
-      ["base", track.base.error, "--base"], ["adapted", track.adapted.error, "--adapted"],
-    ], { from: 0, digits: 1 });
-    if (track.adapted.heldout_error) {
-      this.addLines("held-out 2D error, px", [
-        ["base", track.base.heldout_error, "--base"],
-        ["adapted", track.adapted.heldout_error, "--adapted"],
-      ], { from: 0, digits: 1 });
+    for (const told of track.told) {
+      this.addLabels(told);
+      if (told.gate_similarity || told.similarity) this.addSimilarity(told);
     }
-    this.addLines("distance, m", [
-      ["base", depthOf(track.base), "--base"], ["adapted", depthOf(track.adapted), "--adapted"],
-    ], { digits: 2 });
+    this.addMotions("2D error, px", (motion) => motion.error, { from: 0, digits: 1 });
+    this.addMotions("held-out 2D error, px", (motion) => motion.heldout_error, { from: 0, digits: 1 });
+    this.addMotions("distance, m", depthOf, { digits: 2 });
+    const first = this.motions.find(({ key }) => key === track.first)?.name;
+    this.addMotions(`to ${first}, mm`, (motion) => motion.placed_apart, { from: 0, digits: 0 });
+    this.addMotions(`pose to ${first}, mm`, (motion) => motion.posed_apart, { from: 0, digits: 0 });
     this.addJoints();
     this.root.append(this.playhead);
   }
@@ -65,12 +62,25 @@ class Timeline {
     return { side, plot };
   }
 
-  addLabels() {
-    const { frames, label_of: of, labels } = this.track;
-    const { plot } = this.row("label", "labels");
+  // A row of what a function takes from each motion, if it takes something from any.
+  addMotions(title, from, settings) {
+    const series = this.motions.filter(({ key }) => key in this.track.motions)
+      .map(({ key, name, color }) => [name, from(this.track.motions[key]), color])
+      .filter(([, values]) => values);
+    if (series.length) this.addLines(title, series, settings);
+  }
+
+  addLabels({ name, label_of: of, labels }) {
+    const { frames } = this.track;
+    const { side, plot } = this.row("label", "labels");
+    if (name) side.append(element("em", "", name));
     let start = 0;
     for (let i = 1; i <= frames.length; i++) {
       if (i < frames.length && of[i] === of[start] && frames[i] === frames[i - 1] + 1) continue;
+      if (of[start] === NOT_THERE) {
+        start = i;
+        continue;
+      }
       const text = of[start] < 0 ? "no label" : labels[of[start]];
       const run = element("span", "", text);
       run.title = `${text} (frames ${frames[start]} to ${frames[i - 1]})`;
@@ -83,14 +93,14 @@ class Timeline {
     }
   }
 
-  addSimilarity() {
-    const { similarity, gate_similarity: gate, sigma } = this.track;
+  addSimilarity({ name, similarity, gate_similarity: gate, sigma }) {
     const series = [];
     if (gate) series.push(["gate", gate, "--adapted"]);
     if (similarity) series.push(["alignment", similarity, "--quiet"]);
     const [lowest] = bounds(series.flatMap(([, values]) => Array.from(values)));
     const from = lowest < 0 ? -1 : 0; // a cosine
     const { side, plot } = this.addLines("similarity to label", series, { from, to: 1, digits: 2 });
+    if (name) side.querySelector("h2").after(element("em", "", name));
     if (!gate || sigma === null) return;
     const svg = plot.querySelector("svg");
     const y = 100 * (1 - (sigma - from) / (1 - from));
@@ -130,12 +140,14 @@ class Timeline {
       const readout = element("em");
       const mark = element("i");
       mark.style.background = `var(${color})`;
-      const text = element("span");
-      readout.append(mark, text);
+      const text = element("b");
+      readout.append(mark, element("span", "", name), text);
+      readout.className = "readout";
+      readout.title = name;
       side.append(readout);
       this.readouts.push((row) => {
         const value = row < 0 ? NaN : values[row];
-        text.textContent = `${name} ${Number.isFinite(value) ? value.toFixed(digits).replace("-", "−") : "–"}`;
+        text.textContent = Number.isFinite(value) ? value.toFixed(digits).replace("-", "−") : "–";
       });
     }
     plot.append(svg);
@@ -162,8 +174,8 @@ class Timeline {
   }
 
   addJoints() {
-    const { joints, state, frames } = this.track;
-    const { side, plot } = this.row("joints", "joints");
+    const { joints, state, frames, told } = this.track;
+    const { side, plot } = this.row(told[0].name ? `joints, ${told[0].name}` : "joints", "joints");
     const legend = element("em");
     for (const [name, color] of [["seen", "--strip-seen"], ["filled", "--filled"],
       ["hidden", "--strip-hidden"]]) {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from semtta.body import Body
 from semtta.errors import printable
+from semtta.output.measures import distances, frame_errors, gate_open_share, shake
 from semtta.output.skinned import (
     SkinnedMesh,
     check_finite,
@@ -23,6 +24,7 @@ from semtta.tta.result import Motion, Result
 
 _TYPES = {"float32": "f32", "uint32": "u32", "int32": "i32", "uint8": "u8"}
 _HIDDEN, _SEEN, _FILLED = 0, 1, 2
+_NO_LABEL, _NOT_THERE = -1, -2
 _MOST_POSED = 200  # frames whose meshes are looked at for the height of the grid
 
 
@@ -45,87 +47,117 @@ def body_data(mesh: SkinnedMesh) -> dict:
 
 
 def track_data(result: Result, body: Body, heldout: tuple[Tensor, Tensor] | None = None) -> dict:
-    """One person: meshes and their motion, evidence, labels, and what is drawn over time.
+    """One person: base and adapted meshes and their motion, evidence, labels, and what is drawn
+    over time.
 
     Args:
         heldout: (T,) errors of base and adapted on joints kept from the adaptation, pixels."""
     check_finite(result)
-    evidence, camera = result.evidence, result.camera
+    frames = result.track.frames
+    base, adapted = heldout or (None, None)
+    return evidence_data(result, frames) | {
+        "told": [told_data("", result, frames)],
+        "floor": floor([result.adapted], body),
+        "motions": {
+            "base": motion_data(result.base, result, body, frames, {"heldout_error": base}),
+            "adapted": motion_data(result.adapted, result, body, frames,
+                                   {"heldout_error": adapted}),
+        },
+        "tiles": _tiles(result, body),
+    }  # fmt: skip
+
+
+def evidence_data(result: Result, onto: Tensor) -> dict:
+    """One person's camera and 2D evidence.
+
+    Args:
+        onto: (U,) frames that the person's arrays have a row for, among them all of the result."""
+    evidence = result.evidence
     known = torch.nonzero(evidence.known)[:, 0].tolist()
     skeleton = evidence.raw.skeleton
     place = {joint: i for i, joint in enumerate(known)}
     state = torch.full(evidence.present.shape, _HIDDEN, dtype=torch.uint8)
     state[evidence.detected] = _SEEN
     state[evidence.filled_in > 0] = _FILLED
-    texts = list(dict.fromkeys(label for label in result.labels if label))
-    of = {text: i for i, text in enumerate(texts)}
+    frames = result.track.frames
     return {
         "id": result.track.id,
-        "frames": packed(result.track.frames),
-        "labels": [printable(text) for text in texts],
-        "label_of": packed(np.array([of.get(label, -1) for label in result.labels], np.int32)),
-        "focal": camera.focal,
-        "center": list(camera.center),
-        "similarity": _series(result.similarity),
-        "gate_similarity": _series(result.gate_similarity),
-        "sigma": result.sigma,
+        "frames": packed(onto),
+        **_camera(result),
         "joints": [printable(skeleton.joints[j]) for j in known],
         "edges": [(place[a], place[b]) for a, b in skeleton.edge_indices()
                   if a in place and b in place],
-        "state": packed(state[:, known].flatten()),
-        "points": packed(evidence.xy[:, known].flatten()),
-        "floor": _floor(result, body),
-        "base": _motion_data(result.base, result, body, heldout and heldout[0]),
-        "adapted": _motion_data(result.adapted, result, body, heldout and heldout[1]),
-        "tiles": _tiles(result, body),
+        "state": packed(_spread(state[:, known], frames, onto, _HIDDEN).ravel()),
+        "points": packed(_spread(evidence.xy[:, known], frames, onto, 0.0).ravel()),
     }  # fmt: skip
 
 
-def frame_errors(motion: Motion, result: Result) -> Tensor:
-    """(T,) mean distance of the projection to the detections, pixels; NaN without any."""
-    return _distances(motion, result).nanmean(1)
+def told_data(name: str, result: Result, onto: Tensor) -> dict:
+    """What one result knows of the person's labels, over the frames ``onto``.
 
-
-def shake(motion: Motion, result: Result, body: Body) -> float:
-    """Mean second difference of the pelvis' distance, mm per frame²; NaN without three frames
-    in a row."""
-    depth = torch.from_numpy(joint_motion(motion, body).root[:, 2]).double()
-    steady = (result.track.frames.diff() == 1).unfold(0, 2, 1).all(1) if len(depth) > 2 else None
-    if steady is None or not steady.any():
-        return float("nan")
-    return 1000 * float(depth.diff(n=2).abs()[steady].mean())
-
-
-def _motion_data(motion: Motion, result: Result, body: Body, heldout_error: Tensor | None) -> dict:
-    mesh, moves = skinned_mesh(body, median_betas(motion)), joint_motion(motion, body)
+    Args:
+        name: of the result, where a page has several."""
+    texts = list(dict.fromkeys(label for label in result.labels if label))
+    of = {text: i for i, text in enumerate(texts)}
+    label_of = np.array([of.get(label, _NO_LABEL) for label in result.labels], np.int32)
+    frames = result.track.frames
     return {
-        "rest": packed(mesh.vertices.ravel()),
-        "joints": packed(mesh.joints.ravel()),
-        "rotations": packed(moves.rotations.ravel()),
-        "root": packed(moves.root.ravel()),
-        "error": packed(frame_errors(motion, result)),
-        "heldout_error": None if heldout_error is None else packed(heldout_error),
+        "name": name,
+        "labels": [printable(text) for text in texts],
+        "label_of": packed(_spread(label_of, frames, onto, _NOT_THERE)),
+        "similarity": _series(result.similarity, frames, onto),
+        "gate_similarity": _series(result.gate_similarity, frames, onto),
+        "sigma": result.sigma,
     }
 
 
-def _distances(motion: Motion, result: Result) -> Tensor:
-    """(T, J) pixels; NaN where a joint was not detected, or is none of the body's."""
-    distance = (motion.landmarks2d - result.detections.xy).norm(dim=-1)
-    seen = result.evidence.detected & result.evidence.known
-    return torch.where(seen, distance, torch.nan)
+def motion_data(
+    motion: Motion, result: Result, body: Body, onto: Tensor, series: Mapping[str, Tensor | None]
+) -> dict:
+    """One motion of a person over the frames ``onto``: its mesh, what moves it, what is drawn.
+
+    Args:
+        series: more numbers of every frame of the result, (T,), by name; None = it has none."""
+    mesh, moves = skinned_mesh(body, median_betas(motion)), joint_motion(motion, body)
+    frames = result.track.frames
+    drawn = {"error": frame_errors(motion, result), **series}
+    return {
+        "rest": packed(mesh.vertices.ravel()),
+        "joints": packed(mesh.joints.ravel()),
+        "rotations": packed(_spread(moves.rotations, frames, onto, np.nan).ravel()),
+        "root": packed(_spread(moves.root, frames, onto, np.nan).ravel()),
+        **_camera(result),
+        **{name: None if values is None else packed(_spread(values, frames, onto, np.nan))
+           for name, values in drawn.items()},
+    }  # fmt: skip
 
 
-def _series(values: Tensor | None) -> dict | None:
-    return None if values is None or values.isnan().all() else packed(values)
+def _camera(result: Result) -> dict:
+    return {"focal": result.camera.focal, "center": list(result.camera.center)}
 
 
-def _floor(result: Result, body: Body) -> float:
+def _spread(values: np.ndarray | Tensor, frames: Tensor, onto: Tensor, blank: float) -> np.ndarray:
+    """Rows of (T, ...) values at their frames among those of ``onto``, ``blank`` at the others."""
+    values = np.asarray(values)
+    rows = np.full((len(onto), *values.shape[1:]), blank, values.dtype)
+    rows[np.searchsorted(onto.numpy(), frames.numpy())] = values
+    return rows
+
+
+def _series(values: Tensor | None, frames: Tensor, onto: Tensor) -> dict | None:
+    if values is None or values.isnan().all():
+        return None
+    return packed(_spread(values, frames, onto, np.nan))
+
+
+def floor(motions: Sequence[Motion], body: Body) -> float:
     """Height of the grid in the camera frame (y down): where the lowest vertices are."""
-    step = -(-len(result.track) // _MOST_POSED)
-    motion = result.adapted
-    vertices = body.vertices(motion.rotmats[::step], motion.betas[::step])
-    lowest = (vertices[..., 1] + motion.trans[::step, None, 1]).amax(1)
-    return float(lowest.quantile(0.9))
+    lowest = []
+    for motion in motions:
+        step = -(-len(motion.trans) // _MOST_POSED)
+        vertices = body.vertices(motion.rotmats[::step], motion.betas[::step])
+        lowest.append((vertices[..., 1] + motion.trans[::step, None, 1]).amax(1))
+    return float(torch.cat(lowest).quantile(0.9))
 
 
 def _tiles(result: Result, body: Body) -> list[dict[str, str]]:
@@ -139,7 +171,7 @@ def _tiles(result: Result, body: Body) -> list[dict[str, str]]:
         return {"title": title, "value": f"{before:.1f} → {after:.1f}", "note": f"{unit}  {share}"}
 
     def mean_error(motion: Motion) -> float:
-        return float(_distances(motion, result).nanmean())
+        return float(distances(motion, result).nanmean())
 
     tiles = [
         change("2D error, base → adapted", mean_error(result.base), mean_error(result.adapted),
@@ -154,12 +186,12 @@ def _tiles(result: Result, body: Body) -> list[dict[str, str]]:
         "title": "hidden joints filled", "value": f"{100 * evidence.filled_share():.0f} %",
         "note": f"of {missing} in {len(result.track)} frames",
     })  # fmt: skip
-    if _series(result.gate_similarity) is not None and result.sigma is not None:
-        gate = result.gate_similarity[~result.gate_similarity.isnan()]
-        share = float((gate > result.sigma).float().mean())
+    share = gate_open_share(result)
+    if np.isfinite(share):
+        labelled = int((~result.gate_similarity.isnan()).sum())
         tiles.append({
             "title": "gate open", "value": f"{100 * share:.0f} %",
-            "note": f"of {len(gate)} labelled frames",
+            "note": f"of {labelled} labelled frames",
         })  # fmt: skip
     return tiles
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from semtta.engine import Progress, silent
@@ -38,7 +39,7 @@ def page_of_result(
         return page
     saved = load_result(folder)
     body = saved.load_body(body_models)
-    chosen = _chosen(saved, video, progress) if video is not None else _found(saved, progress)
+    chosen = find_video([saved], video, progress)
     title = saved.video or folder.absolute().name
     return write_page(
         page, saved.tracks, body, title=title, fps=saved.tracks[0].fps, video=chosen,
@@ -46,30 +47,39 @@ def page_of_result(
     )  # fmt: skip
 
 
-def _hash(saved: SavedResult) -> str | None:
-    """SHA-256 of the video that the result was made from, if the report says it."""
-    made = saved.tracks[0].provenance.get("video")
-    said = made.get("sha256") if isinstance(made, dict) else None
-    return said if isinstance(said, str) else None
+def find_video(
+    results: Sequence[SavedResult], video: Path | None, progress: Progress
+) -> Path | None:
+    """The video of some results: the one that is named, or where it is looked for; None, and a
+    note, if it is nowhere.
+
+    Raises ``SemttaError`` if a named one does not exist."""
+    if video is not None:
+        return _chosen(results[0], video, progress)
+    found = (path for saved in results if (path := _found(saved)) is not None)
+    if (path := next(found, None)) is not None:
+        return path
+    name = results[0].video
+    text = f"the video '{name}' was not found: the page shows none; --video FILE adds it."
+    progress("note", 0, None, {"text": text})
+    return None
 
 
 def _chosen(saved: SavedResult, video: Path, progress: Progress) -> Path:
     if not video.exists():
         raise SemttaError(f"video '{video}' does not exist.")
-    if _hash(saved) not in (None, video_hash(video)):
+    if saved.video_sha256 not in (None, video_hash(video)):
         text = f"'{video}' is not the very file that the result was made from; frames may not fit."
         progress("note", 0, None, {"text": text})
     return video
 
 
-def _found(saved: SavedResult, progress: Progress) -> Path | None:
-    """The video by its name, if it is the very file; None, and a note, if it is nowhere."""
-    name, said = Path(saved.video).name, _hash(saved)
+def _found(saved: SavedResult) -> Path | None:
+    """The video by its name, if it is the very file."""
+    name, said = Path(saved.video).name, saved.video_sha256
     if name and said:
         around = (saved.folder, saved.folder.absolute().parent, Path(), ROOT / "demo")
         for place in around:
             if (place / name).exists() and video_hash(place / name) == said:
                 return place / name
-    text = f"the video '{saved.video}' was not found: the page shows none; --video FILE adds it."
-    progress("note", 0, None, {"text": text})
     return None

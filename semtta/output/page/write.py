@@ -30,7 +30,11 @@ from semtta.shipped import asset
 from semtta.tta.result import Result
 from semtta.video import ImageSequence
 
-_SCRIPTS = ("scene.js", "timeline.js", "page.js")
+_SCRIPTS = ("scene.js", "timeline.js", "tables.js", "page.js")
+_MOTIONS = (
+    {"key": "base", "name": "base", "color": "--base", "shown": True},
+    {"key": "adapted", "name": "adapted", "color": "--adapted", "shown": True},
+)
 
 
 def write_page(
@@ -60,6 +64,23 @@ def write_page(
     tracks do or cannot be read, or the file cannot be written."""
     if not results:
         raise SemttaError("a page needs at least one track; the result holds none.")
+    clip = clip_of(results, fps, video, progress)
+    words = _subtitle(results, clip, fps)
+    data = page_data(results, body, clip, fps, title, words, has_video=video is not None)
+    data["motions"] = _MOTIONS
+    data["tracks"] = [
+        track_data(result, body, (heldout or {}).get(result.track.id)) for result in results
+    ]
+    return save_page(path, data, clip)
+
+
+def clip_of(
+    results: Sequence[Result], fps: float, video: str | Path | ImageSequence | None,
+    progress: Progress,
+) -> Clip:  # fmt: skip
+    """The video of some results as a page holds it, or what is known of it without.
+
+    Raises ``SemttaError`` if it cannot be read, or ends before the tracks do."""
     clip = _no_clip(results, fps) if video is None else small_clip(video, progress)
     last = max(int(result.track.frames[-1]) for result in results)
     if last >= len(clip.times):
@@ -67,24 +88,32 @@ def write_page(
             f"'{video}' has {len(clip.times)} frames, but the result speaks of frame {last}: it is "
             "not the video of this result."
         )
-    mesh = skinned_mesh(body, median_betas(results[0].adapted))
-    data = {
+    return clip
+
+
+def page_data(
+    results: Sequence[Result], body: Body, clip: Clip, fps: float, title: str, subtitle: str,
+    has_video: bool,
+) -> dict:  # fmt: skip
+    """What every page holds; ``motions``, what can be shown, and ``tracks`` are to be added."""
+    return {
         "title": printable(title),
-        "subtitle": _subtitle(results, clip, fps),
+        "subtitle": subtitle,
         "footer": f"semtta {semtta.__version__} · drawn with three.js (MIT) · no request leaves "
         "this page",
-        "no_video": "The video is not in this page."
-        if video is None
-        else "No encoder for a video that browsers play (libx264) is installed.",
+        "no_video": "No encoder for a video that browsers play (libx264) is installed."
+        if has_video
+        else "The video is not in this page.",
         "fps": fps,
         "times": clip.times,
         "picture": {"width": clip.width, "height": clip.height},
         "first": int(results[0].track.frames[0]),
-        "body": body_data(mesh),
-        "tracks": [
-            track_data(result, body, (heldout or {}).get(result.track.id)) for result in results
-        ],
+        "body": body_data(skinned_mesh(body, median_betas(results[0].adapted))),
     }
+
+
+def save_page(path: Path, data: dict, clip: Clip) -> Path:
+    """Write a page, whole or not at all."""
     text = page_text(data, clip.mp4)
     with whole_file(Path(path)) as temporary:
         temporary.write_bytes(text.encode())
