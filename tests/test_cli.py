@@ -473,8 +473,8 @@ def test_own_poses_on_a_path_with_spaces_and_umlauts(run, tmp_path):
             with np.load(out / "track-01.npz") as z:
                 arrays.append({key: z[key] for key in z.files})
             assert {p.name for p in out.iterdir()} == {
-                "track-01.npz", "track-01_amass.npz", "track-01.glb", "overlay.mp4", "result.html",
-                    "report.json", "config.yaml",
+                "track-01.npz", "track-01_amass.npz", "track-01.glb", "overlay.mp4",
+                "thumbnails.jpg", "result.html", "report.json", "config.yaml",
             }  # fmt: skip
         assert len(arrays[0]["frames"]) == count
         for key in arrays[0]:
