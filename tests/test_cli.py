@@ -520,6 +520,16 @@ def test_a_frame_rate_is_for_folders_of_images(run, tmp_path, empty_room):
     nothing_written(tmp_path, empty_room.name)
 
 
+def test_an_overlay_that_cannot_be(run, tmp_path, empty_room):
+    for options, words in (
+        (("--overlay-scale", "3"), "scale is 3; give a number from 0.1 to 1"),
+        (("--overlay-layout", "above"), "unknown overlay layout 'above'"),
+    ):
+        refused(run("adapt", empty_room, *options), words)
+        refused(run("demo", *options), words)
+    nothing_written(tmp_path, empty_room.name)
+
+
 def test_a_folder_of_images_at_its_own_rate(run, tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()

@@ -290,6 +290,16 @@ def test_scale(video, tmp_path, scale, size):
     assert red[0].sum() == pytest.approx(red[1].sum(), rel=0.25)
 
 
+def test_resized_panels_keep_corners_in_corners():
+    """Pixel centres: the picture's corner is at -0.5 before and after."""
+    xy = torch.tensor([[[-0.5, -0.5], [159.5, 119.5]] + [[80.0, 60.0]] * 10])
+    one = panel(frames=(0,), keypoints=Keypoints2D(xy, torch.ones(1, 12), LIMB12))
+    small = one.resized(0.25, 0.5)
+    np.testing.assert_allclose(small.keypoints.xy[0, :2], [[-0.5, -0.5], [39.5, 59.5]])
+    corner = np.linalg.inv(K) @ [159.5, 119.5, 1]
+    np.testing.assert_allclose(small.K @ corner, [39.5, 59.5, 1])
+
+
 def test_a_large_video_is_made_smaller_unless_told_otherwise():
     plain = OverlayOptions()
     assert plain.picture_size(1920, 1080) == (1280, 720)
