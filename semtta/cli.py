@@ -83,6 +83,13 @@ Seed = Annotated[Optional[int], typer.Option(help="Same seed, same result.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
 NoOverlay = Annotated[bool, typer.Option("--no-overlay", help="Skip overlay.mp4.")]
+OverlayScale = Annotated[
+    Optional[float],
+    typer.Option("--overlay-scale", help="Its pictures' size, 0.1 to 1. Default: up to 1280 px."),
+]
+OverlayLayout = Annotated[
+    str, typer.Option("--overlay-layout", help="side (base beside adapted), wipe or adapted.")
+]
 NoPage = Annotated[bool, typer.Option("--no-page", help="Skip result.html.")]
 
 
@@ -122,6 +129,8 @@ def adapt(
     device: Device = None,
     seed: Seed = None,
     no_overlay: NoOverlay = False,
+    overlay_scale: OverlayScale = None,
+    overlay_layout: OverlayLayout = "side",
     no_page: NoPage = False,
     renderer: Annotated[str, typer.Option(help="Of the overlay: own or pytorch3d.")] = "own",
     overwrite: Overwrite = False,
@@ -132,6 +141,7 @@ def adapt(
 ) -> None:
     """Adapt to VIDEO and write track-XX.npz, overlay.mp4, report.json."""
     from semtta.config import load_config
+    from semtta.output.layout import OverlayOptions
     from semtta.video import open_images
 
     if labels is not None and label is not None:
@@ -142,6 +152,7 @@ def adapt(
         "camera.motion": "static" if static_camera else None, "device": device, "seed": seed,
     }  # fmt: skip
     settings = load_config(config, _overrides(named, overrides))
+    drawn = OverlayOptions(overlay_scale, overlay_layout)
     from semtta.jobs import adapt_video  # PyTorch, after what can be said without it
     from semtta.label_jobs import LABELLERS
 
@@ -159,8 +170,8 @@ def adapt(
                 poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first
             ),
             estimator=estimator, body_models=body_models,
-            labeller=labeller, overlay=not no_overlay, page=not no_page, renderer=renderer,
-            overwrite=overwrite, progress=progress, dry_run=dry_run,
+            labeller=labeller, overlay=not no_overlay, overlay_options=drawn, page=not no_page,
+            renderer=renderer, overwrite=overwrite, progress=progress, dry_run=dry_run,
         )  # fmt: skip
     if dry_run:
         out.print("Everything is in place; nothing was written.")
@@ -182,21 +193,26 @@ def demo(
     device: Device = None,
     seed: Seed = None,
     no_overlay: NoOverlay = False,
+    overlay_scale: OverlayScale = None,
+    overlay_layout: OverlayLayout = "side",
     no_page: NoPage = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Adapt to the shipped real clip and measure against its triangulated truth."""
     from semtta.config import load_config
-    from semtta.jobs import run_demo
+    from semtta.output.layout import OverlayOptions
 
     named = {"model.name": model, "device": device, "seed": seed}
     settings = load_config(config, _overrides(named, overrides))
+    drawn = OverlayOptions(overlay_scale, overlay_layout)
+    from semtta.jobs import run_demo
+
     folder = output or Path("semtta-out") / "demo"
     with _progress(quiet) as progress:
         numbers = run_demo(
-            settings, folder, overlay=not no_overlay, page=not no_page, overwrite=overwrite,
-            progress=progress,
+            settings, folder, overlay=not no_overlay, overlay_options=drawn, page=not no_page,
+            overwrite=overwrite, progress=progress,
         )  # fmt: skip
     _demo_table(numbers)
     where = _look_at(no_overlay, no_page)

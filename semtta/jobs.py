@@ -19,6 +19,7 @@ from semtta.labels import as_labels, save_labels
 from semtta.labels.coverage import remarks
 from semtta.motion.user_dictionary import UserDictionary
 from semtta.output.files import is_result, save_json
+from semtta.output.layout import OverlayOptions
 from semtta.output.overlay import find_renderer
 from semtta.output.write import write_results
 from semtta.people import Poses2DOptions, TrackedVideo
@@ -41,6 +42,7 @@ def adapt_video(
     body_models: Path | None = None,
     labeller: str | None = None,
     overlay: bool = True,
+    overlay_options: OverlayOptions | None = None,
     page: bool = True,
     renderer: str = "own",
     overwrite: bool = False,
@@ -58,6 +60,7 @@ def adapt_video(
         estimator: checkpoint of ``semtta.pose2d`` that finds the 2D evidence.
         labeller: ``auto`` or ``vlm``: who labels the video first, instead of ``labels``. What it
             says is written beside the results as labels.json.
+        overlay_options: size and layout of the overlay.
         renderer: ``own`` or ``pytorch3d``, of the overlay.
         dry_run: stop there; nothing is written or sent, the result is an empty list."""
     from semtta.pose2d.detect import load_body_estimator
@@ -106,7 +109,8 @@ def adapt_video(
         results = adapter.run(tracked, labels, tracks=tracks, progress=progress)
         write_results(
             partial, results, adapter.body.cpu(), tracked.info, config_to_yaml(config),
-            overlay=overlay, page=page, renderer=draw, progress=progress,
+            overlay=overlay, overlay_options=overlay_options, page=page, renderer=draw,
+            progress=progress,
         )  # fmt: skip
     return results
 
@@ -138,6 +142,7 @@ def run_demo(
     folder: Path,
     *,
     overlay: bool = True,
+    overlay_options: OverlayOptions | None = None,
     page: bool = True,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -158,7 +163,7 @@ def run_demo(
         body = adapter.body.cpu()
         write_results(
             partial, [result], body, tracked.info, config_to_yaml(config),
-            overlay=overlay, page=page, progress=progress,
+            overlay=overlay, overlay_options=overlay_options, page=page, progress=progress,
         )  # fmt: skip
         numbers = demo_numbers(result, body, truth)
         save_json(partial / "demo.json", numbers)

@@ -473,8 +473,8 @@ def test_own_poses_on_a_path_with_spaces_and_umlauts(run, tmp_path):
             with np.load(out / "track-01.npz") as z:
                 arrays.append({key: z[key] for key in z.files})
             assert {p.name for p in out.iterdir()} == {
-                "track-01.npz", "track-01_amass.npz", "track-01.glb", "overlay.mp4", "result.html",
-                    "report.json", "config.yaml",
+                "track-01.npz", "track-01_amass.npz", "track-01.glb", "overlay.mp4",
+                "thumbnails.jpg", "result.html", "report.json", "config.yaml",
             }  # fmt: skip
         assert len(arrays[0]["frames"]) == count
         for key in arrays[0]:
@@ -517,6 +517,16 @@ def test_a_frame_rate_is_for_folders_of_images(run, tmp_path, empty_room):
     for command in ("adapt", "label"):
         more = ("--template",) if command == "label" else ()
         refused(run(command, empty_room, "--fps", "25", *more), "--fps is for folders of images")
+    nothing_written(tmp_path, empty_room.name)
+
+
+def test_an_overlay_that_cannot_be(run, tmp_path, empty_room):
+    for options, words in (
+        (("--overlay-scale", "3"), "scale is 3; give a number from 0.1 to 1"),
+        (("--overlay-layout", "above"), "unknown overlay layout 'above'"),
+    ):
+        refused(run("adapt", empty_room, *options), words)
+        refused(run("demo", *options), words)
     nothing_written(tmp_path, empty_room.name)
 
 

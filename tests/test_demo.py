@@ -24,9 +24,12 @@ def test_the_demo_helps_and_writes_what_it_promises(tmp_path):
 
     video = cv2.VideoCapture(str(folder / "overlay.mp4"))
     shape = video.read()[1].shape
-    assert shape[0] >= 1080 and shape[1] >= 2 * 1080  # two panels at full resolution
+    assert shape[0] == 1280 and 1400 < shape[1] < 1500  # two upright pictures
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 100
     video.release()
+
+    assert (folder / "overlay.mp4").stat().st_size < 2e6
+    assert 20_000 < (folder / "thumbnails.jpg").stat().st_size < 300_000
 
     with np.load(folder / "track-01.npz") as z:
         assert z["global_orient"].shape == z["base_global_orient"].shape

@@ -13,7 +13,8 @@ from semtta.body import load_body
 from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D
 from semtta.output import render_pytorch3d
-from semtta.output.overlay import Panel, compose, still, write_overlay
+from semtta.output.layout import OverlayOptions, sheet_frames, write_sheet
+from semtta.output.overlay import Panel, compose, draw_pictures, still, write_overlay
 from semtta.output.render import render_mesh
 from semtta.skeletons import LIMB12
 from semtta.video import probe, read_frames, write_video
@@ -184,12 +185,12 @@ def test_overlay_video(video, tmp_path):
     calls = []
     target = write_overlay(
         tmp_path / "out.mp4", video, [panel("base", BLUE), panel()],
-        progress=lambda done, total: calls.append((done, total)),
+        progress=lambda stage, done, total, _: calls.append((stage, done, total)),
     )  # fmt: skip
     info = probe(target)
     assert (info.width, info.height, info.fps) == (320, 120, 10)
     frames = [frame for _, _, frame in read_frames(target)]
-    assert len(frames) == 5 and calls == [(i, 5) for i in range(1, 6)]
+    assert len(frames) == 5 and calls == [("overlay", i, 5) for i in range(1, 6)]
     for i, frame in enumerate(frames):
         shown = i in (1, 2, 3)
         assert is_color(frame[60, 80], BLUE) == shown and is_color(frame[60, 240], RED) == shown
@@ -265,6 +266,132 @@ def test_errors_leave_no_file(video, tmp_path):
     with pytest.raises(SemttaError):
         write_overlay(tmp_path / "o.mp4", tmp_path / "missing.mp4", [panel()])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("scale", "size"), [(None, (160, 120)), (1, (160, 120)), (0.5, (80, 60)), (0.1, (16, 12))]
+)
+def test_scale(video, tmp_path, scale, size):
+    """The mesh and its 2D evidence lie where they lie in the whole picture, only smaller."""
+    xy = torch.tensor([[[80.0, 60.0]] * 12])
+    marked = panel("", RED, (0.1, 0.1, 2.0), (2,),
+                   keypoints=Keypoints2D(xy, torch.ones(1, 12), LIMB12))  # fmt: skip
+    options = OverlayOptions(scale)
+    write_overlay(tmp_path / "o.mp4", video, [marked], options=options)
+    frame = [frame for _, _, frame in read_frames(tmp_path / "o.mp4")][2]
+    assert frame.shape[1::-1] == size
+    share = size[0] / 160
+    small = draw_pictures(canvas(size[1], size[0]), 2, [marked.resized(share, share)])[0]
+    full = cv2.resize(draw_pictures(canvas(), 2, [marked])[0], size, interpolation=cv2.INTER_AREA)
+    red = [(p[..., 0].astype(int) - p[..., 2] > 60) for p in (small, full)]
+    for axis in (0, 1):  # the sphere's middle, in pixels of the small picture
+        middles = [np.argwhere(mask)[:, axis].mean() for mask in red]
+        assert middles[0] == pytest.approx(middles[1], abs=0.4)
+    assert red[0].sum() == pytest.approx(red[1].sum(), rel=0.25)
+
+
+def test_resized_panels_keep_corners_in_corners():
+    """Pixel centres: the picture's corner is at -0.5 before and after."""
+    xy = torch.tensor([[[-0.5, -0.5], [159.5, 119.5]] + [[80.0, 60.0]] * 10])
+    one = panel(frames=(0,), keypoints=Keypoints2D(xy, torch.ones(1, 12), LIMB12))
+    small = one.resized(0.25, 0.5)
+    np.testing.assert_allclose(small.keypoints.xy[0, :2], [[-0.5, -0.5], [39.5, 59.5]])
+    corner = np.linalg.inv(K) @ [159.5, 119.5, 1]
+    np.testing.assert_allclose(small.K @ corner, [39.5, 59.5, 1])
+
+
+def test_a_large_video_is_made_smaller_unless_told_otherwise():
+    plain = OverlayOptions()
+    assert plain.picture_size(1920, 1080) == (1280, 720)
+    assert plain.picture_size(1080, 1920) == (720, 1280)
+    assert plain.picture_size(641, 479) == (641, 479)
+    assert OverlayOptions(scale=1).picture_size(1921, 1081) == (1921, 1081)
+    assert OverlayOptions(scale=0.1).picture_size(8, 8) == (2, 2)
+
+
+@pytest.mark.parametrize("wrong", [{"scale": 0.05}, {"scale": 1.5}, {"scale": float("nan")},
+                                   {"layout": "above"}])  # fmt: skip
+def test_options_that_cannot_be(wrong):
+    with pytest.raises(SemttaError, match="overlay"):
+        OverlayOptions(**wrong)
+
+
+def test_layouts(video, tmp_path):
+    frames = {}
+    for layout in ("side", "wipe", "adapted"):
+        path = tmp_path / f"{layout}.mp4"
+        write_overlay(path, video, [panel("base", BLUE), panel()],
+                      options=OverlayOptions(layout=layout))  # fmt: skip
+        frames[layout] = [frame for _, _, frame in read_frames(path)]
+        again = path.read_bytes()
+        write_overlay(path, video, [panel("base", BLUE), panel()],
+                      options=OverlayOptions(layout=layout))  # fmt: skip
+        assert path.read_bytes() == again
+    side, wipe, adapted = (frames[name][1] for name in ("side", "wipe", "adapted"))
+    assert side.shape == (120, 320, 3) and wipe.shape == adapted.shape == (120, 160, 3)
+    assert is_color(side[60, 80], BLUE) and is_color(side[60, 240], RED)
+    assert is_color(adapted[60, 70], RED) and is_color(adapted[60, 100], RED)
+    # at 0.1 s the line stands 10 pixels right of the middle
+    line = int(np.argmax(wipe[100].astype(int).sum(-1)))
+    assert line == pytest.approx(80 + 160 * 0.42 * np.sin(2 * np.pi * 0.1 / 4), abs=1.5)
+    assert is_color(wipe[60, 70], BLUE) and is_color(wipe[60, 100], RED)
+    later = int(np.argmax(frames["wipe"][3][100].astype(int).sum(-1)))
+    assert later > line + 5, "it moves"
+
+
+def test_wiping_one_picture_shows_it(video, tmp_path):
+    path = write_overlay(tmp_path / "o.mp4", video, [panel()], options=OverlayOptions(None, "wipe"))
+    assert is_color([f for _, _, f in read_frames(path)][2][60, 80], RED)
+
+
+@pytest.mark.parametrize("seen", [11, 2, 0])
+def test_marks_grow_with_the_person_whatever_was_detected(seen):
+    """Radius by the person's size in the picture: the mesh's, not that of the joints in sight."""
+
+    def mark(depth: float) -> int:
+        xy, conf = torch.full((1, 12, 2), 600.0), torch.zeros(1, 12)
+        xy[0, 0] = torch.tensor([30.0, 30.0])
+        conf[0, : 1 + seen] = 1
+        one = panel("", RED, (0, 0, depth), (0,),
+                    keypoints=Keypoints2D(xy, conf, LIMB12))  # fmt: skip
+        far = Panel(one.title, one.frames, one.vertices, one.faces,
+                    np.array([[2000.0, 0, 600], [0, 2000.0, 600], [0, 0, 1]]), RED,
+                    keypoints=one.keypoints)  # fmt: skip
+        drawn = draw_pictures(canvas(900, 1200), 0, [far])[0]
+        mark = changed(canvas(900, 1200), drawn)[10:50, 10:50]
+        return int(np.tril(mark[::-1], -1).sum())  # the half that no bone leads away from
+
+    near, far = mark(1.5), mark(3.0)  # 800 and 400 pixels high: radii of 6.7 and 3.3
+    assert near == pytest.approx(np.pi / 2 * (1.25 * 6.67 + 0.5) ** 2, rel=0.15)
+    assert far == pytest.approx(np.pi / 2 * (1.25 * 3.33 + 0.5) ** 2, rel=0.25)
+    assert mark(500.0) < 9, "a tiny person is not covered by its marks"
+
+
+def test_thumbnails(video, tmp_path):
+    sheet = tmp_path / "t.jpg"
+    write_overlay(tmp_path / "o.mp4", video, [panel("base", BLUE), panel()], thumbnails=sheet)
+    picture = cv2.imread(str(sheet))[..., ::-1]
+    assert picture.shape == (120, 480, 3), "frames 1, 2, 3: those that show the person"
+    assert all(is_color(picture[60, 80 + 160 * i], RED) for i in range(3))
+    assert sheet.stat().st_size < 300_000
+    first = sheet.read_bytes()
+    write_overlay(tmp_path / "o.mp4", video, [panel("base", BLUE), panel()], thumbnails=sheet)
+    assert sheet.read_bytes() == first
+    with pytest.raises(SemttaError):
+        write_overlay(tmp_path / "p.mp4", tmp_path / "none.mp4", [panel()],
+                      thumbnails=tmp_path / "u.jpg")  # fmt: skip
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "o.mp4", "t.jpg"]
+
+
+def test_sheets_are_small_and_spread_over_the_track(tmp_path):
+    assert sheet_frames(range(100, 220)) == [110, 130, 150, 169, 189, 209]
+    assert sheet_frames([5, 5, 5]) == [5] and sheet_frames([]) == [0]
+    noise = np.random.default_rng(0).integers(0, 256, (6, 360, 360, 3), np.uint8)
+    path = write_sheet(tmp_path / "t.jpg", list(noise))
+    assert path.stat().st_size < 300_000
+    assert cv2.imread(str(path)).shape == (720, 1080, 3)
+    upright = write_sheet(tmp_path / "u.jpg", list(noise[:, :, :200]))
+    assert cv2.imread(str(upright)).shape == (360, 1200, 3)
 
 
 def test_pytorch3d_backend_says_how_to_get_it(monkeypatch):

@@ -189,7 +189,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, share):
 
 
 def test_a_file_that_lacks_frames_does_not_take_its_name(tmp_path, monkeypatch):
-    monkeypatch.setattr("semtta.video.encode._count", lambda path: 2)
+    monkeypatch.setattr("semtta.video.encode.count_frames", lambda path: 2)
     with pytest.raises(SemttaError, match="cannot be written"):
         write_video(tmp_path / "out.mp4", clip(3), 30, (96, 64))
     assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,7 @@ from semtta.engine import Progress, silent
 from semtta.keypoints import Keypoints2D
 from semtta.output.files import amass_arrays, report, save_json, save_npz, track_arrays
 from semtta.output.glb import left_out, write_glb
+from semtta.output.layout import OverlayOptions
 from semtta.output.overlay import Panel, Renderer, write_overlay
 from semtta.output.render import render_mesh
 from semtta.tta.result import Motion, Result
@@ -27,6 +28,7 @@ def write_results(
     settings: str,
     *,
     overlay: bool = True,
+    overlay_options: OverlayOptions | None = None,
     page: bool = True,
     renderer: Renderer = render_mesh,
     progress: Progress = silent,
@@ -39,7 +41,8 @@ def write_results(
         body: as used by the adapter.
         info: of the video.
         settings: YAML of what was run.
-        overlay, page: whether to make ``overlay.mp4`` and ``result.html``.
+        overlay, page: whether to make ``overlay.mp4`` with ``thumbnails.jpg``, and ``result.html``.
+        overlay_options: size and layout of the overlay.
         renderer: of the overlay."""
     for text in left_out(body):
         progress("note", 0, None, {"text": text})
@@ -56,8 +59,8 @@ def write_results(
     if overlay:
         panels = overlay_panels(results, body)
         write_overlay(
-            folder / "overlay.mp4", info.source, panels, fps=info.fps, renderer=renderer,
-            progress=lambda done, total: progress("overlay", done, total, {}),
+            folder / "overlay.mp4", info.source, panels, options=overlay_options,
+            thumbnails=folder / "thumbnails.jpg", renderer=renderer, progress=progress,
         )  # fmt: skip
     if page:
         from semtta.output.page import write_page

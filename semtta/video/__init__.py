@@ -6,7 +6,7 @@ as its tag says, with square pixels), or reading stops with a sentence. A folder
 video too: its images in the order of their names, at 30 frames a second unless told otherwise.
 """
 
-from semtta.video.encode import write_video
+from semtta.video.encode import write_timed, write_video
 from semtta.video.images import list_images, read_image
 from semtta.video.info import ImageSequence, VideoInfo, next_time
 from semtta.video.reader import open_images, probe, read_frames, video_hash
@@ -23,5 +23,6 @@ __all__ = [
     "read_frames",
     "read_image",
     "video_hash",
+    "write_timed",
     "write_video",
 ]

@@ -41,6 +41,14 @@ def file_info(path: str | Path) -> VideoInfo:
         raise SemttaError(_no_frames(path))
 
 
+def first_stamp(path: str | Path) -> float:
+    """Seconds of the first frame by the file's own clock, which its sound shares."""
+    with _video(path) as video:
+        for shot in shots(video.frames(), video.stream.time_base, video.path):
+            return shot.stamp or 0.0
+        raise SemttaError(_no_frames(path))
+
+
 def file_frames(path: str | Path, note: Note) -> Iterator[tuple[int, float, np.ndarray]]:
     """See ``read_frames``."""
     with _video(path) as video:
@@ -219,8 +227,8 @@ class _Video:
         steps = np.diff(seconds)
         if len(steps) and steps.max() > 1.5 * steps.min() + 0.002:  # stamps may be whole ms
             note(
-                f"'{self.path.name}' has a variable frame rate: frames keep their own times, but "
-                f"what is written has {self.fps:.6g} frames per second."
+                f"'{self.path.name}' has a variable frame rate: frames and overlay keep their own "
+                f"times, but exports of a fixed rate have {self.fps:.6g} frames per second."
             )
 
 

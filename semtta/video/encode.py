@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,20 +14,43 @@ from semtta.errors import SemttaError
 from semtta.files import whole_file
 from semtta.reading import reason
 from semtta.video.complete import lacks
-from semtta.video.info import check_rate
-from semtta.video.opening import Nameless
+from semtta.video.info import Note, check_rate
+from semtta.video.mp4 import count_frames, new_mp4
+from semtta.video.sound import add_sound
 
 _THREADS = 1  # so that the same frames give the same file everywhere
 _BT709 = 1  # in all three tables of H.264: matrix, primaries, transfer
 _ENCODERS = {
-    "libx264": {"preset": "ultrafast", "crf": "20"},
+    "libx264": {"crf": "20", "bf": "0"},  # no frame waits for a later one: easy to scrub
     "mpeg4": {"qscale": "3"},  # in builds of FFmpeg without x264
 }
+_TICKS = 10_000  # per second at least: in them presentation times are written
 _MPEG4_TICKS = 65535  # per second at most
+_LONGEST = 3600.0  # seconds that a frame may stay: mp4 counts its ticks in 32 bits
 
 
 def write_video(
     path: str | Path, frames: Iterable[np.ndarray], fps: float, size: tuple[int, int]
+) -> Path:
+    """Write RGB frames at a fixed rate; the rest is as in :func:`write_timed`.
+
+    Args:
+        frames: (H, W, 3) uint8 RGB images.
+        fps: frame rate; 29.97 and its kind are written as the fractions that they are.
+    """
+    check_rate(fps, path)
+    return write_timed(path, ((i / fps, frame) for i, frame in enumerate(frames)), fps, size)
+
+
+def write_timed(
+    path: str | Path,
+    frames: Iterable[tuple[float, np.ndarray]],
+    fps: float,
+    size: tuple[int, int],
+    *,
+    preset: str = "ultrafast",
+    sound: Path | None = None,
+    note: Note = lambda text: None,
 ) -> Path:
     """Write RGB frames as an mp4 file (H.264, or MPEG-4 where there is no encoder for it).
 
@@ -36,38 +58,80 @@ def write_video(
 
     Args:
         path: target, ending in .mp4; folders are made as needed.
-        frames: (H, W, 3) uint8 RGB images.
-        fps: frame rate; 29.97 and its kind are written as the fractions that they are.
+        frames: seconds from the first frame, increasing, and (H, W, 3) uint8 RGB image of each. A
+            frame stays until the next one; where that is more than an hour, for 1/fps.
+        fps: nominal frame rate. Times that are multiples of 1/fps are exact, others to 0.1 ms.
         size: width, height of every frame. Odd sides get one more row or column, because browsers
             want even ones.
+        preset: of x264: ``veryfast`` takes twice its time and a third of the space.
+        sound: video file whose first sound is laid under the frames, which are that file's.
+        note: told what became of a sound that cannot be had whole; the frames are written anyway.
     """
     path = Path(path)
     if path.suffix.lower() != ".mp4":
         raise SemttaError(f"'{path}': videos are written as .mp4; change the name's ending.")
     check_rate(fps, path)
+    clock = _Clock(fps)
     with whole_file(path) as temporary:
         try:
-            count = _write(temporary, path, frames, fps, size)
-            whole = lacks(temporary) is None and count == _count(temporary)
+            count = _write(temporary, path, frames, clock, size, preset)
+            whole = lacks(temporary) is None and count == count_frames(temporary)
         except av.FFmpegError as error:
             raise SemttaError(f"'{path}' cannot be written: {reason(error)}.") from None
         if not whole:  # the last bytes are written when nobody asks for errors any more
             raise SemttaError(f"'{path}' cannot be written whole; is the disk full?")
+        if sound is not None and clock.pauses:
+            note(f"'{sound.name}' stands still for more than an hour; its sound was left out.")
+        elif sound is not None:
+            add_sound(temporary, sound, note)
     return path
 
 
-def _write(temporary: Path, path: Path, frames, fps: float, size: tuple[int, int]) -> int:
+class _Clock:
+    """Presentation times in the ticks of a file.
+
+    Args:
+        fps: nominal frame rate, of which the ticks are a multiple."""
+
+    def __init__(self, fps: float):
+        self.rate = max(Fraction(fps).limit_denominator(1001), Fraction(1, 1001))
+        self.encoder = next(name for name in _ENCODERS if name in av.codecs_available)
+        if self.encoder == "mpeg4" and self.rate.numerator > _MPEG4_TICKS:
+            self.rate = Fraction(fps).limit_denominator(50)
+        per_second = self.rate.numerator
+        self.base = Fraction(1, per_second * -(-_TICKS // per_second))
+        self.pauses = 0  # frames that would have stayed for too long
+        self._skipped = self._before = 0.0
+        self._tick = -1
+
+    def tick(self, seconds: float) -> int:
+        """Of the next frame; each is later than the one before."""
+        stay = seconds - self._before
+        if stay > _LONGEST:
+            self.pauses += 1
+            self._skipped += stay - float(1 / self.rate)
+        self._before = seconds
+        self._tick = max(round((seconds - self._skipped) / self.base), self._tick + 1)
+        return self._tick
+
+
+def _write(
+    temporary: Path, path: Path, frames, clock: _Clock, size: tuple[int, int], preset: str
+) -> int:
     """Number of frames written."""
     count = 0
-    with _container(temporary) as container:
-        stream = _stream(container, fps, size)
-        for frame in frames:
+    with new_mp4(temporary) as container:
+        stream = _stream(container, clock, size, preset)
+        for seconds, frame in frames:
             if frame.shape != (size[1], size[0], 3) or frame.dtype != np.uint8:
                 raise SemttaError(
                     f"frame {count} for '{path}' is {frame.shape} {frame.dtype}, expected "
                     f"({size[1]}, {size[0]}, 3) uint8."
                 )
-            container.mux(stream.encode(_picture(frame, count)))
+            picture = _picture(frame)
+            picture.pts, picture.time_base = clock.tick(seconds), clock.base
+            picture.duration = round(1 / (clock.rate * clock.base))
+            container.mux(stream.encode(picture))
             count += 1
         if count == 0:
             raise SemttaError(f"no frames to write to '{path}'.")
@@ -75,60 +139,27 @@ def _write(temporary: Path, path: Path, frames, fps: float, size: tuple[int, int
     return count
 
 
-@contextmanager
-def _container(temporary: Path) -> Iterator[av.container.OutputContainer]:
-    """An mp4 file with its index in front, so that a browser starts before it has all."""
-
-    def reopen(url: str, flags: int, options: dict):
-        return open(temporary, "rb", buffering=0)  # to move the frames behind the index
-
-    # A Python file, because its errors are not overlooked.
-    with open(temporary, "w+b", buffering=0) as file:
-        container = av.open(
-            Nameless(file, ".mp4"),
-            "w",
-            format="mp4",
-            options={"movflags": "faststart"},
-            io_open=reopen,
-        )
-        try:
-            yield container
-        except BaseException:
-            with suppress(Exception):  # the first error counts; this one frees the memory
-                container.close()
-            raise
-        container.close()
-
-
 def _stream(
-    container: av.container.OutputContainer, fps: float, size: tuple[int, int]
+    container: av.container.OutputContainer, clock: _Clock, size: tuple[int, int], preset: str
 ) -> av.VideoStream:
-    name = next(name for name in _ENCODERS if name in av.codecs_available)
-    rate = Fraction(fps).limit_denominator(1001)
-    if name == "mpeg4" and rate.numerator > _MPEG4_TICKS:
-        rate = Fraction(fps).limit_denominator(50)
-    stream = container.add_stream(name, rate, options=_ENCODERS[name])
+    options = dict(_ENCODERS[clock.encoder])
+    if clock.encoder == "libx264":
+        options["preset"] = preset
+    stream = container.add_stream(clock.encoder, clock.rate, options=options)
     stream.width, stream.height = (side + side % 2 for side in size)
-    stream.pix_fmt = "yuv420p"
+    stream.pix_fmt, stream.time_base = "yuv420p", clock.base
     context = stream.codec_context
+    context.time_base = clock.base
     context.thread_count = _THREADS
     context.colorspace = context.color_primaries = context.color_trc = _BT709
     context.color_range = ColorRange.MPEG
     return stream
 
 
-def _picture(frame: np.ndarray, number: int) -> av.VideoFrame:
+def _picture(frame: np.ndarray) -> av.VideoFrame:
     height, width = frame.shape[:2]
     if height % 2 or width % 2:
         frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
         format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
     )
-    picture.pts = number
-    return picture
-
-
-def _count(temporary: Path) -> int:
-    """Frames of a file as it stands on the disk."""
-    with open(temporary, "rb", buffering=0) as file, av.open(file, "r", format="mp4") as container:
-        return sum(p.size > 0 and not p.is_corrupt for p in container.demux(video=0))
