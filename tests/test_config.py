@@ -1,10 +1,10 @@
 import math
-import os
 from contextlib import suppress
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hostile import hostile
+from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -234,13 +234,9 @@ BITS = st.sampled_from(
      "- ", "\n", "\t", "'", '"', "|", ">", "#", "?", "null", ".nan", "-.inf", "1e999", "???",
      "9" * 400, "0x" + "f" * 400, "1:2:3", "\u2028", "\0", "\ud800", "%YAML 9", "---\n", "...\n"]
 )  # fmt: skip
-EXAMPLES = settings(
-    max_examples=int(os.environ.get("SEMTTA_EXAMPLES", 40)), deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
 
 
-@EXAMPLES
+@hostile
 @given(st.sampled_from(TEXTS), st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 30), BITS)))
 def test_damaged_settings_are_settings_or_one_sentence(tmp_path, text, edits):
     for at, cut, put in edits:
@@ -251,7 +247,7 @@ def test_damaged_settings_are_settings_or_one_sentence(tmp_path, text, edits):
     _settings_or_a_sentence(path)
 
 
-@EXAMPLES
+@hostile
 @given(st.binary(max_size=300))
 def test_any_bytes_are_settings_or_one_sentence(tmp_path, data):
     path = tmp_path / "c.yaml"
@@ -259,7 +255,7 @@ def test_any_bytes_are_settings_or_one_sentence(tmp_path, data):
     _settings_or_a_sentence(path)
 
 
-@EXAMPLES
+@hostile
 @given(st.sampled_from(sorted(config._BOUNDS)) | st.text(max_size=20), st.text(max_size=40) | BITS)
 def test_any_override_is_a_setting_or_one_sentence(key, value):
     _settings_or_a_sentence("default", [f"{key}={value}"])

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import warnings
 import zipfile
@@ -16,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hostile import hostile
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 from small_motions import amass, swing, write_bvh
@@ -36,15 +36,6 @@ from semtta.motion.exemplars import ExemplarRoots
 from semtta.motion.motion_files import list_motions, read_motion
 from semtta.motion.user_dictionary import UserDictionary
 from semtta.tensor_files import read_tensors
-
-EXAMPLES = int(os.environ.get("SEMTTA_EXAMPLES", "40"))
-hard = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize="SEMTTA_EXAMPLES" not in os.environ,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-
 
 # What is done to a file ---------------------------------------------------------------------------
 
@@ -206,7 +197,7 @@ def valid(tmp_path_factory):
 
 @pytest.mark.parametrize("name", READERS)
 def test_changed_bytes_are_a_result_or_a_sentence(tmp_path, valid, name):
-    @hard
+    @hostile
     @given(todo=edits)
     def check(todo):
         only_sentences(READERS[name][0], tmp_path / name, mutated(valid[name], todo))
@@ -216,7 +207,7 @@ def test_changed_bytes_are_a_result_or_a_sentence(tmp_path, valid, name):
 
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_changed_members_of_an_archive_are_a_result_or_a_sentence(tmp_path, valid, name):
-    @hard
+    @hostile
     @given(todo=edits, which=st.floats(0, 1))
     def check(todo, which):
         only_sentences(READERS[name][0], tmp_path / name, in_archive(valid[name], todo, which))
@@ -247,7 +238,7 @@ def test_arrays_of_another_kind_are_a_sentence(tmp_path, valid, name):
     with np.load(io.BytesIO(valid[name])) as file:
         arrays = dict(file)
 
-    @hard
+    @hostile
     @given(key=ARRAY, value=VALUE)
     def check(key, value):
         out = io.BytesIO()

@@ -1,12 +1,12 @@
 import copy
 import json
-import os
 
 import numpy as np
 import pytest
 import roma
 import torch
-from hypothesis import given, settings
+from hostile import hostile
+from hypothesis import given
 from hypothesis import strategies as st
 from test_adapter import CAMERA, adapter, walker
 
@@ -114,7 +114,7 @@ def test_the_rate_survives_being_cut_to_a_whole_number(result, fps, rate):
     assert z["mocap_framerate"] == z["mocap_frame_rate"] == rate and z["fps"] == fps
 
 
-@settings(max_examples=int(os.environ.get("SEMTTA_EXAMPLES", 40)), deadline=None)
+@hostile
 @given(st.integers(0, 2**32 - 1), st.floats(0, 0.3), st.booleans())
 def test_rotation_vectors_never_jump_between_frames_that_look_alike(seed, sway, facing):
     generator = torch.Generator().manual_seed(seed)
