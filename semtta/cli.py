@@ -327,9 +327,10 @@ def _summary(results) -> None:
             words.append(f"{100 * result.evidence.filled_share():.0f} % of missing joints filled")
         else:
             words.append("no labels used: the alignment term was off")
+        if result.world is not None:
+            sure = result.world.confidence
+            words.append(f"world motion with confidence {sure:.2f}" if sure else "no world motion")
         out.print("; ".join(words) + ".", highlight=False)
-    if results and results[0].world is not None:
-        out.print(escape(results[0].world.note.capitalize()), highlight=False)
 
 
 def _demo_table(numbers: dict) -> None:

@@ -78,9 +78,13 @@ def standing(seconds: float = 2.0):
 
 
 def seen_from(
-    motion, turn: torch.Tensor, height: float = 1.4, away: float = 5.0, hidden=(),
+    motion,
+    turn: torch.Tensor,
+    height: float = 1.4,
+    away: float = 5.0,
+    hidden=(),
     shake: float = 0.0,
-) -> Result:  # fmt: skip
+) -> Result:
     """What a camera sees that stands ``height`` above the floor y = 0."""
     rotmats, trans = (part.clone() for part in motion)
     count, betas = len(rotmats), torch.zeros(len(rotmats), 10)

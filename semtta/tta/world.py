@@ -1,9 +1,9 @@
 """Where up is and where the floor, from people in front of a camera that stands still.
 
 A camera that does not move shares its frame with the room, so what a body says about gravity adds
-up over a track. Two things are said: the line from the feet to the neck of someone who stands or
-walks points up, within a few degrees on average (people keep their balance); and soles that do not
-move stand on one plane. Both are fitted at once, over the direction of up ``u`` and the floor's
+up over a track. Two things are said: the line from the feet's middle to the hips of someone who
+stands or walks points up on average (people keep their balance; trunks lean); and soles that do
+not move stand on one plane. Both are fitted at once, over the direction of up ``u`` and the floor's
 height ``h``:
 
     sum_i w_i rho((u . x_i - c_i - h) / 5 cm) + |u - line|^2 / spread^2
@@ -56,7 +56,7 @@ _SAYS = {
     "feet seen": "the feet are hardly ever seen",
     "contacts": "too few feet come to rest",
     "flat floor": "the feet do not rest on one plane",
-    "balance": "the feet and the trunk disagree about where up is",
+    "balance": "the feet and the legs disagree about where up is",
     "direction": "the direction of up stays open",
     "picture upright": "the picture would be turned too far (a person lying down?)",
     "camera": "the background moves, so the camera does",
@@ -71,7 +71,7 @@ class _Look:
     Args:
         soles: (T, 6, 3) landmarks; seen: (T, 6) whether the 2D evidence shows that foot.
         rest: (6,) heights of the landmarks above the ground in the rest pose.
-        line: (T, 3) unit, feet to neck; standing: (T,) bool.
+        line: (T, 3) unit, feet to hips; standing: (T,) bool.
         times: (T,) seconds; joined: (T - 1,) bool, whether no frame is missing behind it.
     """
 
@@ -143,34 +143,27 @@ def _look(result: Result, body: Body) -> _Look:
     motion, evidence = result.adapted, result.evidence
     place = motion.trans.double()[:, None]
     soles = body.landmarks(motion.rotmats, motion.betas, SOLES).double() + place
-    flat = body.landmarks(torch.eye(3).expand(24, 3, 3), motion.betas.median(0).values, SOLES)
+    flat = torch.eye(3).expand(24, 3, 3), motion.betas.median(0).values
+    ground = body.vertices(*flat)[:, 1].min()
     joints = body.joints(motion.rotmats, motion.betas).double() + place
     hips, knees, ankles = (
         joints[:, SMPL24.indices([f"{side}_{name}" for side in _SIDES])]
         for name in ("hip", "knee", "ankle")
     )
-    neck = joints[:, SMPL24.index("neck")]
     length = (hips - knees).norm(dim=-1) + (knees - ankles).norm(dim=-1)
     straight, carrying = ((hips - ankles).norm(dim=-1) / length).max(1)
     leg = F.normalize((hips - ankles)[torch.arange(len(hips)), carrying], dim=-1)
-    trunk = F.normalize(neck - hips.mean(1), dim=-1)
+    trunk = F.normalize(joints[:, SMPL24.index("neck")] - hips.mean(1), dim=-1)
     along = (leg * trunk).sum(-1) > torch.cos(torch.deg2rad(torch.tensor(_ALONG)))
     return _Look(
         soles=soles,
         seen=_seen_feet(evidence),
-        rest=(flat[:, 1] - flat[:, 1].min()).double() + _thickness(body, motion.betas),
-        line=F.normalize(neck - ankles.mean(1), dim=-1),
+        rest=(body.landmarks(*flat, SOLES)[:, 1] - ground).double(),
+        line=F.normalize((hips - ankles).mean(1), dim=-1),
         standing=(straight > _STRAIGHT) & along,
         times=result.track.times.double(),
         joined=result.track.frames.diff() == 1,
     )
-
-
-def _thickness(body: Body, betas: Tensor) -> float:
-    """How far the lowest landmark of the soles lies above the lowest vertex in the rest pose."""
-    rest, shape = torch.eye(3).expand(24, 3, 3), betas.median(0).values
-    lowest = body.landmarks(rest, shape, SOLES)[:, 1].min()
-    return float(lowest - body.vertices(rest, shape)[:, 1].min())
 
 
 def _seen_feet(evidence) -> Tensor:
