@@ -268,8 +268,10 @@ else:
 
 @contextmanager
 def started(folder, mode="work", prepare=None):
-    def begin():  # whoever runs the tests in the background has Ctrl-C ignored
+    def begin():  # whoever runs the tests in the background, or under nohup, has these ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        for kind in (signal.SIGHUP, signal.SIGTERM):
+            signal.signal(kind, signal.SIG_DFL)
         if prepare is not None:
             prepare()
 
