@@ -174,6 +174,15 @@ def test_up_stays_in_doubt_where_someone_only_stands():
     assert still.confidence == 0 or "in doubt" in still.note
 
 
+def test_a_foot_that_nobody_saw_is_no_contact():
+    both, one = (
+        find_world([seen_from(standing(), turned(10), hidden=hidden)], BODY, 0.0).checks
+        for hidden in ((), [name for name in FEET if name.startswith("left")])
+    )
+    assert both["feet seen"] == one["feet seen"] == 1
+    assert 0 < one["contacts"] < both["contacts"]
+
+
 def lying():
     rotmats, trans = standing()
     rotmats[:, 0] = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.0, torch.pi / 2]))
