@@ -24,7 +24,8 @@ from semtta.output.overlay import find_renderer
 from semtta.output.write import write_results
 from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.shipped import asset
-from semtta.tta.adapter import Adapter, find_people, select_tracks
+from semtta.tta.adapter import Adapter
+from semtta.tta.people import find_people, select_tracks
 from semtta.tta.result import Result
 from semtta.video import ImageSequence, probe
 

@@ -78,7 +78,8 @@ def label(
     """Write labels.json for VIDEO: by retrieval, by a vision-language model, or to fill in."""
     from semtta.label_jobs import Labeller, describe, template_of, write_strips
     from semtta.labels import save_labels
-    from semtta.tta.adapter import Adapter, find_people, select_tracks
+    from semtta.tta.adapter import Adapter
+    from semtta.tta.people import find_people, select_tracks
     from semtta.video import open_images, probe
 
     task = _task(provider, template, dry_run)

@@ -19,8 +19,9 @@ from semtta.geometry import Camera, keypoint_boxes, project
 from semtta.hmr.lifter import Lifter, LifterSettings
 from semtta.keypoints import Keypoints2D, Track
 from semtta.skeletons import BODY27
-from semtta.tta.adapter import Adapter, select_tracks
+from semtta.tta.adapter import Adapter
 from semtta.tta.evidence import Evidence
+from semtta.tta.people import select_tracks
 
 CAMERA = Camera(1000.0, (320.0, 240.0))
 PLAIN = ("closing.filter=none", "closing.path=frames", "shape.mode=per_frame",

@@ -15,7 +15,7 @@ from video_files import encode, moving, recontain, woven
 
 from semtta.errors import SemttaError
 from semtta.shipped import asset
-from semtta.tta.adapter import find_people
+from semtta.tta.people import find_people
 from semtta.video import probe, read_frames
 
 CODECS = set(av.codecs_available)

@@ -33,11 +33,12 @@ from semtta.hmr.base import Prediction
 from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
 from semtta.labels.coverage import coverage, remarks
-from semtta.people import Poses2DOptions, TrackedVideo, track_video, tracks_from_file
+from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta.closing import closed_motion
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.evidence import Evidence
 from semtta.tta.memory import memory_note
+from semtta.tta.people import check_tracks, find_people, select_tracks
 from semtta.tta.provenance import provenance
 from semtta.tta.result import Motion, Result
 from semtta.tta.run import Run
@@ -142,7 +143,7 @@ class Adapter:
         camera = self.camera(video.info.width, video.info.height)
         chosen = select_tracks(video, tracks)
         if labels is not None:
-            _check_tracks(labels, chosen)
+            check_tracks(labels, chosen)
         results = []
         for track in chosen:
             note = memory_note(self.config, self.model, len(track), video.info.fps)
@@ -321,65 +322,6 @@ class Adapter:
             sigma=None if gate is None else float(gate.sigma),
             history=copy.deepcopy(run.history),
             provenance=provenance(self.config, self.model, self.body, run.precision, video),
-        )
-
-
-def find_people(
-    video: str | Path | ImageSequence,
-    tracks: str | int = "largest",
-    poses2d: str | Path | None = None,
-    progress: Progress = silent,
-    detect_size: int = 448,
-    options: Poses2DOptions | None = None,
-) -> TrackedVideo:
-    """Detect and track, or read the user's own poses; only as many people as are wanted.
-
-    What is unusual about the video is told to ``progress`` as notes.
-
-    Args:
-        options: what the file of the user's poses does not say."""
-
-    def announce(text: str) -> None:
-        progress("note", 0, None, {"text": text})
-
-    if poses2d is not None:
-        found = tracks_from_file(video, poses2d, options, announce, detect_size)
-    else:
-        found = track_video(
-            video, max_people=1 if tracks == "largest" else None, detect_size=detect_size,
-            progress=lambda done, total: progress("people", done, total, {}),
-        )  # fmt: skip
-    for text in found.info.notes:
-        announce(text)
-    chosen = {track.id for track in select_tracks(found, tracks)}
-    left = [track for track in found.tracks if track.id not in chosen]
-    if left:
-        frames = sum(len(track) for track in left)
-        announce(f"{frames} frames belong to {len(left)} other tracks, which are not adapted; "
-                 "--track all takes them.")  # fmt: skip
-    return found
-
-
-def select_tracks(video: TrackedVideo, which: str | int) -> list[Track]:
-    """The tracks that ``largest``, ``all`` or an id names; raises ``SemttaError`` if none does."""
-    if which == "all":
-        return list(video.tracks)
-    if which == "largest":
-        return [video.tracks[0]]
-    found = [track for track in video.tracks if str(track.id) == str(which)]
-    if not found:
-        known = ", ".join(str(track.id) for track in video.tracks)
-        raise SemttaError(f"no track '{which}'; this video has {known} (or: largest, all).")
-    return found
-
-
-def _check_tracks(labels: Labels, chosen: Sequence[Track]) -> None:
-    """Raise ``SemttaError`` if every label names a track that is not adapted."""
-    named, ids = {span.track for span in labels.spans}, {track.id for track in chosen}
-    if named and None not in named and not named & ids:
-        raise SemttaError(
-            f"{labels.name} names track {', '.join(map(str, sorted(named)))} only, but track "
-            f"{', '.join(map(str, sorted(ids)))} is adapted; leave 'track' out or choose --track."
         )
 
 

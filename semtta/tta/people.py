@@ -1,0 +1,72 @@
+"""Who is in a video, by the detector or by the user's own 2D poses, and who of them is adapted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from semtta.engine import Progress, silent
+from semtta.errors import SemttaError
+from semtta.keypoints import Track
+from semtta.labels import Labels
+from semtta.people import Poses2DOptions, TrackedVideo, track_video, tracks_from_file
+from semtta.video import ImageSequence
+
+
+def find_people(
+    video: str | Path | ImageSequence,
+    tracks: str | int = "largest",
+    poses2d: str | Path | None = None,
+    progress: Progress = silent,
+    detect_size: int = 448,
+    options: Poses2DOptions | None = None,
+) -> TrackedVideo:
+    """Detect and track, or read the user's own poses; only as many people as are wanted.
+
+    What is unusual about the video is told to ``progress`` as notes.
+
+    Args:
+        options: what the file of the user's poses does not say."""
+
+    def announce(text: str) -> None:
+        progress("note", 0, None, {"text": text})
+
+    if poses2d is not None:
+        found = tracks_from_file(video, poses2d, options, announce, detect_size)
+    else:
+        found = track_video(
+            video, max_people=1 if tracks == "largest" else None, detect_size=detect_size,
+            progress=lambda done, total: progress("people", done, total, {}),
+        )  # fmt: skip
+    for text in found.info.notes:
+        announce(text)
+    chosen = {track.id for track in select_tracks(found, tracks)}
+    left = [track for track in found.tracks if track.id not in chosen]
+    if left:
+        frames = sum(len(track) for track in left)
+        announce(f"{frames} frames belong to {len(left)} other tracks, which are not adapted; "
+                 "--track all takes them.")  # fmt: skip
+    return found
+
+
+def select_tracks(video: TrackedVideo, which: str | int) -> list[Track]:
+    """The tracks that ``largest``, ``all`` or an id names; raises ``SemttaError`` if none does."""
+    if which == "all":
+        return list(video.tracks)
+    if which == "largest":
+        return [video.tracks[0]]
+    found = [track for track in video.tracks if str(track.id) == str(which)]
+    if not found:
+        known = ", ".join(str(track.id) for track in video.tracks)
+        raise SemttaError(f"no track '{which}'; this video has {known} (or: largest, all).")
+    return found
+
+
+def check_tracks(labels: Labels, chosen: Sequence[Track]) -> None:
+    """Raise ``SemttaError`` if every label names a track that is not adapted."""
+    named, ids = {span.track for span in labels.spans}, {track.id for track in chosen}
+    if named and None not in named and not named & ids:
+        raise SemttaError(
+            f"{labels.name} names track {', '.join(map(str, sorted(named)))} only, but track "
+            f"{', '.join(map(str, sorted(ids)))} is adapted; leave 'track' out or choose --track."
+        )
