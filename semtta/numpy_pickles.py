@@ -19,6 +19,24 @@ _CODE = re.compile(r"[<>|=]?(\?|b1|[iufc]\d{1,2}|[SU][1-9]\d{0,8})")
 _MOST_BYTES = 512 * MEBI  # of all arrays of a file; one piece of bytes may be in many of them
 
 
+class Inert(dict):
+    """Stand-in for an object that nobody needs; it can do nothing."""
+
+    __hash__ = object.__hash__  # may have been a key
+
+    def __init__(self, *args, **kwargs):
+        super().__init__()
+
+    def __setstate__(self, state):
+        pass
+
+    def append(self, item):
+        pass
+
+    def extend(self, items):
+        pass
+
+
 class SafeCall:
     """A function that a file may call, and cannot change."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semtta.numpy_pickles import SafeCall, bounded, numpy_stand_in, unpacked
+from semtta.numpy_pickles import Inert, SafeCall, bounded, numpy_stand_in, unpacked
 from semtta.reading import MEBI, Metered, check_file, read_npz, reading
 
 _LIMIT = 512 * MEBI  # of a pickle; the official ones with 300 shapes have 236
@@ -73,27 +73,9 @@ class _SparseColumns(_Sparse):
     rows_first = False
 
 
-class _Inert(dict):
-    """Stand-in for an object that nobody needs; it can do nothing."""
-
-    __hash__ = object.__hash__  # may have been a key
-
-    def __init__(self, *args, **kwargs):
-        super().__init__()
-
-    def __setstate__(self, state):
-        pass
-
-    def append(self, item):
-        pass
-
-    def extend(self, items):
-        pass
-
-
 def _rebuild(kind, base, state):
     """How Python 2 makes an object of a class, of which only the stand-ins above are made."""
-    if not isinstance(kind, type) or not issubclass(kind, (_Chumpy, _Sparse, _Inert)):
+    if not isinstance(kind, type) or not issubclass(kind, (_Chumpy, _Sparse, Inert)):
         raise pickle.UnpicklingError("it makes an object of no class of a body file")
     return kind()
 
@@ -101,8 +83,8 @@ def _rebuild(kind, base, state):
 _ALLOWED = {
     ("copyreg", "_reconstructor"): SafeCall(_rebuild),
     ("copy_reg", "_reconstructor"): SafeCall(_rebuild),
-    ("builtins", "object"): _Inert,
-    ("__builtin__", "object"): _Inert,
+    ("builtins", "object"): Inert,
+    ("__builtin__", "object"): Inert,
 }
 _SPARSE = {
     f"{kind}_{form}": _SparseColumns if kind == "csc" else _Sparse
@@ -146,7 +128,7 @@ class _LenientUnpickler(BodyUnpickler):
         try:
             return super().find_class(module, name)
         except pickle.UnpicklingError:
-            return _Inert
+            return Inert
 
 
 def read_pickle(path: Path, wanted: Iterable[str]) -> dict:
@@ -163,7 +145,7 @@ def read_pickle(path: Path, wanted: Iterable[str]) -> dict:
             raise pickle.UnpicklingError(f"it holds a {type(content).__name__}, not a dictionary")
         arrays = {key: plain(bounded(content[key])) for key in wanted if key in content}
         for key, value in arrays.items():
-            if isinstance(value, _Inert):
+            if isinstance(value, Inert):
                 raise pickle.UnpicklingError(f"'{key}' is an object that no body file needs")
         return arrays
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semtta.numpy_pickles import SafeType, bounded, numpy_stand_in, unpacked
+from semtta.numpy_pickles import Inert, SafeType, bounded, numpy_stand_in, unpacked
 from semtta.reading import MEBI, check_file, reading
 
 _LIMIT = 384 * MEBI  # of the file, and of what it unpacks to
@@ -35,24 +35,6 @@ class _Array:
     def __setstate__(self, state):
         if isinstance(state, dict):
             self.said = state
-
-
-class _Inert(dict):
-    """What stands for any other object; it keeps nothing and can do nothing."""
-
-    __hash__ = object.__hash__
-
-    def __init__(self, *args, **kwargs):
-        super().__init__()
-
-    def __setstate__(self, state):
-        pass
-
-    def append(self, item):
-        pass
-
-    def extend(self, items):
-        pass
 
 
 def _counted(step):
@@ -75,7 +57,7 @@ class _Unpickler(pickle._Unpickler):  # the one in Python: the one in C has no s
             return _Array
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
-        return numpy_stand_in(module, name) or _Inert
+        return numpy_stand_in(module, name) or Inert
 
     def load_build(self):
         super().load_build()
