@@ -9,6 +9,7 @@ from hostile import hostile
 from hypothesis import given
 from hypothesis import strategies as st
 from test_adapter import CAMERA, adapter, walker
+from test_body import synthetic_arrays
 
 from semtta.body import load_body
 from semtta.errors import SemttaError
@@ -86,6 +87,22 @@ def test_the_amass_file_is_upright_and_has_what_blender_and_viewers_ask_for(resu
     pelvis = result.adapted.trans + body.joints(result.adapted.rotmats, result.adapted.betas)[:, 0]
     assert torch.allclose(up[:, 0, 2], -pelvis[:, 1], atol=1e-5)
     assert torch.allclose(up[:, 0, 1], pelvis[:, 2], atol=1e-5)
+
+
+def test_betas_stand_in_amass_files_only_where_the_body_is_smpl(result, tmp_path):
+    assert result.adapted.betas.abs().max() > 0
+    assert not amass_arrays(result, 30.0, load_body())["betas"].any()
+    np.savez(tmp_path / "mine.npz", **synthetic_arrays())  # with as many vertices as SMPL
+    users = load_body(tmp_path / "mine.npz")
+    z = amass_arrays(result, 30.0, users)
+    betas = result.adapted.betas.median(0).values
+    assert np.array_equal(z["betas"], np.concatenate([betas.numpy(), np.zeros(6, np.float32)]))
+    rotmats = roma.rotvec_to_rotmat(torch.from_numpy(z["poses_smpl72"]).view(-1, 24, 3))
+    up = users.joints(rotmats, betas.expand(70, 10))[:, 0] + torch.from_numpy(z["trans"])
+    rest = users.joints(result.adapted.rotmats, result.adapted.betas)[:, 0]
+    pelvis = result.adapted.trans + rest
+    wanted = torch.stack((pelvis[:, 0], pelvis[:, 2], -pelvis[:, 1]), -1)
+    assert torch.allclose(up, wanted, atol=1e-4)
 
 
 def test_a_reader_of_amass_files_sees_the_person_upright(result, tmp_path):

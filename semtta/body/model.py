@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semtta.body.data import BodyData, read_body
+from semtta.body.data import SMPL_VERTICES, BodyData, read_body
 from semtta.body.landmarks import HIP_WIDTH, landmark_mixtures, mixture_row
 from semtta.body.lbs import KinematicTree, skin
 from semtta.body.search import file_names, require_body_file
@@ -68,6 +68,11 @@ class Body(nn.Module):
         rows.append([0.0] * len(rows[0]))  # what a landmark is that this body does not know
         keep("landmark_matrix", np.array(rows))
         self._landmark_rows = {name: i for i, name in enumerate(mixtures)}
+
+    @property
+    def is_smpl(self) -> bool:
+        """Whether betas mean what they mean to SMPL: its mesh, from whatever file."""
+        return self.num_vertices == SMPL_VERTICES
 
     @property
     def num_vertices(self) -> int:

@@ -101,12 +101,13 @@ def amass_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray
 
     z up and y away from the camera, one body shape for all frames, 52 joints: 22 of the body, then
     30 of the hands at rest. ``poses_smpl72`` keeps the 24 SMPL joints. Frames are numbered without
-    gaps. SMPL turns about the pelvis joint, which is not its origin, so the translation takes up
-    what turning the axes moves."""
+    gaps. Betas of a body that is not SMPL mean another shape to SMPL, so they are zero then. SMPL
+    turns about the pelvis joint, which is not its origin, so the translation takes up what turning
+    the axes moves: the pelvis is where it was, on the body of the betas that are written."""
     motion = result.adapted
     axes = z_up(result.world)
     pose = nearest_rotvecs(roma.rotmat_to_rotvec(axes.rotmats(motion.rotmats))).flatten(1)
-    betas = motion.betas.median(0).values
+    betas = motion.betas.median(0).values if body.is_smpl else torch.zeros(10)
     pelvis = body.joints(torch.eye(3).expand(24, 3, 3), betas)[0]
     trans = axes.points(motion.trans + _pelvis(motion, body)) - pelvis
     poses = np.zeros((len(pose), 156), np.float32)
