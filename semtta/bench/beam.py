@@ -19,6 +19,7 @@ from torch import Tensor
 from semtta.bench import beam_variants as variants
 from semtta.bench.beam_clips import get_clips
 from semtta.bench.benchmark import Item, Sample
+from semtta.bench.gait import legs_over_time
 from semtta.bench.metrics import foot_slide, summarise
 from semtta.bench.track_cache import detector_key, read_tracks, write_tracks
 from semtta.body import Body
@@ -68,7 +69,8 @@ class BeamTruth:
         truth, hidden = self.joints[frames], self.occluded[frames]
         numbers = summarise(joints, truth, _HIPS, hidden, frames, placed)
         fps = float(_file()["fps"])
-        return numbers | {"foot_slide_mm": foot_slide(placed, truth, _ANKLES, fps, frames)}
+        numbers["foot_slide_mm"] = foot_slide(placed, truth, _ANKLES, fps, frames)
+        return numbers | legs_over_time(joints, truth, hidden, fps, frames)
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ class Truth(Protocol):
         Keys: ``frames`` (how many counted), ``mpjpe_mm``, ``pa_mpjpe_mm``, ``accel_mm``; where it
         makes sense ``accel_m_s2``, ``mpvpe_mm``, ``occluded`` (joint-frames),
         ``mpjpe_occluded_mm``, ``pa_mpjpe_occluded_mm``; where the truth has a place in front of
-        the camera what ``metrics.steadiness`` says, and ``foot_slide_mm``. None = nothing to
-        measure."""
+        the camera what ``metrics.steadiness`` says, and ``foot_slide_mm``; of limb joints what
+        ``gait.legs_over_time`` says. None = nothing to measure."""
         ...
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from semtta.bench.benchmark import Item, Sample
+from semtta.bench.gait import legs_over_time
 from semtta.bench.metrics import foot_slide, summarise
 from semtta.bench.motion_labels import spoken_label, wrong_label
 from semtta.bench.seeding import named_generator, seed_of
@@ -91,7 +92,8 @@ class MocapTruth:
         joints = body.landmarks(motion.rotmats, motion.betas, LIMB12)
         placed = joints + motion.trans[:, None]
         numbers = summarise(joints, self.joints, _HIPS, self.occluded, placed=placed)
-        return numbers | {"foot_slide_mm": foot_slide(placed, self.joints, _ANKLES, FPS)}
+        numbers["foot_slide_mm"] = foot_slide(placed, self.joints, _ANKLES, FPS)
+        return numbers | legs_over_time(joints, self.joints, self.occluded, FPS)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,10 @@ ERRORS = (
     "mpjpe_mm", "pa_mpjpe_mm", "mpvpe_mm", "mpjpe_occluded_mm", "pa_mpjpe_occluded_mm", "accel_mm",
     "accel_m_s2", "abs_accel_mm", "depth_jitter_mm", "foot_slide_mm",
 )  # fmt: skip
-OTHERS = ("filled", "similarity", "gate_similarity", "reprojection_px", "labelled")
+OTHERS = (
+    "filled", "similarity", "gate_similarity", "reprojection_px", "labelled", "leg_swing_percent",
+    "step_error_hz",
+)  # fmt: skip
 
 
 def weight(row: dict, metric: str) -> float:

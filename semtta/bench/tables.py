@@ -18,6 +18,7 @@ HEADINGS = {
     "mpjpe_occluded_mm": "MPJPE hidden", "pa_mpjpe_occluded_mm": "PA hidden",
     "accel_mm": "accel", "accel_m_s2": "accel m/s²", "abs_accel_mm": "accel in space",
     "depth_jitter_mm": "depth jitter", "foot_slide_mm": "foot slide",
+    "leg_swing_percent": "leg swing %", "step_error_hz": "step Hz",
     "filled": "filled", "similarity": "similarity",
     "gate_similarity": "gate", "reprojection_px": "2D px", "labelled": "labelled",
     "ms_per_frame": "ms/frame", "tracks": "tracks",
@@ -133,7 +134,7 @@ def cell(row: dict, column: str) -> str:
         return f"{100 * value:.0f} %"
     if column == "tracks":
         return str(value)
-    digits = 2 if "similarity" in column else 1
+    digits = 2 if "similarity" in column or column.endswith("_hz") else 1
     bounds = row["ci95"].get(column) if row.get("ci95") else None
     tail = f" [{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]" if bounds else ""
     return f"{value:.{digits}f}{tail}"
