@@ -14,7 +14,7 @@ from semtta.bench.options import DEFAULT_METHODS, NEEDS_SMPL, Options
 from semtta.errors import SemttaError, printable
 from semtta.messages import SafeConsole, out, progress_bars, to_stderr
 
-DATA = (*NEEDS_SMPL, "beam", "mocap")
+DATA = (*NEEDS_SMPL, "beam", "mocap", "heldout")
 _DEFAULT = ",".join(DEFAULT_METHODS)
 
 
@@ -22,9 +22,9 @@ def bench(
     arguments: Annotated[
         Optional[list[str]],
         typer.Argument(
-            metavar="[check DATA] [key=value]...",
-            help="`check 3dpw --root PATH` says what is missing; else settings for all "
-            "methods, e.g. optimizer.epochs=2.",
+            metavar="[check DATA] [VIDEO]... [key=value]...",
+            help="`check 3dpw --root PATH` says what is missing; videos or folders of them for "
+            "--data heldout; settings for all methods, e.g. optimizer.epochs=2.",
         ),
     ] = None,
     data: Annotated[Optional[str], typer.Option(help=", ".join(DATA) + ".")] = None,
@@ -49,6 +49,9 @@ def bench(
     labels: Annotated[Optional[Path], typer.Option(help="Labels of a data set's videos.")] = None,
     poses2d: Annotated[Optional[str], typer.Option(help="2D source of a data set.")] = None,
     body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
+    masks: Annotated[
+        Optional[int], typer.Option(help="For --data heldout: how many for each person.")
+    ] = None,
     table: Annotated[
         Optional[str], typer.Option(help="A named table (see --list), or a YAML path.")
     ] = None,
@@ -79,6 +82,8 @@ def bench(
 
     if seeds < 1 or (limit is not None and limit < 1):
         raise SemttaError("--seeds and --limit must be at least 1.")
+    if masks is not None and masks < 1:
+        raise SemttaError("--masks must be at least 1.")
     if data is None:
         raise SemttaError(f"say which benchmark: --data {'|'.join(DATA)}.")
     options = Options(
@@ -88,7 +93,8 @@ def bench(
         engine=engine, workers=workers, limit=limit, report_only=report_only,
         output=output or Path("semtta-out") / "bench" / (f"{data}-{Path(table).stem}" if table
                                                          else data),
-        overrides=tuple(words),
+        overrides=tuple(word for word in words if _is_setting(word)), masks=masks,
+        videos=tuple(Path(word) for word in words if not _is_setting(word)),
     )  # fmt: skip
 
     try:
@@ -118,6 +124,11 @@ def _print_view(view, console: SafeConsole, failures: Sequence[str]) -> None:
     for note in view.notes:
         start = Text("failed: ", "red") if note in failures else Text()
         console.print(start + Text(printable(note)), soft_wrap=True)
+
+
+def _is_setting(word: str) -> bool:
+    """Whether a word is ``key=value`` and no file of that name."""
+    return "=" in word and not Path(word).exists()
 
 
 def _known(data: str) -> str:

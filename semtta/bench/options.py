@@ -14,8 +14,9 @@ NEEDS_SMPL = ("3dpw", "3dhp", "egobody", "emdb")
 DEFAULT_METHODS = ("frozen", "frozen+gauss", "2d+smooth", "cycleadapt", "semtta")
 # Options that not every benchmark has: name -> benchmarks that do.
 _SPECIAL = {
-    "root": NEEDS_SMPL, "labels": NEEDS_SMPL, "poses2d": NEEDS_SMPL, "motions": ("mocap",),
-    "wheel": ("beam",), "split": (*NEEDS_SMPL, "mocap"),
+    "root": NEEDS_SMPL, "labels": (*NEEDS_SMPL, "heldout"), "poses2d": NEEDS_SMPL,
+    "motions": ("mocap",), "wheel": ("beam",), "split": (*NEEDS_SMPL, "mocap"),
+    "masks": ("heldout",),
 }  # fmt: skip
 
 
@@ -43,6 +44,8 @@ class Options:
     limit: int | None = None
     report_only: bool = False
     overrides: tuple[str, ...] = ()
+    videos: tuple[Path, ...] = ()
+    masks: int | None = None
 
 
 def check_options(options: Options) -> None:
@@ -50,6 +53,10 @@ def check_options(options: Options) -> None:
     for name, known in _SPECIAL.items():
         if getattr(options, name) is not None and options.data not in known:
             raise SemttaError(f"--{name} belongs to --data {'|'.join(known)}, not {options.data}.")
+    if options.videos and options.data != "heldout":
+        raise SemttaError(
+            f"'{options.videos[0]}' is no key=value; videos belong to --data heldout."
+        )
 
 
 def overrides(options: Options) -> list[str]:
@@ -90,12 +97,14 @@ def _digest(path: Path, content: bool) -> str:
 def command_line(options: Options) -> str:
     """The command that makes these numbers, with placeholders for paths on this machine."""
     words = ["semtta bench", f"--data {options.data}"]
+    words += ["VIDEO..."] if options.videos else []
     words += [f"--{name} PATH" for name in ("root", "motions", "wheel", "labels")
               if getattr(options, name) is not None]  # fmt: skip
     for name, value in (("table", options.table), ("methods", ",".join(options.methods)),
                         ("model", ",".join(options.models)), ("levels", ",".join(options.levels)),
                         ("protocol", options.protocol), ("poses2d", options.poses2d),
-                        ("split", options.split), ("limit", options.limit)):  # fmt: skip
+                        ("split", options.split), ("masks", options.masks),
+                        ("limit", options.limit)):  # fmt: skip
         if value:
             words.append(f"--{name} {value}")
     return " ".join([*words, f"--seeds {options.seeds}", *options.overrides])

@@ -24,7 +24,7 @@ from semtta.bench.used_files import used_files
 from semtta.body import Body, load_body
 from semtta.config import Config
 from semtta.errors import SemttaError
-from semtta.geometry import gaussian_smooth
+from semtta.geometry import gaussian_smooth, project
 from semtta.hmr import load_model
 from semtta.labels import Labels
 from semtta.motion.retrieval import Retrieval
@@ -169,7 +169,7 @@ class TrackRunner:
         torch.manual_seed(job.seed)  # for networks with dropout, which draw from the global source
         start = time.perf_counter()
         result = adapter.adapt(sample.track, sample.camera, labels, video=sample.video)
-        motion = _filtered(result, job.method.filter)
+        motion = _filtered(result, job.method.filter, self._body(job.config))
         seconds = time.perf_counter() - start
         last = result.history[-1] if result.history else {}
         row = job.head() | {
@@ -234,7 +234,8 @@ class TrackRunner:
 def _finite(numbers: dict[str, float | None]) -> dict[str, float | None]:
     """The numbers; raises ``SemttaError`` if the motion is none. Without an error of its own
     the track would drop out of this method's mean only, and flatter it."""
-    for name in ("mpjpe_mm", "pa_mpjpe_mm"):
+    main = ("heldout",) if "heldout" in numbers else ("mpjpe_mm", "pa_mpjpe_mm")
+    for name in main:
         value = numbers.get(name)
         if value is None or not math.isfinite(value):
             raise SemttaError("the motion holds NaN or infinite numbers: the adaptation diverged.")
@@ -251,9 +252,13 @@ def _networks(config: Config) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def _filtered(result: Result, which: str) -> Motion:
+def _filtered(result: Result, which: str, body: Body) -> Motion:
     motion = result.adapted
     if which == "none":
         return motion
-    return replace(motion, rotmats=gaussian_smooth(motion.rotmats, result.track.times,
-                                                   FILTER_SIGMA))  # fmt: skip
+    rotmats = gaussian_smooth(motion.rotmats, result.track.times, FILTER_SIGMA)
+    skeleton = result.track.keypoints.skeleton
+    points = body.landmarks(rotmats, motion.betas, skeleton) + motion.trans[:, None]
+    center = points.new_tensor(result.camera.center)
+    seen = project(points, result.camera.focal, center)
+    return replace(motion, rotmats=rotmats, landmarks2d=seen)

@@ -45,7 +45,7 @@ def run_session(
     if options.report_only:
         rows = own_rows(options.output, benchmark.name if benchmark else options.data)
         return report_again(options, spec, rows)
-    benchmark = benchmark or open_benchmark(options)
+    benchmark = benchmark or open_benchmark(options, progress)
     items = select_items(benchmark, options)
     tasks = plan(
         benchmark, items, spec.models, spec.methods, range(options.seeds),
@@ -132,7 +132,8 @@ def report_again(options: Options, spec: TableSpec, rows: list[dict]) -> Outcome
 
 def table_spec(options: Options) -> TableSpec:
     """The table with what the options say instead."""
-    spec = load_table(options.table) if options.table else TableSpec(title="Methods")
+    table = options.table or ("heldout" if options.data == "heldout" else None)
+    spec = load_table(table) if table else TableSpec(title="Methods")
     methods = spec.methods
     if options.methods or not methods:
         methods = tuple(find_methods(options.methods or DEFAULT_METHODS, spec.methods))
@@ -153,8 +154,17 @@ def make_folder(folder: Path) -> None:
         raise SemttaError(f"output '{folder}' cannot be written: {error.strerror}.") from None
 
 
-def open_benchmark(options: Options) -> Benchmark:
+def open_benchmark(options: Options, progress: Progress = silent) -> Benchmark:
     """The benchmark that the options name; raises ``SemttaError`` if its files are missing."""
+    if options.data == "heldout":
+        from semtta.bench.heldout import open_heldout
+
+        return _with_protocol(
+            open_heldout(
+                options.videos, options.labels, draws=options.masks or 1, progress=progress
+            ),
+            options,
+        )
     if options.data == "beam":
         from semtta.bench.beam import open_beam
 
@@ -218,10 +228,13 @@ def compute(
 
 
 def _so_far(rows: list[dict]) -> str:
-    """PA-MPJPE by method, over what is done."""
+    """The main error by method, over what is done."""
+    metric, unit = "pa_mpjpe_mm", "PA mm"
+    if any(row.get("heldout") is not None for row in rows):
+        metric, unit = "heldout", "held out %"
     parts = []
     for method in dict.fromkeys(row["method"] for row in rows):
-        mean = weighted_mean([r for r in rows if r["method"] == method], "pa_mpjpe_mm")
+        mean = weighted_mean([r for r in rows if r["method"] == method], metric)
         if mean is not None:
             parts.append(f"{method} {mean:.1f}")
-    return "PA mm: " + ", ".join(parts) if parts else ""
+    return f"{unit}: " + ", ".join(parts) if parts else ""

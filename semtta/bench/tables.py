@@ -21,10 +21,12 @@ HEADINGS = {
     "leg_swing_percent": "leg swing %", "step_error_hz": "step Hz",
     "filled": "filled", "similarity": "similarity",
     "gate_similarity": "gate", "reprojection_px": "2D px", "labelled": "labelled",
+    "heldout": "held out", "heldout_legs": "legs", "heldout_arm": "arm",
+    "heldout_random": "random", "heldout_visible": "visible (fit)",
     "ms_per_frame": "ms/frame", "tracks": "tracks",
 }  # fmt: skip
 _SHARES = ("filled", "labelled")
-_COMPARED = ("mpjpe_mm", "pa_mpjpe_mm")
+_COMPARED = ("mpjpe_mm", "pa_mpjpe_mm", "heldout_legs", "heldout_arm", "heldout_random")
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ def view_table(summary: Sequence[dict], spec: TableSpec, notes: Sequence[str] = 
         notes: more sentences for beneath it: the benchmark's limits, failed tracks."""
     final = [row for row in summary if _is_final(row)]
     reference = printed_reference(final, spec)
-    compared = [metric for metric in _COMPARED if metric in spec.columns] if reference else []
     columns = [c for c in spec.columns if any(row.get(c) is not None for row in final)]
+    compared = [metric for metric in _COMPARED if metric in columns] if reference else []
     headings = ("model", spec.group_by, "method", *(HEADINGS[c] for c in columns),
                 *(f"{HEADINGS[m]} vs {reference}" for m in compared))  # fmt: skip
     rows = []
@@ -102,15 +104,19 @@ def reading_notes(rows: Sequence[dict], columns: Sequence[str] = ()) -> list[str
     seeds = sorted({str(row["seed"]) for row in rows})
     tracks = sorted({row["tracks"] for row in rows})
     groups = sorted({row["groups"] for row in rows})
+    heldout = any(row.get("heldout") is not None for row in rows)
+    unit = "% of the person's height" if heldout else "mm"
     notes = [
-        "Errors in mm, lower is better; means over all frames of all tracks, hidden joints over "
-        "all hidden joint-frames; every method on the same frames. "
+        f"Errors in {unit}, lower is better; means over all frames of all tracks, hidden joints "
+        "over all hidden joint-frames; every method on the same frames. "
         f"Tracks: {_span(tracks)}; random seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}."
     ]
     if any(str(row["seed"]).startswith("mean") for row in rows):
         notes.append("Seeds are averaged first: brackets do not tell how seeds differ.")
     if any(row["versus"] for row in rows):
-        notes.append("vs: change in percent (tracks on which it is lower / tracks).")
+        how = ", mean of paired log-ratios over people" if heldout else ""
+        harmed = "; more than 10 % worse on so many" if heldout else ""
+        notes.append(f"vs: change in percent{how} (tracks on which it is lower / tracks{harmed}).")
     if any(row["ci95"] for row in rows):
         notes.append(
             f"Brackets: 95 % interval, {RESAMPLES} bootstrap resamples of groups of dependent "
@@ -147,7 +153,8 @@ def versus_cell(row: dict, reference: str | None, metric: str) -> str:
         return "-"
     bounds = change["ci95"]
     tail = f" [{bounds[0]:+.1f}, {bounds[1]:+.1f}]" if bounds else ""
-    return f"{change['percent']:+.1f} % ({change['better']}/{change['of']}){tail}"
+    harmed = f"; {change['harmed']} worse" if metric.startswith("heldout") else ""
+    return f"{change['percent']:+.1f} % ({change['better']}/{change['of']}{harmed}){tail}"
 
 
 def sequence_csv(summary: Sequence[dict]) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import semtta
 from semtta.errors import SemttaError
@@ -24,9 +26,14 @@ _OPTIONAL = ("landmarks3d", "conf3d")
 _NETS = ("pose/movenet_multipose.onnx", "pose/blazepose_full.onnx")
 
 
-def write_tracks(path: Path, tracks: Sequence[Track]) -> None:
-    """Write tracks; the file appears under its name only when it is complete."""
+def write_tracks(path: Path, tracks: Sequence[Track], times: Tensor | None = None) -> None:
+    """Write tracks; the file appears under its name only when it is complete.
+
+    Args:
+        times: (N,) seconds of all frames of the video, for :func:`read_times`."""
     arrays: dict[str, np.ndarray] = {"count": np.array(len(tracks))}
+    if times is not None:
+        arrays["video_times"] = times.cpu().numpy()
     for i, track in enumerate(tracks):
         values = {
             "frames": track.frames, "times": track.times, "boxes": track.boxes,
@@ -42,9 +49,21 @@ def write_tracks(path: Path, tracks: Sequence[Track]) -> None:
 
 def read_tracks(path: Path) -> list[Track]:
     """Tracks as they were written; raises ``SemttaError`` if the file is not such a file."""
+    with _opened(path) as file:
+        return [_track(file, i) for i in range(int(file["count"]))]
+
+
+def read_times(path: Path) -> Tensor:
+    """(N,) seconds that were written beside the tracks; raises as :func:`read_tracks`."""
+    with _opened(path) as file:
+        return torch.from_numpy(file["video_times"])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator:
     try:
         with np.load(path) as file:
-            return [_track(file, i) for i in range(int(file["count"]))]
+            yield file
     except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise SemttaError(f"'{path}' holds no tracks; delete it to make them anew.") from error
 
