@@ -145,6 +145,13 @@ def test_labels_below_the_settings_confidence_count_as_none():
     assert labels == ["walking"] * 40 + [None] * 30
 
 
+def test_rows_of_other_labels_are_not_taken_for_these():
+    def told(text):
+        return bench(Labels((LabelSpan(text),))).inputs
+
+    assert told("walking") == told("walking") != told("running") != bench().inputs
+
+
 def rows(ratios):
     out = []
     for i, ratio in enumerate(ratios):

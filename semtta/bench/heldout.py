@@ -7,6 +7,7 @@ does in 62 of 64 pairs; how well the *visible* joints fit did in 52.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,6 +111,12 @@ class HeldoutBenchmark:
     def fitted(self, box_scale: float, min_confidence: float) -> HeldoutBenchmark:
         """The same with labels at least so sure; boxes are the detector's whatever the network."""
         return replace(self, min_confidence=min_confidence)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What else the rows depend on: labels beside the videos may change between runs."""
+        told = "\n".join(f"{person.name} {person.texts()}" for person in self.people)
+        return {"told": hashlib.sha256(told.encode()).hexdigest()[:12]}
 
     def items(self) -> list[Item]:
         """Person after person, level after level, mask after mask."""

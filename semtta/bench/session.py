@@ -49,7 +49,8 @@ def run_session(
     items = select_items(benchmark, options)
     tasks = plan(
         benchmark, items, spec.models, spec.methods, range(options.seeds),
-        overrides(options), inputs(options), options.body_models,
+        overrides(options), inputs(options) | getattr(benchmark, "inputs", {}),
+        options.body_models,
     )  # fmt: skip
     runner = TrackRunner(benchmark, options.body_models)
     # Networks are tried before the folder is made, and rows are read again once it is ours.
