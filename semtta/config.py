@@ -57,7 +57,10 @@ class OptimizerConfig:
     epochs: int = 6
     batch_segments: int = 4
     batch_frames: int = 32  # of the strategies that draw frames: cycleadapt and its relatives
-    coverage: float = 2.0  # how often an epoch sees each frame
+    coverage: float = 2.0  # how often an epoch sees each frame; of strategies that draw segments
+    # exact number of batches an epoch, whatever the track's length; None = by coverage, or one
+    # pass over the frames in cycleadapt and its relatives
+    steps_per_epoch: int | None = None
     train_mode: bool = False
     chunk: int | None = None  # frames held with their activations at a time; None = the batch
     precision: str = "auto"  # auto | fp32 | bf16: of image networks; fp32 is the reference
@@ -108,9 +111,18 @@ class SmoothingConfig:
     shape_target: str = "window"
     sigma: float = 0.05  # seconds; gaussian, and the denoiser's light finish
     text: bool = False  # tell the denoiser the label
-    # masked-reconstruction steps of the denoiser after each epoch; None = one pass, 0 = never
+    # tell the shipped denoiser (or the filter) which rotations lack 2D evidence, so that it
+    # completes them; neither CycleAdapt nor the paper does, and MDNet cannot be told
+    completion: bool = False
+    # masked-reconstruction steps of the denoiser after each epoch; None = as fit_windows says,
+    # 0 = never
     fit_steps: int | None = None
-    fit_lr: float = 5e-5
+    # pass = every window once in shuffled batches of 32, as CycleAdapt does; drawn = a step for
+    # every 16 frames, each on 16 windows half a second apart, drawn with replacement
+    fit_windows: str = "pass"
+    # kept = one Adam for the whole video, as CycleAdapt has; fresh = a new one after each epoch
+    fit_state: str = "kept"
+    fit_lr: float = 5e-5  # at its highest; it follows optimizer.schedule
     from_epoch: int = 1  # the paper has no target in the first epoch
 
 
@@ -136,7 +148,7 @@ class ClosingConfig:
 class EvidenceConfig:
     min_confidence: float = 0.3
     update: str = "ema"  # ema | none
-    alpha: float = 0.9
+    alpha: float = 0.9  # idle where ema_visible is off and refresh_filled on, as in `default`
     ema_visible: bool = True  # the paper averages detected joints too, not only filled ones
     fill: bool = True
     fill_from_epoch: int = 0
@@ -158,7 +170,6 @@ class CycleAdaptConfig:
     # What the denoiser stage reads. fresh = a full pass after the HMR stage; stale = predictions
     # kept from its training steps, as the official code does
     targets: str = "fresh"
-    completion: bool = False  # tell the shipped denoiser what is unseen; not CycleAdapt
 
 
 @dataclass
@@ -238,6 +249,8 @@ _CHOICES = {
     "closing.path": ("track", "frames"),
     "evidence.update": ("ema", "none"),
     "smoothing.shape_target": ("window", "first"),
+    "smoothing.fit_windows": ("pass", "drawn"),
+    "smoothing.fit_state": ("kept", "fresh"),
     "evidence.fill_source": ("prediction", "completed"),
     "evidence.fill_weight": ("one", "similarity"),
 }
@@ -251,7 +264,7 @@ _BOUNDS = {
     "optimizer.lr": _RATE, "optimizer.min_lr": _RATE, "optimizer.betas": (0.0, 0.999999),
     "optimizer.epochs": (0, 10_000), "optimizer.batch_segments": (1, 10_000),
     "optimizer.batch_frames": (1, 100_000), "optimizer.coverage": (0.01, 1000.0),
-    "optimizer.chunk": (1, 100_000),
+    "optimizer.steps_per_epoch": (1, 100_000), "optimizer.chunk": (1, 100_000),
     "reprojection.weight": _WEIGHT,
     "alignment.weight": _WEIGHT, "alignment.from_epoch": (0, 10_000),
     "alignment.stride": (1, 10_000), "gate.sigma": (-10.0, 10.0),
@@ -298,6 +311,7 @@ def validate(config: Config) -> None:
     check_values(values, _CHOICES, _BOUNDS)
     if config.optimizer.chunk is not None and config.optimizer.train_mode:
         raise SemttaError("optimizer.chunk needs optimizer.train_mode=false to be exact.")
+    _check_smoothing(config)
     if config.labels.price is not None and len(config.labels.price) != 2:
         raise SemttaError("labels.price must be two numbers: per million tokens read, written.")
     robust = config.evidence.robust
@@ -309,6 +323,23 @@ def validate(config: Config) -> None:
         raise SemttaError("camera.center must be two numbers, [cx, cy] in pixels.")
     if len(config.optimizer.betas) != 2:
         raise SemttaError("optimizer.betas must be two numbers in [0, 1).")
+
+
+def _check_smoothing(config: Config) -> None:
+    """Raise ``SemttaError`` for settings that the smoother could not follow."""
+    smoothing = config.smoothing
+    if smoothing.kind == "mdnet" and smoothing.fit_windows == "drawn":
+        raise SemttaError("smoothing.kind=mdnet is fitted with smoothing.fit_windows=pass only.")
+    if smoothing.kind in ("denoiser", "gaussian") and not smoothing.completion:
+        for key, value in (
+            ("gate.source", config.gate.source),
+            ("evidence.fill_source", config.evidence.fill_source),
+        ):
+            if value == "completed":
+                raise SemttaError(
+                    f"{key}=completed needs smoothing.completion=true: nothing is completed where "
+                    "the denoiser is not told what is unseen."
+                )
 
 
 def config_to_yaml(config: Config, *, labels: bool = True) -> str:

@@ -43,6 +43,22 @@ def make_generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(seed))
 
 
+def shuffled_batches(
+    count: int, size: int, steps: int | None, generator: torch.Generator
+) -> Iterator[torch.Tensor]:
+    """Shuffled passes over ``count`` things, in batches of ``size`` (the last of a pass smaller).
+
+    Args:
+        steps: batches in all, over as many passes as it takes; None = one pass.
+        generator: shuffles each pass when it begins.
+    Yields: (n,) indices."""
+    left = -(-count // size) if steps is None else steps
+    while left > 0:
+        for batch in torch.randperm(count, generator=generator).split(size)[:left]:
+            yield batch
+            left -= 1
+
+
 def cosine_lr(epoch: int, epochs: int, lr: float, min_lr: float) -> float:
     """Cosine per epoch from ``lr`` in the first to ``min_lr`` after the last, no warm-up."""
     return min_lr + (lr - min_lr) * 0.5 * (1 + math.cos(math.pi * epoch / max(1, epochs)))

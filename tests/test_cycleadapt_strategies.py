@@ -191,7 +191,7 @@ def test_stale_targets_are_those_of_the_training_pass():
 def test_completion_is_an_option_that_tells_the_denoiser_what_is_unseen():
     for option, hidden in (("false", False), ("true", True)):
         strategy = CycleAdapt(Networks())
-        started(adapter(f"cycleadapt.completion={option}"), strategy, walker(), [None] * 70)
+        started(adapter(f"smoothing.completion={option}"), strategy, walker(), [None] * 70)
         assert bool((strategy.seen == 0).any()) == hidden
 
 

@@ -8,6 +8,7 @@ and may be fine-tuned on the video itself by masked reconstruction (CycleAdapt, 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semtta.checkpoints import check_fit, load_strictly, tensors, write_checkpoint
+from semtta.engine import shuffled_batches
 from semtta.errors import SemttaError
 from semtta.geometry import gaussian_smooth
 from semtta.motion.denoiser_net import (
@@ -85,7 +87,8 @@ def denoise_track(
     _check(rotmats, times, seen, text)
     out = torch.empty_like(rotmats)
     for run in stretches(times):
-        windows, at = _windows(rotmats[run], times[run], seen[run], _per_frame(text, times)[run])
+        stretch = _grid(rotmats[run], times[run], seen[run], _per_frame(text, times)[run])
+        windows = _gather(stretch, stretch.index)
         with torch.no_grad():
             pieces = [
                 denoiser(windows.rotmats[i : i + 64], windows.seen[i : i + 64],
@@ -94,7 +97,7 @@ def denoise_track(
             ]  # fmt: skip
         grid = _merge(torch.cat(pieces), windows)
         local = _seconds(times[run])
-        result = _interpolate(grid, at, torch.ones_like(grid[..., 0, 0]), local)
+        result = _interpolate(grid, stretch.at, torch.ones_like(grid[..., 0, 0]), local)
         out[run] = gaussian_smooth(result, local, gaussian) if gaussian > 0 else result
     return out
 
@@ -138,42 +141,70 @@ def fit_video(
     times: Tensor,
     seen: Tensor,
     *,
-    steps: int,
+    steps: int | None,
     lr: float,
     generator: torch.Generator,
     text: Tensor | None = None,
-    batch: int = 16,
+    drawn: bool = True,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> list[float]:
     """Fine-tune the denoiser in place on one video by masked reconstruction.
 
     Args:
         denoiser: changed in place; hand in a copy to keep the original.
         rotmats, times, seen, text: as in :func:`denoise_track`.
-        steps: gradient steps, each on ``batch`` windows drawn with replacement.
+        steps: gradient steps; None = one pass, where windows are not ``drawn``.
         lr: learning rate of Adam, betas (0.5, 0.9) as in CycleAdapt.
         generator: draws windows and masks.
+        drawn: each step sees 16 windows, drawn with replacement of those half a second apart; else
+            all windows a frame apart come by in shuffled batches of 32, as in CycleAdapt.
+        optimizer: carries its state from one call to the next; None = a new one.
     Returns: the loss of each step."""
     _check(rotmats, times, seen, text)
-    parts = [_windows(rotmats[run], times[run], seen[run], _per_frame(text, times)[run])[0]
-             for run in stretches(times)]  # fmt: skip
-    poses = torch.cat([part.rotmats for part in parts]).detach()
-    weights = torch.cat([part.seen for part in parts])
-    labels = torch.cat([part.text for part in parts]) if text is not None else None
+    parts = [
+        _grid(rotmats[run], times[run], seen[run], _per_frame(text, times)[run],
+              STRIDE if drawn else 1)
+        for run in stretches(times)
+    ]  # fmt: skip
+    track = _joined(parts)
     denoiser.requires_grad_(True)  # a denoiser that only makes targets may have been frozen
-    optimizer = torch.optim.Adam(denoiser.parameters(), lr=lr, betas=(0.5, 0.9))
-    losses = []
-    for _ in range(steps):
-        pick = torch.randint(len(poses), (min(batch, len(poses)),), generator=generator)
-        label = None if labels is None else labels[pick]
+    optimizer = optimizer or denoiser_optimizer(denoiser, lr)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    count, losses = len(track.index), []
+    picks = (
+        (torch.randint(count, (min(16, count),), generator=generator) for _ in range(steps))
+        if drawn
+        else shuffled_batches(count, 32, steps, generator)
+    )
+    for pick in picks:
+        windows = _gather(track, track.index[pick.to(track.index.device)])
+        label = None if text is None else windows.text
         with torch.enable_grad():
             loss = masked_reconstruction_loss(
-                denoiser, poses[pick], weights[pick], generator, label
+                denoiser, windows.rotmats, windows.seen, generator, label
             )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
     return losses
+
+
+def denoiser_optimizer(denoiser: MotionDenoiser, lr: float) -> torch.optim.Adam:
+    """Adam as CycleAdapt uses it."""
+    return torch.optim.Adam(denoiser.parameters(), lr=lr, betas=(0.5, 0.9))
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """A stretch at 30 fps, and where its windows lie."""
+
+    rotmats: Tensor  # (N, 24, 3, 3)
+    seen: Tensor  # (N, 24)
+    text: Tensor  # (N, D)
+    index: Tensor  # (S, 60) frames of each window; the padding repeats the last
+    at: Tensor  # (N,) seconds from the start of the stretch
 
 
 @dataclass(frozen=True)
@@ -205,8 +236,10 @@ def _per_frame(text: Tensor | None, times: Tensor) -> Tensor:
     return text.expand(len(times), -1) if text.dim() == 1 else text
 
 
-def _windows(rotmats: Tensor, times: Tensor, seen: Tensor, text: Tensor) -> tuple[_Windows, Tensor]:
-    """Overlapping windows at 30 fps of one stretch, and the grid's times (N,) from its start."""
+def _grid(
+    rotmats: Tensor, times: Tensor, seen: Tensor, text: Tensor, stride: int = STRIDE
+) -> _Grid:
+    """One stretch at 30 fps, its windows ``stride`` frames apart (the last one always)."""
     local = _seconds(times)
     count = int(torch.ceil(local[-1] * FPS - 1e-2)) + 1
     at = torch.arange(count, dtype=torch.float64) / FPS
@@ -214,11 +247,28 @@ def _windows(rotmats: Tensor, times: Tensor, seen: Tensor, text: Tensor) -> tupl
     poses = _interpolate(rotmats, local, seen, at)
     weights = _linear(seen, local, at)
     nearest = torch.searchsorted((local[1:] + local[:-1]) / 2, at)
-    starts = [*range(0, count - WINDOW, STRIDE), max(count - WINDOW, 0)]
+    starts = [*range(0, count - WINDOW, stride), max(count - WINDOW, 0)]
     index = torch.tensor(starts)[:, None] + torch.arange(WINDOW)
     index = index.clamp(max=count - 1).to(rotmats.device)
-    label = F.normalize(text[nearest.to(text.device)][index].mean(1), dim=-1)
-    return _Windows(poses[index], weights[index], label, index), at
+    return _Grid(poses, weights, text[nearest.to(text.device)], index, at)
+
+
+def _joined(parts: list[_Grid]) -> _Grid:
+    """Several stretches as one; no window crosses from one to the next."""
+    first = [0, *itertools.accumulate(len(part.rotmats) for part in parts)]
+    return _Grid(
+        torch.cat([part.rotmats for part in parts]).detach(),
+        torch.cat([part.seen for part in parts]),
+        torch.cat([part.text for part in parts]),
+        torch.cat([part.index + start for part, start in zip(parts, first)]),
+        torch.cat([part.at for part in parts]),
+    )
+
+
+def _gather(track: _Grid, index: Tensor) -> _Windows:
+    """Windows of the frames (S, 60)."""
+    label = F.normalize(track.text[index.to(track.text.device)].mean(1), dim=-1)
+    return _Windows(track.rotmats[index], track.seen[index], label, index)
 
 
 def _seconds(times: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from semtta.checkpoints import load_strictly, read_weights
+from semtta.engine import shuffled_batches
 from semtta.errors import SemttaError
 from semtta.motion.denoiser import without_unseen
 from semtta.motion.resample import stretches
@@ -132,13 +133,9 @@ def mdnet_fit(
     ).detach()
     net.requires_grad_(True)  # a net that only makes targets may have been frozen
     optimizer = optimizer or mdnet_optimizer(net, lr)
-    per_pass = -(-len(windows) // batch)
     losses: list[float] = []
-    picks: list[Tensor] = []
-    for _ in range(per_pass if steps is None else steps):
-        if not picks:
-            picks = list(torch.randperm(len(windows), generator=generator).split(batch))
-        chosen = windows[picks.pop(0).to(windows.device)]
+    for pick in shuffled_batches(len(windows), batch, steps, generator):
+        chosen = windows[pick.to(windows.device)]
         hidden = draw_hidden(len(chosen), generator).to(chosen.device)
         with torch.enable_grad():
             loss = mdnet_loss(net, chosen, hidden)
@@ -188,12 +185,17 @@ class MDNetSmoother:
     Args:
         net: of :func:`load_mdnet`.
         times: (T,) seconds.
-        lr: of Adam, whose state lasts as long as this object.
+        lr: of Adam.
         steps: gradient steps after each epoch; None = one pass over all windows, 0 = never.
+        keep_state: one Adam as long as this object, as in CycleAdapt; else a new one each epoch.
     """
 
-    def __init__(self, net: MDNet, times: Tensor, *, lr: float = 5e-5, steps: int | None = None):
+    def __init__(
+        self, net: MDNet, times: Tensor, *, lr: float = 5e-5, steps: int | None = None,
+        keep_state: bool = True,
+    ):  # fmt: skip
         self.net, self.times, self.steps = copy.deepcopy(net), times, steps
+        self.keep_state = keep_state
         self.optimizer = mdnet_optimizer(self.net, lr)
 
     def target(self, rotmats: Tensor, seen: Tensor, text: Tensor | None) -> Tensor:
@@ -210,8 +212,11 @@ class MDNetSmoother:
         """The loss of each step; ``lr`` from now on, None = as before."""
         if self.steps == 0:
             return []
-        if lr is not None:
-            self.optimizer.param_groups[0]["lr"] = lr
+        if lr is None:
+            lr = self.optimizer.param_groups[0]["lr"]
+        if not self.keep_state:
+            self.optimizer = mdnet_optimizer(self.net, lr)
+        self.optimizer.param_groups[0]["lr"] = lr
         return mdnet_fit(
             self.net, rotmats, self.times, generator=generator, steps=self.steps,
             optimizer=self.optimizer,

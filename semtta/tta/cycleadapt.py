@@ -13,12 +13,17 @@ The 2D evidence never changes and no text is read. The official settings stand i
 
 * its denoiser sees predictions kept from the training pass (dropout on, of weights that moved
   meanwhile); here those of a full pass after it. ``cycleadapt.targets: stale`` is the official one;
+* its targets are what the denoiser put out while it was fitted, of windows whose frames were hidden
+  at random; here a pass after the fit makes them, with the frames hidden that its test hides;
 * it computes a pose prior of weight zero at every step; left out;
 * it keeps frames without target in the mean of the smoothing losses as zeros. Either all frames
   have a target or, in the first cycle, none has: the terms are left out there, which is the same;
 * it fails on tracks shorter than a window of 49 frames; here their last frame is repeated.
 
-With the shipped denoiser in MDNet's place, ``cycleadapt.completion`` tells it which limbs have no
+The denoiser stage keeps one Adam for the whole video, whose rate follows the schedule, and visits
+every window once a cycle (``smoothing.fit_state``, ``fit_windows``).
+
+With the shipped denoiser in MDNet's place, ``smoothing.completion`` tells it which limbs have no
 evidence. That is not CycleAdapt, whose denoiser hides whole frames, and off.
 """
 
@@ -30,10 +35,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from semtta.engine import shuffled_batches
 from semtta.hmr.base import Prediction
-from semtta.tta.run import Run, seen_rotations
+from semtta.tta.run import Run
 from semtta.tta.schedule import learning_rate
-from semtta.tta.smoothing import build_smoother, shape_target
+from semtta.tta.smoothing import build_smoother, shape_target, told_rotations
 from semtta.tta.strategy import Draw, Networks
 from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_terms
 
@@ -67,9 +73,7 @@ class CycleAdapt:
         config = run.config
         times = run.track.times
         self.smoother = build_smoother(config.smoothing, self.networks.denoiser, times)
-        self.seen = torch.ones(len(run.track), 24, device=run.device)
-        if config.cycleadapt.completion:
-            self.seen = seen_rotations(run.evidence.detected, run.view.skeleton)
+        self.seen = told_rotations(run)
         self.stale: Prediction | None = None
         if config.cycleadapt.targets == "stale":
             first = run.first
@@ -81,8 +85,10 @@ class CycleAdapt:
     # ------------------------------------------------------------------ HMR stage
 
     def batches(self, run: Run, epoch: int) -> Iterator[Draw]:
-        order = torch.randperm(len(run.track), generator=run.generator)
-        for frames in order.split(run.config.optimizer.batch_frames):
+        config = run.config.optimizer
+        for frames in shuffled_batches(
+            len(run.track), config.batch_frames, config.steps_per_epoch, run.generator
+        ):
             frames = frames.to(run.device)
             yield Draw(frames, torch.ones(len(frames), device=run.device))
 

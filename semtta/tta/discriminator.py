@@ -12,6 +12,7 @@ Frames are drawn in windows instead of one by one, as many as fit into a batch (
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import roma
@@ -67,6 +68,15 @@ class Discriminator(CycleAdapt):
         return found
 
     def batches(self, run: Run, epoch: int) -> Iterator[Draw]:
+        steps = run.config.optimizer.steps_per_epoch
+        if steps is None:
+            yield from self._one_pass(run)
+            return
+        passes = (draw for _ in itertools.count() for draw in self._one_pass(run))
+        yield from itertools.islice(passes, steps)
+
+    def _one_pass(self, run: Run) -> Iterator[Draw]:
+        """Every window once, and what no window covers."""
         size = run.config.optimizer.batch_frames
         order = torch.randperm(len(self.segments), generator=run.generator).tolist()
         windows = [(self.segments.windows[i], i) for i in order]

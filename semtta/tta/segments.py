@@ -118,11 +118,17 @@ def find_segments(
 
 
 def _runs(frames: Tensor, times: Tensor, labels: list[str | None]) -> list[tuple[int, int]]:
-    """Half-open ranges of consecutive frames with one label."""
+    """Half-open ranges of consecutive poses with one label.
+
+    A run ends where more frames are left out than nine in ten steps of this track leave out, and
+    at gaps longer than ``MAX_GAP``."""
     starts = [0]
+    steps = frames.diff()
+    # Poses may come of every second frame, or of two in three: a gap is what is unusual here.
+    usual = int(steps.double().quantile(0.9, interpolation="lower")) if len(steps) else 1
+    gaps = (steps > max(usual, 1)) | (times.diff() > MAX_GAP)
     for i in range(1, len(labels)):
-        gap = int(frames[i] - frames[i - 1]) > 1 or float(times[i] - times[i - 1]) > MAX_GAP
-        if gap or labels[i] != labels[i - 1]:
+        if gaps[i - 1] or labels[i] != labels[i - 1]:
             starts.append(i)
     return list(zip(starts, [*starts[1:], len(labels)], strict=True))
 
@@ -143,28 +149,51 @@ def draw_batches(
     batch_segments: int,
     coverage: float,
     generator: torch.Generator,
+    steps: int | None = None,
 ) -> list[list[tuple[Tensor, int]]]:
     """One epoch's batches: segments drawn with replacement, and the left-over frames.
 
     Args:
         segments: of the track.
-        weights: (S,) sampling weights, 1 - similarity clamped at 0 (design: sampling).
+        weights: (S,) sampling weights, 1 - similarity clamped at 0 (docs/paper.md, sampling).
         batch_segments: windows per batch.
         coverage: how often an epoch sees each frame, on average.
+        steps: exact number of batches, all full, in place of ``coverage``; where there are fewer
+            draws than left-over runs, chance says which runs an epoch sees.
     Returns: batches of (positions, segment index or -1 for left-over frames)."""
-    draws: list[tuple[Tensor, int]] = []
+    longest = max((len(w) for w in segments.windows), default=segments.frames_per_window)
+    loose = [_even_windows(run, longest) for run in segments.loose]
+    least = [len(pieces) for pieces in loose]
+    one_pass = [len(run) / len(p[0]) for run, p in zip(segments.loose, loose, strict=True)]
     if len(segments):
         covered = torch.unique(torch.cat(segments.windows)).numel()
-        mean_length = sum(len(w) for w in segments.windows) / len(segments)
-        count = max(1, round(coverage * covered / mean_length))
+        one_pass.insert(0, covered * len(segments) / sum(len(w) for w in segments.windows))
+        least.insert(0, 1)
+    if steps is None:
+        counts = [max(a, round(coverage * b)) for a, b in zip(least, one_pass, strict=True)]
+    else:
+        counts = _shared_out(steps * batch_segments, one_pass, generator)
+    draws: list[tuple[Tensor, int]] = []
+    if len(segments) and (count := counts.pop(0)):
         weights = weights.clamp_min(0) + 1e-6
         picks = torch.multinomial(weights, count, replacement=True, generator=generator)
         draws += [(segments.windows[i], i) for i in picks.tolist()]
-    longest = max((len(w) for w in segments.windows), default=segments.frames_per_window)
-    for run in segments.loose:
-        pieces = _even_windows(run, longest)
-        count = max(len(pieces), round(coverage * len(run) / len(pieces[0])))
-        draws += [(pieces[i % len(pieces)], -1) for i in range(count)]
+    for pieces, count in zip(loose, counts, strict=True):
+        some = steps is not None and len(pieces) > 1  # not all of them, or not equally often
+        first = int(torch.randint(len(pieces), (), generator=generator)) if some else 0
+        draws += [(pieces[(first + i) % len(pieces)], -1) for i in range(count)]
     order = torch.randperm(len(draws), generator=generator).tolist()
     draws = [draws[i] for i in order]
     return [draws[i : i + batch_segments] for i in range(0, len(draws), batch_segments)]
+
+
+def _shared_out(total: int, shares: list[float], generator: torch.Generator) -> list[int]:
+    """Whole numbers in proportion to ``shares``, ``total`` in all; chance hands out the rest."""
+    exact = torch.tensor(shares, dtype=torch.float64)
+    exact = exact * total / exact.sum()
+    counts = exact.floor()
+    rest = total - int(counts.sum())
+    if rest:
+        more = torch.multinomial(exact - counts + 1e-9, rest, generator=generator)
+        counts[more] += 1
+    return [int(count) for count in counts]

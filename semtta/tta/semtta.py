@@ -27,8 +27,9 @@ from semtta.hmr.base import Prediction
 from semtta.motion.text import TextEncoder
 from semtta.tta import losses
 from semtta.tta.run import Run, seen_rotations
+from semtta.tta.schedule import learning_rate
 from semtta.tta.segments import Segments, draw_batches, find_segments
-from semtta.tta.smoothing import Smoother, build_smoother, shape_target
+from semtta.tta.smoothing import Smoother, build_smoother, shape_target, told_rotations
 from semtta.tta.strategy import Draw, Networks
 from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_terms
 
@@ -144,6 +145,7 @@ class Semtta:
             config.smoothing, self.denoiser, track.times
         )
         self.seen = seen_rotations(run.evidence.detected, run.view.skeleton)
+        self.told = told_rotations(run)
         self.text = self._frame_text(run)
         robust = config.evidence.robust
         self.robust = getattr(run.model, "robust", None) if robust == "auto" else robust
@@ -178,7 +180,7 @@ class Semtta:
         optimizer = run.config.optimizer
         for drawn in draw_batches(
             self.segments, self.sampling, batch_segments=optimizer.batch_segments,
-            coverage=optimizer.coverage, generator=run.generator,
+            coverage=optimizer.coverage, steps=optimizer.steps_per_epoch, generator=run.generator,
         ):  # fmt: skip
             yield Draw.of(drawn, run.device)
 
@@ -228,7 +230,10 @@ class Semtta:
         evidence, config = run.evidence, run.config.evidence
         numbers = self._look(run, epoch)
         if self.smoother is not None:
-            self.smoother.fit(run.latest.rotmats, self.seen, run.generator)
+            lr = learning_rate(run.config.optimizer, epoch, run.config.smoothing.fit_lr)
+            fitted = self.smoother.fit(run.latest.rotmats, self.told, run.generator, lr)
+            if fitted:
+                numbers["denoiser_loss"] = sum(fitted) / len(fitted)
         self.target = self._smoothing_target(run, epoch)
         projected = filling = run.project_all(run.latest)
         if config.fill_source == "completed" or self.robust is not None:
@@ -299,4 +304,4 @@ class Semtta:
             return None
         smoothing = run.config.smoothing
         self.betas_target = shape_target(smoothing, run.first.betas, run.latest.betas)
-        return self.smoother.target(run.latest.rotmats, self.seen, self.text)
+        return self.smoother.target(run.latest.rotmats, self.told, self.text)

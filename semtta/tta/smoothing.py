@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semtta.config import SmoothingConfig
 from semtta.geometry import gaussian_smooth
+from semtta.tta.run import Run, seen_rotations
 from semtta.user_files import require_user_file
 
 
@@ -86,11 +87,13 @@ class GaussianSmoother:
 class DenoiserSmoother:
     """The motion denoiser, adapted by masked reconstruction on this video (CycleAdapt).
 
-    Works on a copy: the denoiser of the next video starts from its own weights again."""
+    Works on a copy: the denoiser of the next video starts from its own weights again. Its Adam
+    lasts as long as this object, unless ``smoothing.fit_state`` is ``fresh``."""
 
     def __init__(self, denoiser, times: Tensor, config: SmoothingConfig):
         self.denoiser = copy.deepcopy(denoiser)
         self.times, self.config = times, config
+        self.optimizer: torch.optim.Optimizer | None = None
 
     def target(self, rotmats: Tensor, seen: Tensor, text: Tensor | None) -> Tensor:
         from semtta.motion.denoiser import denoise_track
@@ -105,15 +108,20 @@ class DenoiserSmoother:
     def fit(
         self, rotmats: Tensor, seen: Tensor, generator: torch.Generator, lr: float | None = None
     ) -> list[float]:
-        from semtta.motion.denoiser import fit_video
+        from semtta.motion.denoiser import denoiser_optimizer, fit_video
 
-        steps = self.config.fit_steps
-        if steps is None:
-            steps = -(-len(rotmats) // 16)  # about one pass over the windows, 16 at a time
+        steps, drawn = self.config.fit_steps, self.config.fit_windows == "drawn"
+        if steps == 0:
+            return []
+        if steps is None and drawn:
+            steps = -(-len(rotmats) // 16)
+        if self.optimizer is None or self.config.fit_state == "fresh":
+            self.optimizer = denoiser_optimizer(self.denoiser, self.config.fit_lr)
         return fit_video(
-            self.denoiser, rotmats, self.times, seen, steps=steps,
+            self.denoiser, rotmats, self.times, seen, steps=steps, drawn=drawn,
             lr=self.config.fit_lr if lr is None else lr, generator=generator,
-        ) if steps else []  # fmt: skip
+            optimizer=self.optimizer,
+        )  # fmt: skip
 
 
 def _without_unseen(rotmats: Tensor, seen: Tensor) -> Tensor:
@@ -136,6 +144,13 @@ def load_smoothing_network(config: SmoothingConfig):
     return None
 
 
+def told_rotations(run: Run) -> Tensor:
+    """(T, 24) in {0, 1}: what the smoother is told to be seen, by ``smoothing.completion``."""
+    if run.config.smoothing.completion:
+        return seen_rotations(run.evidence.detected, run.view.skeleton)
+    return torch.ones(len(run.track), 24, device=run.device)
+
+
 def build_smoother(config: SmoothingConfig, denoiser, times: Tensor) -> Smoother | None:
     """The smoother that ``smoothing.kind`` names, None for ``none``."""
     if config.kind == "none" or config.weight == 0:
@@ -145,5 +160,8 @@ def build_smoother(config: SmoothingConfig, denoiser, times: Tensor) -> Smoother
     if config.kind == "mdnet":
         from semtta.motion.mdnet import MDNetSmoother
 
-        return MDNetSmoother(denoiser, times, lr=config.fit_lr, steps=config.fit_steps)
+        return MDNetSmoother(
+            denoiser, times, lr=config.fit_lr, steps=config.fit_steps,
+            keep_state=config.fit_state == "kept",
+        )  # fmt: skip
     return DenoiserSmoother(denoiser, times, config)
