@@ -1,3 +1,4 @@
+import pytest
 import roma
 import torch
 
@@ -34,6 +35,54 @@ def test_segments_neither_cross_labels_nor_gaps():
     frames = torch.cat((torch.arange(70), torch.arange(75, 140)))
     found = segments(["a"] * 135, frames=frames)
     assert all(w[-1] < 70 or w[0] >= 70 for w in found.windows)
+
+
+def test_poses_of_every_second_frame_are_one_run():
+    frames = torch.arange(45) * 2
+    for labels in (["walking"] * 45, [None] * 45):
+        found = find_segments(frames, frames / 30.0, labels, fps=30, length=60, stride=5)
+        assert len(found.loose) == (labels[0] is None) and len(found) == 4 * (labels[0] is not None)
+        generator = torch.Generator().manual_seed(0)
+        batches = draw_batches(
+            found, torch.ones(len(found)), batch_segments=1, coverage=8, generator=generator
+        )
+        assert len(batches) == 12  # and not one for each frame and look
+    found = find_segments(frames, frames / 30.0, ["walking"] * 45, fps=30, length=60, stride=5)
+    assert {len(window) for window in found.windows} == {31}
+
+
+def test_a_gap_is_what_is_unusual_in_its_track():
+    thinned = torch.tensor([i for i in range(150) if i % 3 != 2])  # 20 of 30 frames a second
+    assert not segments(["a"] * 100, frames=thinned).loose
+    assert {int(w[-1] - w[0]) for w in segments(["a"] * 100, frames=thinned).windows} <= {39, 40}
+    halved = torch.arange(140) * 2
+    halved[70:] += 4  # two poses missing
+    for frames, first in ((halved, 70), (torch.arange(140) + (torch.arange(140) >= 65), 65)):
+        found = segments(["a"] * 140, frames=frames)
+        assert len(found) and all(w[-1] < first or w[0] >= first for w in found.windows)
+    slow = find_segments(torch.arange(9), torch.arange(9) * 0.5, ["a"] * 9, fps=30.0, length=60)
+    assert all(len(w) == 1 for w in slow.windows)  # nothing is bridged over half a second
+
+
+@pytest.mark.parametrize("labels", [
+    ["a"] * 5, [None] * 5, ["a"] * 160 + [None] * 90, [None] * 300,
+    (["a"] * 61 + [None]) * 4, ["a", None] * 20,
+])  # fmt: skip
+@pytest.mark.parametrize("steps", [1, 7])
+def test_an_exact_number_of_steps_whatever_the_track(labels, steps):
+    found = segments(labels)
+    generator = torch.Generator().manual_seed(0)
+    seen = []
+    for _ in range(60):
+        batches = draw_batches(
+            found, torch.ones(len(found)), batch_segments=4, coverage=0.01, steps=steps,
+            generator=generator,
+        )  # fmt: skip
+        assert [len(batch) for batch in batches] == [4] * steps
+        seen += [frames for batch in batches for frames, _ in batch]
+    assert torch.cat(seen).unique().numel() == len(labels)  # nothing is left out for ever
+    share = sum(len(f) for f in seen if labels[int(f[0])] is None) / sum(map(len, seen))
+    assert abs(share - labels.count(None) / len(labels)) < 0.12
 
 
 def test_short_and_unlabelled_runs_are_left_over_but_never_lost():
