@@ -104,7 +104,7 @@ METHODS: dict[str, Method] = {
         Method("semtta-wronglabel", label="wrong"),
         Method("semtta-auto", label="auto"),
         Method("semtta-random", overrides=("alignment.text=random",)),
-        # The literal paper, and the steps of its Table 4.
+        # The paper's settings, and the steps of its Table 4.
         Method("paper-2d+smooth", PAPER, _STEP_SMOOTH, label="none"),
         Method("paper-2d+smooth+align", PAPER, _STEP_ALIGN),
         Method("paper-2d+smooth+align+ema", PAPER, _STEP_EMA),
