@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from semtta.errors import SemttaError
 from semtta.motion.clip_bpe import ClipBPE
 from semtta.motion.clip_text import ClipText, ClipTextTower
+from semtta.pose2d import clip2pose
 from semtta.pose2d import text as text_module
 from semtta.pose2d.backbones import (
     BACKBONES,
@@ -360,3 +361,37 @@ def test_names_of_the_package_are_renamed_to_timms():
     }  # fmt: skip
     renamed = _timm_names({key: torch.zeros(1) for key in names})
     assert list(renamed) == list(names.values())
+
+
+def test_the_last_layer_of_the_graph_has_no_relu():
+    start = torch.tensor([[-1.0, 2.0], [-3.0, 0.5]])
+    adjacency = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
+    one = clip2pose.StructureTokens(adjacency, start, 1)()
+    assert torch.allclose(one, adjacency @ start) and (one < 0).any()
+    two = clip2pose.StructureTokens(adjacency, start, 2)()
+    assert torch.allclose(two, adjacency @ (adjacency @ start).clamp_min(0))
+
+
+def test_the_image_tokens_stand_before_the_domain_token():
+    net = model()
+    with torch.no_grad():
+        net.domain.out.bias.fill_(1.0)
+    maps = net.estimator.features(images())
+    own = net.own_tokens(maps)
+    pooled = maps[-1].float().mean((2, 3))
+    assert torch.equal(own[:, :-1], net.image(pooled)) and torch.equal(
+        own[:, -1:], net.domain(maps)
+    )
+    assert not torch.allclose(own[:, :1], own[:, -1:])
+
+
+def test_a_discriminator_that_says_source_to_everything_is_right_half_of_the_time():
+    says = torch.nn.Linear(3, 1)
+    torch.nn.init.zeros_(says.weight)
+    torch.nn.init.constant_(says.bias, 4.0)
+    loss, right = clip2pose.adversarial_loss(says, torch.randn(6, 3), torch.randn(6, 3), 1.0)
+    assert right == 0.5 and loss.item() == pytest.approx(2.018, abs=1e-2)  # (log(1+e^4) + ..)/2
+    torch.nn.init.ones_(says.weight)
+    torch.nn.init.zeros_(says.bias)
+    loss, right = clip2pose.adversarial_loss(says, torch.ones(6, 3), -torch.ones(6, 3), 1.0)
+    assert right == 1.0 and loss.item() < 0.1
