@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python >= 3.10, pip and make; everything else goes into a fresh
+# Every target but `clean` needs Python >= 3.10, pip and make; everything else goes into a fresh
 # .venv. On Linux the default PyTorch is the CUDA build; for the smaller CPU build hand pip the
 # options of PyTorch's own install page: make demo TORCH="torch==2.13.0 --index-url <CPU index>"
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 # Idle worker threads sleep instead of spinning: much faster on a machine that is also busy.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test install clean
+.PHONY: demo test lint coverage install clean
 
 demo: install
 	$(BIN)/semtta demo --output semtta-out/demo --overwrite
@@ -16,11 +16,22 @@ demo: install
 test: install
 	$(BIN)/python -m pytest tests
 
+# Each call of make builds .venv once: `make lint test` shares one, two calls build it twice.
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy semtta
+
+# Line coverage of the heart: adaptation, motion priors and geometry.
+coverage: install
+	$(BIN)/python -m pytest tests --cov=semtta/tta --cov=semtta/motion --cov=semtta/geometry \
+		--cov-report=term-missing:skip-covered
+
 # PyTorch first and by version, so that nothing below asks for another build of it.
 install:
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,dev]"
 
 clean:
 	rm -rf $(VENV) build *.egg-info semtta-out
