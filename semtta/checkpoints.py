@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,7 @@ _HARMLESS = re.compile(
     r"^(?:discriminator|disc|adversary|criterion|loss\w*|\w+_loss|losses|optimizer\w*|smplx?|smplx?_(?:layer|model)|"
     r"body_model|initialized|pixel_mean|pixel_std)(?:\.|$)|(?:^|\.)num_batches_tracked$"
 )
+_Module = TypeVar("_Module", bound=nn.Module)
 _MOST_NUMBERS = 1 << 27  # that a file may claim without having them
 
 
@@ -75,8 +77,8 @@ def read_weights(
 
 
 def load_strictly(
-    module: nn.Module, weights: Mapping[str, Tensor], path: str | Path, what: str
-) -> nn.Module:
+    module: _Module, weights: Mapping[str, Tensor], path: str | Path, what: str
+) -> _Module:
     """Fill a module with weights that must fit to the last tensor; returns it in eval mode.
 
     A large model is never held twice: the module may be on the meta device, and its tensors are
@@ -198,7 +200,7 @@ def _containers(content: Mapping) -> Iterator:
     level, seen = [("", content)], {id(content)}
     for depth in range(_WRAPPED + 1):
         yield from level
-        inner = []
+        inner: list[tuple[str, Mapping]] = []
         for wrapper, container in level if depth < _WRAPPED else ():
             for key, value in container.items():
                 named = isinstance(key, str) and len(key) < 100

@@ -67,7 +67,7 @@ def progress_bars(quiet: bool, console: Console) -> Iterator[Progress]:
         TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
         console=console,
     )  # fmt: skip
-    tasks: dict[str, int] = {}
+    tasks: dict[str, rich_progress.TaskID] = {}
 
     def update(stage: str, done: int, total: int | None, values: dict) -> None:
         if stage == "note":

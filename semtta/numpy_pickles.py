@@ -22,7 +22,7 @@ _MOST_BYTES = 512 * MEBI  # of all arrays of a file; one piece of bytes may be i
 class Inert(dict):
     """Stand-in for an object that nobody needs; it can do nothing."""
 
-    __hash__ = object.__hash__  # may have been a key
+    __hash__ = object.__hash__  # type: ignore[assignment]  # may have been a key
 
     def __init__(self, *args, **kwargs):
         super().__init__()

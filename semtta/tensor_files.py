@@ -174,7 +174,8 @@ def _read_legacy(path: Path):
     if mark != _LEGACY:
         raise ValueError("it is not what PyTorch saves")
     _Unpickler(head, None).load()
-    start, sizes = head.tell(), {}
+    start = head.tell()
+    sizes: dict = {}
     _Unpickler(head, lambda dtype, key, count: sizes.setdefault(key, (dtype, count))).load()
     keys = _Unpickler(head, None).load()
     place, at = head.tell(), {}
@@ -197,7 +198,7 @@ class _Inert(dict):
     ``state``: the attributes that the object would have had."""
 
     state: object = None
-    __hash__ = object.__hash__  # may have been a key
+    __hash__ = object.__hash__  # type: ignore[assignment]  # may have been a key
 
     def __init__(self, *args, **kwargs):
         super().__init__()

@@ -34,6 +34,17 @@ class Body(nn.Module):
 
     skeleton = SMPL24
 
+    v_template: Tensor
+    shapedirs: Tensor
+    weights: Tensor
+    joint_regressor: Tensor
+    posedirs: Tensor
+    faces: Tensor
+    joint_template: Tensor
+    joint_shapedirs: Tensor
+    landmark_vertices: Tensor
+    landmark_matrix: Tensor
+
     def __init__(self, data: BodyData, dtype: torch.dtype = torch.float32,
                  gender: str = "neutral"):  # fmt: skip
         super().__init__()

@@ -59,9 +59,10 @@ def find_body_file(gender: str = "neutral", search: Path | None = None) -> Path 
 
 def _files_below(root: Path) -> list[Path]:
     """Files of a folder and of those inside it, near ones first; not more than a few thousand."""
-    files, level, looked = [], [root], 0
+    files: list[Path] = []
+    level, looked = [root], 0
     for _ in range(_DEEPEST + 1):
-        inner = []
+        inner: list[Path] = []
         for folder in level:
             try:
                 for entry in sorted(folder.iterdir()):

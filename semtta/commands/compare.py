@@ -55,8 +55,9 @@ def _print(data: dict) -> None:
             shown = Table(title=escape(table.title), caption=escape(table.note) or None,
                           caption_justify="left", title_justify="left")  # fmt: skip
             for heading in table.head:
-                side = "right" if heading else "left"
-                shown.add_column(escape(heading), justify=side, overflow="fold")
+                shown.add_column(
+                    escape(heading), justify="right" if heading else "left", overflow="fold"
+                )
             for cells in table.rows:
                 texts = (" ".join(map(str, c)) if isinstance(c, list) else c for c in cells)
                 shown.add_row(*map(escape, texts))

@@ -48,6 +48,10 @@ class HMR(ResNet50):
 
     frame_mb = {"all": (90.0, 0.0), "norm": (90.0, 0.0), "last": (6.0, 0.77), "head": (0.1, 0.01)}
 
+    init_pose: Tensor
+    init_shape: Tensor
+    init_cam: Tensor
+
     def __init__(self, norm: str = "batch", sha256: str = ""):
         if norm not in ("batch", "group"):
             raise ValueError(f"norm must be 'batch' or 'group', not '{norm}'")

@@ -157,6 +157,10 @@ class TransformerDecoder(nn.Module):
 class SMPLHead(nn.Module):
     """Image tokens to pose, shape and camera, added to the mean parameters."""
 
+    init_body_pose: Tensor
+    init_betas: Tensor
+    init_cam: Tensor
+
     def __init__(self, settings: HMR2Settings):
         super().__init__()
         width = settings.decoder_width

@@ -61,6 +61,11 @@ class ResNet50(nn.Module):
 
     channels = 2048
 
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    layer4: nn.Module
+
     def __init__(self, norm: Norm = batch_norm):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)

@@ -25,7 +25,8 @@ def spoken(answer: str) -> str:
 
     Returns "" if there is nothing but thoughts, be they closed or not, or a filler."""
     said = _final_channel(answer)
-    kept, start, thinking = [], 0, False
+    kept: list[str] = []
+    start, thinking = 0, False
     for mark in _MARKS.finditer(said):
         if not mark["open"]:
             if not thinking:  # the server's template had opened it

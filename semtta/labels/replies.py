@@ -65,7 +65,8 @@ def read_reply(body: bytes) -> Said | Failed:
     message = choice.get("message")
     if not isinstance(message, dict):
         return Failed("the server's answer has no message")
-    usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
+    told = data.get("usage")
+    usage = told if isinstance(told, dict) else {}
     tokens = (usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
     read, written = (n if type(n) is int and n > 0 else 0 for n in tokens)
     return Said(
@@ -119,7 +120,8 @@ def _content(body: bytes) -> object:
 def _joined(stream: str) -> object:
     """One completion from the pieces of a server-sent stream, or the first error in it."""
     texts: dict[str, list[str]] = {"content": [], "refusal": [], "reasoning_content": []}
-    finish, usage, pieces = "", {}, 0
+    usage: dict = {}
+    finish, pieces = "", 0
     for line in stream.splitlines():
         if not line.startswith("data:") or line[5:].strip() in ("", "[DONE]"):
             continue

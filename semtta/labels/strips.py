@@ -104,10 +104,12 @@ def make_strips(
                 pictures[i] = {}
         if number >= last:
             break
+    whole: list[Strip] = []
     for strip, (track, _, _) in zip(strips, pieces):
         if strip is None:
             raise SemttaError(f"'{video}' has fewer frames than track {track.id}.")
-    return strips
+        whole.append(strip)
+    return whole
 
 
 def _shown(image: np.ndarray, piece: tuple[Track, int, int], plan: _Plan, k: int) -> np.ndarray:

@@ -152,7 +152,8 @@ def _joint(tokens: list[str], i: int, brace: int, parent: int) -> tuple[_Joint, 
     x, y, z = (float(t.replace(",", ".")) for t in tokens[brace + 2 : brace + 5])
     if not np.isfinite((x, y, z)).all():
         raise ValueError("an OFFSET is not finite")
-    name, channels = " ".join(tokens[i + 1 : brace]), ()
+    name = " ".join(tokens[i + 1 : brace])
+    channels: tuple[str, ...] = ()
     i = brace + 5
     if tokens[i].upper() == "CHANNELS":
         count = int(tokens[i + 1])

@@ -65,7 +65,7 @@ def match_joints(path: Path, names: Sequence[str], parents: Sequence[int]) -> di
         has_arm = any((side, name) in keys for name in _UPPER_ARM)
         for part, words in _SIDED.items():
             if part in ("collar", "shoulder"):
-                words = [w for w in words if (w != "shoulder") or (part == "collar") == has_arm]
+                words = tuple(w for w in words if w != "shoulder" or (part == "collar") == has_arm)
             take(f"{side}_{part}", side, words)
     for part, words in _MIDDLE.items():
         take(part, "", words)
@@ -101,7 +101,7 @@ def _neck_and_head(
 
     def above(joint: int) -> list[int]:
         """The chain from a joint on, as long as it does not branch."""
-        chain = []
+        chain: list[int] = []
         while True:
             children = [i for i, parent in enumerate(parents) if parent == joint and i not in arms
                         and not words[i] & (_NO_HEAD | set(_SIDES))]  # fmt: skip

@@ -187,13 +187,13 @@ class _Fit:
             above = turned[parent] if parent >= 0 else None
             source = self.world[:, self.places[joint]]
             turned.append(source @ self._correct(joint, index, parent, source, above))
-            local.append(above.mT @ turned[index] if parent >= 0 else turned[index])
+            local.append(turned[index] if above is None else above.mT @ turned[index])
         return torch.stack(local, 1)
 
     def _correct(self, joint: str, index: int, parent: int, source: Tensor, above) -> Tensor:
         """(3, 3) from SMPL's rest axes of a joint to those of the zero pose."""
         eye, end = torch.eye(3).to(source), self.correction_of.get(joint)
-        if end in self.places:
+        if end is not None and end in self.places:
             bone = self.body[SMPL24.index(end)] - self.body[index]
             target = self.rest[self.places[end]] - self.rest[self.places[joint]]
             found = _smallest_turn(bone, target)

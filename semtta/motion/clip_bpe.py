@@ -148,4 +148,4 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
     merges = [tuple(line.split()) for line in lines[:_MERGES] if line.strip()]
     if not merges or any(len(pair) != 2 for pair in merges):
         raise ValueError("not a list of merges")
-    return merges
+    return [(first, second) for first, second in merges]

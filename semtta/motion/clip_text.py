@@ -116,7 +116,7 @@ class ClipTextTower(nn.Module):
         The feature is read at the end token, the largest id. Attention is causal, so what
         follows it, or is cut off after it, changes nothing."""
         x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
-        for block in self.transformer["resblocks"]:
+        for block in self.transformer["resblocks"].children():
             x = block(x)
         end = x[torch.arange(len(x), device=x.device), ids.argmax(1)]
         return self.ln_final(end) @ self.text_projection

@@ -87,6 +87,9 @@ class MotionDenoiser(nn.Module):
     untrained network; the correction is what it learns about motion.
     """
 
+    kernels: Tensor
+    guess_kernels: Tensor
+
     def __init__(self, config: DenoiserConfig = DenoiserConfig()):
         super().__init__()
         self.config = config

@@ -59,6 +59,10 @@ class GateEncoder(nn.Module):
         dilations: of the residual blocks, at 15 frames a second.
     """
 
+    rest: Tensor
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, dim: int, width: int = 128, dilations: tuple[int, ...] = (1, 2, 4, 8, 1),
                  dropout: float = 0.0):  # fmt: skip
         super().__init__()

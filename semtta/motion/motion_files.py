@@ -111,8 +111,8 @@ def list_motions(path: str | Path) -> list[MotionEntry]:
             broken.append(error)
     if broken and not entries:
         raise broken[0]
-    for error in broken:
-        announce(f"left out: {error}")
+    for fault in broken:
+        announce(f"left out: {fault}")
     if not entries:
         raise SemttaError(f"'{path}' holds no motion: neither AMASS .npz (poses, trans, "
                           "mocap_framerate) nor .bvh files.")  # fmt: skip
@@ -249,8 +249,8 @@ def _text_beside(path: Path) -> str:
 
 
 def _text_of_name(path: Path) -> str:
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.stem)
-    words = re.split(r"[\W_\d]+", words)
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.stem)
+    words = re.split(r"[\W_\d]+", spaced)
     return " ".join(w.lower() for w in words if len(w) > 1 and w not in ("poses", "stageii"))
 
 

@@ -30,6 +30,8 @@ _WHAT = "a MotionCLIP checkpoint"
 
 
 class _Positions(nn.Module):
+    pe: Tensor
+
     def __init__(self, width: int, longest: int = 5000):
         super().__init__()
         angle = torch.arange(longest)[:, None] * torch.exp(

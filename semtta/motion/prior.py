@@ -80,6 +80,11 @@ class EmbeddedPrior(nn.Module):
     _nearness: float = 0.05  # softmax temperature over phrases
     _unlike: tuple[float, float] = (0.35, 0.65)  # a phrase cosine below means nothing, above all
 
+    features: Tensor
+    mean: Tensor
+    whiten: Tensor
+    _matched: Tensor
+
     def __init__(self, encoder: nn.Module, dictionary: Dictionary, features: Tensor, mean: Tensor,
                  whiten: Tensor, sigma: float, matched: Tensor):  # fmt: skip
         super().__init__()

@@ -55,7 +55,7 @@ class OverlayOptions:
         scale = self.scale or min(1.0, _LONG_SIDE / max(width, height))
         if scale == 1:
             return width, height
-        return tuple(max(2, 2 * round(side * scale / 2)) for side in (width, height))
+        return max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))
 
     def drawn(self, titles: Iterable[str]) -> list[str]:
         """Which pictures are drawn at all."""
@@ -73,7 +73,7 @@ class OverlayOptions:
     ) -> np.ndarray:
         """One frame of drawn pictures, each (H, W, 3) RGB, with their titles in the corners."""
         if self.layout == "wipe" and len(pictures) == 2:
-            frame = _wiped(*pictures, seconds)
+            frame = _wiped(pictures[0], pictures[1], seconds)
             _draw_title(frame, titles[0])
             _draw_title(frame, titles[1], right=True)
             return frame

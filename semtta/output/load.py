@@ -135,7 +135,7 @@ def load_result(folder: str | Path) -> SavedResult:
     body, gender = _body_name(folder / "config.yaml")
     report = _report(folder / "report.json")
     entries = {entry.get("track"): entry for entry in report["tracks"]}
-    tracks = []
+    tracks: list[SavedTrack] = []
     for match, path in sorted(found, key=lambda pair: (int(pair[0][1]), pair[1])):
         track = _track(path, entries.get(int(match[1]), {}))
         if track.track.id != int(match[1]):

@@ -220,6 +220,7 @@ def _array(value: Tensor | np.ndarray) -> np.ndarray:
 
 def _draw_keypoints(picture: np.ndarray, panel: Panel, t: int, vertices: np.ndarray) -> None:
     """Bones and joints with confidence; filled ones in another colour. In place."""
+    assert panel.keypoints is not None
     xy, conf = _array(panel.keypoints.xy[t]), _array(panel.keypoints.conf[t])
     filled = np.zeros(len(conf), bool) if panel.filled is None else _array(panel.filled)[t]
     shown = (conf >= _VISIBLE_CONFIDENCE) | filled

@@ -64,13 +64,13 @@ def numbering(
     Raises ``SemttaError`` for names without a number, or two names with the same."""
     every = list(dict.fromkeys((*every, *frames)))
     if all(isinstance(frame, int) for frame in every):
-        return Numbering([int(frame) for frame in frames], known=tuple(every))
+        return Numbering([int(frame) for frame in frames], known=tuple(map(int, every)))
     names = [str(frame) for frame in frames]
     first = None
     if images is not None:
         places = {stem(image): i for i, image in enumerate(images) if image is not None}
-        found = [places.get(stem(name)) for name in names]
-        if None not in found:
+        found = [place for name in names if (place := places.get(stem(name))) is not None]
+        if len(found) == len(names):
             return Numbering(found, named=True)
         first = _number_of(images)
     numbers = _varying([str(frame) for frame in every], where)
@@ -93,8 +93,8 @@ def _number_of(images: Sequence[str | None]) -> int | None:
 
 def _varying(names: list[str], where: str) -> dict[str, int]:
     """Name -> the number in it that tells the names apart."""
-    standard = [_OPENPOSE.search(PurePath(name).name) for name in names]
-    if all(standard):
+    standard = [m for name in names if (m := _OPENPOSE.search(PurePath(name).name))]
+    if len(standard) == len(names):
         return _distinct({n: int(m.group(1)) for n, m in zip(names, standard)}, where)
     bare = [stem(name) for name in names]
     runs = [re.findall(r"\d+", name) for name in bare]

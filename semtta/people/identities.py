@@ -131,6 +131,7 @@ def _by_identity(entries: Sequence[Entry], announce: Announce) -> list[list[Entr
         return None
     people: dict[int | str, dict[int, Entry]] = {}
     for entry in entries:
+        assert entry.person is not None  # all are named
         person = people.setdefault(entry.person, {})
         if entry.frame in person:
             announce(f"{entry.where}: person {entry.person} appears twice in frame {entry.frame}, "

@@ -56,7 +56,8 @@ def _held_against(
     path, poses2d, options: Poses2DOptions | None, detect_size: int
 ) -> tuple[VideoInfo, torch.Tensor, Found]:
     """A video, its frames' times, and 2D poses as they fit it."""
-    info, said = probe(path), []
+    said: list[str] = []
+    info = probe(path)
     seconds = [seconds for _, seconds, _ in read_frames(path, said.append)]
     times = torch.tensor(seconds, dtype=torch.float64)
     info = replace(info, notes=(*info.notes, *said))

@@ -174,10 +174,10 @@ def scale_of(sheet: Sheet, told: str | None, picture: tuple[int, int], where: st
         if told == "signed":
             return Scale(size / 2, size / 2 - 0.5)
         match = _SIZE.match(told)
-        if told != "unit" and not match:
-            raise SemttaError(f"--poses2d-size is WIDTHxHEIGHT, unit or signed, not '{told}'.")
         if told == "unit":
             return Scale(size, none - 0.5)
+        if not match:
+            raise SemttaError(f"--poses2d-size is WIDTHxHEIGHT, unit or signed, not '{told}'.")
         given = np.array([int(match.group(1)), int(match.group(2))], np.float64)
         if (given <= 0).any():
             raise SemttaError(f"--poses2d-size: a picture of {told} pixels has no pixels.")
@@ -233,4 +233,4 @@ def in_picture(
 
 def _beyond(xy: np.ndarray, size: np.ndarray, margin: float) -> np.ndarray:
     """(N,) whether points (N, 2) lie outside the picture by more than this share of it."""
-    return ((xy < -margin * size) | (xy > (1 + margin) * size)).any(1)
+    return np.any((xy < -margin * size) | (xy > (1 + margin) * size), axis=1)

@@ -133,7 +133,7 @@ def take_step(
     strategy: Strategy, domains: Domains, device: torch.device, precision: str
 ) -> dict[str, float]:
     """All phases of one step; returns their losses."""
-    values = {}
+    values: dict[str, float] = {}
     phases = strategy.phases(domains)
     while True:
         with autocast(device, precision):

@@ -71,12 +71,15 @@ class Augmentation:
         def around(reach: float) -> float:
             return float(rng.uniform(-reach, reach))
 
+        def gain() -> float:
+            return 1 + around(self.colour / 2)
+
         return View(
             rotation=around(self.rotation),
-            scale=float(rng.uniform(*self.scale)),
+            scale=float(rng.uniform(self.scale[0], self.scale[1])),
             shear=around(self.shear),
             shift=(around(self.translate), around(self.translate)),
-            gain=tuple(1 + around(self.colour / 2) for _ in range(3)),
+            gain=(gain(), gain(), gain()),
             bias=128 * around(self.colour),
             contrast=1 + around(self.colour),
             blur=float(rng.uniform(0, self.blur)),

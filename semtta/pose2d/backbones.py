@@ -80,6 +80,11 @@ class ResNet(Backbone):
         blocks: how many in each of the four stages.
     """
 
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    layer4: nn.Module
+
     def __init__(self, block: type[nn.Module], blocks: tuple[int, int, int, int]):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)

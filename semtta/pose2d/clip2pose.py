@@ -68,6 +68,8 @@ class StructureTokens(nn.Module):
         layers: n.
     """
 
+    adjacency: Tensor
+
     def __init__(self, adjacency: Tensor, start: Tensor, layers: int):
         super().__init__()
         self.register_buffer("adjacency", adjacency)

@@ -88,6 +88,7 @@ def last_layer(inputs: int, joints: int) -> nn.Conv2d:
     """1x1 convolution to the joints' maps, as SimpleBaseline starts it."""
     layer = nn.Conv2d(inputs, joints, 1)
     nn.init.normal_(layer.weight, std=0.001)
+    assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
 

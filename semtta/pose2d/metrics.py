@@ -140,5 +140,5 @@ def legacy_pck(
     if aggregation not in ways:
         raise SemttaError(f"aggregation must be one of {', '.join(AGGREGATIONS)}.")
     rates = torch.where(batches >= 0, batches, torch.nan).nanmean(0) * 100
-    groups = ways[aggregation](batches, counts, skeleton)
+    groups: dict[str, float | None] = {**ways[aggregation](batches, counts, skeleton)}
     return Pck(threshold, aggregation, groups, rates, int((batches >= 0).sum()))

@@ -74,6 +74,11 @@ class TransformerTower(PromptTower):
         dtype: of the blocks; bf16 costs a third on processors that compute in it.
     """
 
+    positions: Tensor
+    projection: Tensor
+    start: Tensor
+    end: Tensor
+
     def __init__(self, tower: ClipTextTower, start: Tensor, end: Tensor,
                  dtype: torch.dtype = torch.bfloat16):  # fmt: skip
         super().__init__()

@@ -78,7 +78,7 @@ def next_time(stamp: float, previous: float | None, fps: float) -> float:
     return 0.0 if previous is None else previous + 1 / fps
 
 
-def check_rate(fps: float, where: str | Path) -> None:
+def check_rate(fps: float, where: object) -> None:
     """Raise ``SemttaError`` for a frame rate that no video has."""
     if not (math.isfinite(fps) and 0 < fps <= MAX_FPS):
         raise SemttaError(

@@ -50,7 +50,8 @@ def shots(
 
     Args:
         top_first: what the file says of the order of fields; None if it says nothing."""
-    graph, waiting = None, deque()
+    waiting: deque[Shot] = deque()
+    graph = None
     for frame in frames:
         stamp = frame.pts if frame.pts is not None else frame.dts
         seconds = None if stamp is None else float(stamp * (frame.time_base or time_base))

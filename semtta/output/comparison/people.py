@@ -32,6 +32,7 @@ class Person:
 
     @property
     def first(self) -> SavedTrack:
+        assert self.tracks[0] is not None
         return self.tracks[0]
 
 

@@ -18,7 +18,7 @@ def settings_of(result: SavedResult) -> dict[str, object]:
     flat = dict(_flat(OmegaConf.to_container(loaded)))
     made = result.tracks[0].provenance
     for key, path in (("semtta", ("semtta",)), ("weights", ("model", "sha256"))):
-        value = made
+        value: object = made
         for part in path:
             value = value.get(part) if isinstance(value, dict) else None
         if isinstance(value, str):  # a report may be lost

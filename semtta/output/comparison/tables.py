@@ -75,6 +75,7 @@ def _measures(person: dict, names: Sequence[str]) -> Table:
 def _settings(settings: dict, names: Sequence[str]) -> Table | None:
     if not settings:
         return None
+    rows: list[list[str | list[int]]]
     rows = [[shortened(key), *(_value(values[name]) for name in names)]
             for key, values in settings.items()]  # fmt: skip
     return Table("settings that differ", "", ["", *names], rows)
@@ -83,6 +84,7 @@ def _settings(settings: dict, names: Sequence[str]) -> Table | None:
 def _truth(truth: dict, names: Sequence[str]) -> Table | None:
     if not truth:
         return None
+    rows: list[list[str | list[int]]]
     rows = [
         [title, *(_change(truth[name]["base"], truth[name]["adapted"], key, 1)
                   if name in truth else _NONE for name in names)]

@@ -40,7 +40,7 @@ def read_truth(folder: Path) -> dict | None:
 def _number(value: object, path: Path, key: str) -> float | None:
     if value is None:
         return None
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and abs(value) <= _LARGEST):  # no NaN either
+    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if number is None or not abs(number) <= _LARGEST:  # no NaN either
         raise SemttaError(f"errors of the result '{path}': '{key}' is no number.")
-    return float(value)
+    return float(number)

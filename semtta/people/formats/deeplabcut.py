@@ -76,7 +76,8 @@ def read(source: Source) -> Sheet:
 
 def _csv(path) -> tuple[list[Column], list[int | str], np.ndarray]:
     lines = csv.reader(io.StringIO(read_text(path, WHAT, LIMIT)))
-    table, cells = [], 0
+    table: list[list[str]] = []
+    cells = 0
     for line in lines:
         cells += len(line)
         check_many(len(table), f"'{path}'", 5 * cells)

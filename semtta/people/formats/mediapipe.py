@@ -26,7 +26,8 @@ def sniff(source: Source) -> bool:
 
 
 def read(source: Source) -> Sheet:
-    rows, entries = [], _entries(source.content)
+    rows: list[Row] = []
+    entries = _entries(source.content)
     for name, frame in entries:
         for i, marks in enumerate(_people(frame)):
             where = f"'{source.path}', frame {name}, person {i}"

@@ -25,7 +25,7 @@ from semtta.people.formats.sheet import (
 )
 from semtta.people.formats.source import WHAT, Source
 from semtta.reading import reading
-from semtta.skeletons import BODY25
+from semtta.skeletons import BODY25, Skeleton
 
 TITLE = "PHALP or WHAM tracks"
 
@@ -65,7 +65,8 @@ def _wham(content: dict, source: Source) -> Sheet:
 
 def _phalp(content: dict, source: Source) -> Sheet:
     rows, size, detected = [], None, any("vitpose" in frame for frame in content.values())
-    key, allowed = ("vitpose", ()) if detected else ("2d_joints", (BODY25,))
+    key = "vitpose" if detected else "2d_joints"
+    allowed: tuple[Skeleton, ...] = () if detected else (BODY25,)
     for name, frame in content.items():
         where = f"'{source.path}', frame {PurePath(str(name)).name}"
         unseen = frame.get("tracked_time", [0] * len(frame["tid"]))
