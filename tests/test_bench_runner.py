@@ -59,6 +59,7 @@ def test_rows_say_what_they_are(whole):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_killed_half_way_and_resumed(whole, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(FAKE.parents[1])}
     killed = subprocess.run([sys.executable, str(FAKE), str(tmp_path)], env=environment)
@@ -76,6 +77,7 @@ def test_killed_half_way_and_resumed(whole, tmp_path):
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == ALL_ROWS
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_no_track(whole, tmp_path):
     killer = FakeBenchmark(kill_at="walk1-clean", marker=tmp_path / "marker")
     outcome = run(tmp_path / "out", killer, workers=2)

@@ -4,11 +4,13 @@ import json
 
 import cv2
 import numpy as np
+import pytest
 
 from semtta.config import load_config
 from semtta.jobs import run_demo
 
 
+@pytest.mark.slow
 def test_the_demo_helps_and_writes_what_it_promises(tmp_path):
     folder = tmp_path / "demo"
     numbers = run_demo(load_config("default"), folder)

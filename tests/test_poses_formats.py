@@ -250,6 +250,7 @@ def test_arrays_of_pointers_are_never_made(tmp_path):
         read(tmp_path / "p.pkl")
 
 
+@pytest.mark.slow
 def test_pickles_that_unfold_are_refused_at_once(tmp_path):
     nested = [0.0] * 10
     for _ in range(9):
