@@ -112,11 +112,12 @@ def test_every_subject_belongs_to_one_split_for_good():
     assert 60 < shares["dev"] < 140
 
 
-def test_items_have_a_fixed_order_and_group_views_of_one_motion(test_split):
+def test_items_have_a_fixed_order_and_group_all_motion_of_one_performer(test_split):
     items = test_split.items()
     assert len(items) == 8 * 3 * 3 and len({i.name for i in items}) == len(items)
     assert items == test_split.items() == pickle.loads(pickle.dumps(test_split)).items()
-    assert len({i.group for i in items}) == 5
+    assert {i.group for i in items} == {"cmu61", "cmuXtest"}
+    assert len({i.sequence for i in items}) == 5
     assert [i.level for i in items[:3]] == ["easy", "medium", "hard"]
     labels = {"salsa dance", "jump", "kick a soccer ball", "wash a window"}
     assert {i.label for i in items} == labels

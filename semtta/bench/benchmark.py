@@ -23,8 +23,8 @@ class Item:
         sequence: what a per-sequence table groups by.
         level: variant or difficulty ("clean", "medium"), empty where there is only one.
         label: what the person does, where one text holds for the whole track.
-        group: tracks of one group depend on each other (views and levels of one motion, people
-            of one video); confidence intervals resample groups.
+        group: tracks of one group depend on each other (all motion of one performer, people of one
+            video); confidence intervals resample groups.
     """
 
     name: str

@@ -43,7 +43,7 @@ LIMITS = (
     "with hidden joints). Subjects are held out of the networks' training only in the documented "
     "file (its val split), where cmu61 dances with cmu60 of the training set and cmuX* have no "
     "subject number; a folder of the user's may contain training motion (CMU). Walking and salsa "
-    "make up most of the documented file's clips."
+    "make up most of the documented file. Intervals resample performers (cmuX* count as one)."
 )
 SIZE = (1920, 1080)
 # Val subjects of the documented file; every other subject is assigned by the hash of its name.
@@ -131,7 +131,7 @@ class MocapBenchmark:
                 sequence=window.entry.name,
                 level=level,
                 label=window.label,
-                group=window.entry.name,
+                group=window.entry.subject,
             )
             for window in self.windows()
             for camera in range(self.cameras)

@@ -109,7 +109,8 @@ def reading_notes(rows: Sequence[dict], columns: Sequence[str] = ()) -> list[str
     notes = [
         f"Errors in {unit}, lower is better; means over all frames of all tracks, hidden joints "
         "over all hidden joint-frames; every method on the same frames. "
-        f"Tracks: {_span(tracks)}; random seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}."
+        f"Tracks: {_span(tracks)}, in {_span(groups)} groups that count as independent; "
+        f"random seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}."
     ]
     if any(str(row["seed"]).startswith("mean") for row in rows):
         notes.append("Seeds are averaged first: brackets do not tell how seeds differ.")
