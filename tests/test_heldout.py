@@ -11,7 +11,11 @@ from test_cli import run  # noqa: F401
 from semtta.bench import heldout
 from semtta.bench.heldout import HeldoutBenchmark, HeldoutTruth, Person, find_videos, open_heldout
 from semtta.bench.heldout_masks import hide
+from semtta.bench.methods import find_methods
+from semtta.bench.runner import TrackRunner, plan
 from semtta.bench.statistics import summarise_rows
+from semtta.bench.table_files import load_table
+from semtta.bench.tables import view_table
 from semtta.errors import SemttaError, SemttaWarning
 from semtta.geometry import ray_rotation
 from semtta.labels import Labels, LabelSpan
@@ -152,6 +156,22 @@ def test_rows_of_other_labels_are_not_taken_for_these():
     assert told("walking") == told("walking") != told("running") != bench().inputs
 
 
+def test_a_run_measures_the_model_as_it_is_and_filtered():
+    benchmark = bench(count=1)
+    methods = find_methods(["frozen", "frozen+gauss"])
+    tasks = plan(benchmark, benchmark.items(), ["lifter"], methods, [0])
+    runner = TrackRunner(benchmark)
+    done = [runner(job) for task in tasks for job in task]
+    assert not [row["error"] for row in done if "error" in row]
+    summary = summarise_rows(done, ("frozen",))
+    frozen, filtered = (next(r for r in summary if (r["method"], r["level"]) == (m, "mix"))
+                        for m in ("frozen", "frozen+gauss"))  # fmt: skip
+    assert 0 < frozen["heldout_legs"] < 100 and frozen["pa_mpjpe_mm"] is None
+    assert filtered["heldout_legs"] != frozen["heldout_legs"]  # its 2D is filtered too
+    text = view_table(summary, load_table("heldout")).markdown()
+    assert "legs vs frozen" in text and "% of the person's height" in text
+
+
 def rows(ratios):
     out = []
     for i, ratio in enumerate(ratios):
@@ -177,7 +197,8 @@ def test_changes_are_paired_log_ratios_over_people_and_harm_is_counted():
 
 def test_folders_are_searched_and_what_is_no_video_is_refused(tmp_path):
     for name in ("b.mp4", "a.MOV", "notes.txt"):
-        (tmp_path / name).write_bytes(b"x")
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "copy.mp4").write_bytes(b"b.mp4")
     assert [p.name for p in find_videos([tmp_path, tmp_path / "b.mp4"])] == ["a.MOV", "b.mp4"]
     with pytest.raises(SemttaError, match="no video"):
         find_videos([tmp_path / "gone.mp4"])
