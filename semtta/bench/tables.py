@@ -109,7 +109,7 @@ def reading_notes(rows: Sequence[dict], columns: Sequence[str] = ()) -> list[str
     notes = [
         f"Errors in {unit}, lower is better; means over all frames of all tracks, hidden joints "
         "over all hidden joint-frames; every method on the same frames. "
-        f"Tracks: {_span(tracks)}, in {_span(groups)} groups that count as independent; "
+        f"Tracks: {_span(tracks)}, in {_span(groups)} groups that intervals resample; "
         f"random seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}."
     ]
     if any(str(row["seed"]).startswith("mean") for row in rows):
