@@ -112,6 +112,7 @@ def test_a_pass_of_the_official_stage_sees_every_window_once(denoiser, monkeypat
     assert [len(index) for index in frames] == [12] * 3
     settings = {"fit_windows": "drawn"}
     assert len(weights_after(denoiser, motion, times, settings, [1e-4])[1][0]) == 7  # 100 / 16
+    assert [len(index) for index in frames[3:]] == [3] * 7  # half a second apart: at 0, 30, 40
 
 
 def test_adam_is_kept_over_cycles_or_made_anew_and_its_rate_follows(denoiser):
