@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+import roma
 import torch
 from test_adapter import CAMERA, TinyPrior, adapter, walker
 
@@ -32,11 +33,7 @@ def begun(*overrides, prior=None, gate=None, track=None):
 def moved(prediction, seed=0, size=0.2):
     """Another prediction: every rotation turned a little."""
     generator = torch.Generator().manual_seed(seed)
-    turn = torch.linalg.matrix_exp(
-        size * torch.randn(3, 3, generator=generator).triu(1).sub(
-            torch.randn(3, 3, generator=generator).triu(1).mT)
-    )  # fmt: skip
-    turn = torch.linalg.qr(turn).Q
+    turn = roma.rotvec_to_rotmat(size * torch.randn(3, generator=generator))
     return Prediction(prediction.rotmats @ turn, prediction.betas, prediction.cam)
 
 

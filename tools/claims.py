@@ -1,6 +1,6 @@
 """Whether every number in README's prose stands in the committed results.
 
-    python tools/claims.py    # each claim as the results have it; exit code 1 if README differs
+    python -m tools.claims    # each claim as the results have it; exit code 1 if README differs
 
 ``docs/results/claims.yaml`` lists sentences with places for numbers and says where in
 ``docs/results/*.json`` each comes from:
@@ -26,12 +26,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # a script finds its neighbours as the tests do
+from tools.make_results import BEGIN, END, ROOT, read_runs
 
-from tools.make_results import BEGIN, END, read_runs  # noqa: E402
-
-# Numbers that are no results: a kind of interval, and a threshold in a metric's name.
+# Numbers that are no results: a kind of interval.
 NO_RESULT = ("95 %",)
 _NUMBER = re.compile(r"(?<![\w.@-])[-−+]?\d+(?:\.\d+)?(?![\w-])")
 
