@@ -14,7 +14,8 @@ import roma
 import torch
 from small_motions import amass, bvh, walk
 
-from semtta.bench.mocap import MocapBenchmark, open_mocap, subject_split
+from semtta.bench.mocap import MocapBenchmark, open_mocap
+from semtta.bench.mocap_windows import v1_side
 from semtta.bench.motion_labels import spoken_label, wrong_label
 from semtta.bench.virtual_detector import LEVELS, detect
 from semtta.body import load_body
@@ -26,6 +27,7 @@ from semtta.skeletons import BODY27, LIMB12, SMPL24
 from semtta.tta.result import Motion
 
 LIMBS = BODY27.indices(LIMB12.joints)
+V1 = "mocap-v1"
 LEGS = LIMB12.indices([f"{s}_{p}" for s in ("left", "right") for p in ("knee", "ankle")])
 
 
@@ -79,7 +81,7 @@ def motions(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def test_split(motions):
-    return open_mocap(motions)
+    return open_mocap(motions, name=V1)
 
 
 def sample(benchmark, name):
@@ -90,7 +92,7 @@ def sample(benchmark, name):
 
 
 def test_windows_are_disjoint_by_subject_and_in_time(motions):
-    dev, test = (open_mocap(motions, split).windows() for split in ("dev", "test"))
+    dev, test = (open_mocap(motions, split, name=V1).windows() for split in ("dev", "test"))
     assert {w.entry.name for w in dev} == {"a_walk", "b_walk"}
     # too short, training, repeated: out; salsa takes one window of each clip, the jump two
     expected = {"c_salsa": 1, "d_salsa": 1, "e_jump": 2, "i_ball": 2, "j_window": 2}
@@ -100,15 +102,15 @@ def test_windows_are_disjoint_by_subject_and_in_time(motions):
         if first.entry == second.entry:
             assert first.start + first.frames <= second.start
     assert all(0 <= w.start and w.start + w.frames <= w.entry.frames for w in dev + test)
-    everything = open_mocap(motions, "all").windows()
+    everything = open_mocap(motions, "all", name=V1).windows()
     assert len({w.name for w in everything}) == len(everything) >= len(dev) + len(test)
 
 
 def test_every_subject_belongs_to_one_split_for_good():
     known = {"cmu3": "dev", "cmu7": "dev", "cmu131": "dev", "cmuXtrain": "dev", "cmu61": "test",
              "cmuXtest": "test"}  # fmt: skip
-    assert {subject: subject_split(subject) for subject in known} == known
-    shares = Counter(subject_split(f"folder/{i}") for i in range(300))
+    assert {subject: v1_side(subject) for subject in known} == known
+    shares = Counter(v1_side(f"folder/{i}") for i in range(300))
     assert 60 < shares["dev"] < 140
 
 
@@ -195,7 +197,7 @@ def test_an_item_is_decided_by_its_name_alone(motions, test_split):
     first = sample(test_split, name)
     sample(test_split, "e_jump-w1-cam1-easy")
     torch.manual_seed(123)
-    other = MocapBenchmark(motions, "test", levels=("hard",))
+    other = MocapBenchmark(motions, "test", cameras=3, levels=("hard",), name=V1)
     second = sample(other, name)
     assert torch.equal(first.track.keypoints.xy, second.track.keypoints.xy)
     assert torch.equal(first.track.landmarks3d, second.track.landmarks3d)

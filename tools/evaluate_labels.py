@@ -22,7 +22,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from semtta.bench.mocap import open_mocap, subject_split  # noqa: E402
+from semtta.bench.mocap import open_mocap  # noqa: E402
+from semtta.bench.mocap_windows import v1_side  # noqa: E402
 from semtta.config import load_config  # noqa: E402
 from semtta.motion.retrieval import Retrieval  # noqa: E402
 from semtta.tta.adapter import Adapter  # noqa: E402
@@ -50,7 +51,7 @@ def true_windows(retrieval: Retrieval, motions: Path, split: str) -> list[Scored
     rows = []
     for clip in load_clips(motions, "val"):
         known = dictionary.find(clip.label or "")
-        if known is None or split not in ("all", subject_split(clip.subject)):
+        if known is None or split not in ("all", v1_side(clip.subject)):
             continue
         cut = [torch.from_numpy(clip.rotmats[w]) for w in windows(clip, 60, 15)]
         if cut:

@@ -25,13 +25,13 @@ METHODS = {
     "semtta": ("semtta", "#3a78c2"),
 }
 PANELS = {
-    ("mocap", "lifter-narrow"): "Motion capture, network trained on walking only",
-    ("mocap", "lifter"): "Motion capture, network trained broadly",
+    ("mocap-v1", "lifter-narrow"): "Motion capture, network trained on walking only",
+    ("mocap-v1", "lifter"): "Motion capture, network trained broadly",
     ("beam", "lifter-narrow"): "Real video (4 clips a level), trained on walking only",
     ("beam", "lifter"): "Real video (4 clips a level), trained broadly",
 }
 LEVELS = {
-    "mocap": ("easy", "medium", "hard"),
+    "mocap-v1": ("easy", "medium", "hard"),
     "beam": ("clean", "occluded", "legs", "patch"),
 }
 METRIC = "pa_mpjpe_mm"

@@ -25,6 +25,7 @@ class Item:
         label: what the person does, where one text holds for the whole track.
         group: tracks of one group depend on each other (all motion of one performer, people of one
             video); confidence intervals resample groups.
+        part: what of a benchmark with several parts it belongs to ("new action").
     """
 
     name: str
@@ -32,6 +33,7 @@ class Item:
     level: str = ""
     label: str | None = None
     group: str = ""
+    part: str = ""
 
 
 class Truth(Protocol):

@@ -10,11 +10,11 @@ import typer
 from rich.markup import escape
 from rich.text import Text
 
-from semtta.bench.options import DEFAULT_METHODS, NEEDS_SMPL, Options
+from semtta.bench.options import DEFAULT_METHODS, MOCAP, NEEDS_SMPL, Options
 from semtta.errors import SemttaError, printable
 from semtta.messages import SafeConsole, out, progress_bars, to_stderr
 
-DATA = (*NEEDS_SMPL, "beam", "mocap", "heldout")
+DATA = (*NEEDS_SMPL, "beam", *MOCAP, "heldout")
 _DEFAULT = ",".join(DEFAULT_METHODS)
 
 

@@ -11,11 +11,12 @@ from semtta.shipped import file_sha256
 
 # Betas and joints of the shipped body are not SMPL's: these sets need the real file.
 NEEDS_SMPL = ("3dpw", "3dhp", "egobody", "emdb")
+MOCAP = ("mocap", "mocap-v1")
 DEFAULT_METHODS = ("frozen", "frozen+gauss", "2d+smooth", "cycleadapt", "semtta")
 # Options that not every benchmark has: name -> benchmarks that do.
 _SPECIAL = {
     "root": NEEDS_SMPL, "labels": (*NEEDS_SMPL, "heldout"), "poses2d": NEEDS_SMPL,
-    "motions": ("mocap",), "wheel": ("beam",), "split": (*NEEDS_SMPL, "mocap"),
+    "motions": MOCAP, "wheel": ("beam",), "split": (*NEEDS_SMPL, *MOCAP),
     "masks": ("heldout",),
 }  # fmt: skip
 

@@ -60,7 +60,7 @@ class Job:
             "data": self.data, "protocol": self.protocol, "item": item.name,
             "order": self.order,
             "sequence": item.sequence, "level": item.level, "group": item.group or item.name,
-            "label": item.label, "model": self.model, "method": self.method.name,
+            "part": item.part, "label": item.label, "model": self.model, "method": self.method.name,
             "seed": self.seed, "settings": self.settings, "version": semtta.__version__,
         }  # fmt: skip
 

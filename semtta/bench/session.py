@@ -170,12 +170,15 @@ def open_benchmark(options: Options, progress: Progress = silent) -> Benchmark:
         from semtta.bench.beam import open_beam
 
         return _with_protocol(open_beam(options.wheel), options)
-    if options.data == "mocap":
+    if options.data in ("mocap", "mocap-v1"):
         from semtta.bench.mocap import open_mocap
 
         if options.motions is None:
-            raise SemttaError("--data mocap needs --motions: a folder of AMASS npz or BVH files.")
-        return _with_protocol(open_mocap(options.motions, options.split or "test"), options)
+            raise SemttaError(
+                f"--data {options.data} needs --motions: a folder of AMASS npz or BVH files."
+            )
+        benchmark = open_mocap(options.motions, options.split or "test", name=options.data)
+        return _with_protocol(benchmark, options)
     from semtta.bench.datasets import open_dataset
 
     if options.root is None:

@@ -102,13 +102,14 @@ def summarise_rows(
     by: str = "level",
     resamples: int = RESAMPLES,
 ) -> list[dict]:
-    """One row per model, level (or sequence, or label), method and seed.
+    """One row per model, level (or sequence, label, part), method and seed.
 
     Args:
         rows: of single tracks; those with ``error`` are left out, and with them that track for
             every method of the same model.
         references: methods that the others are compared with, in percent.
-        by: ``level``, ``sequence`` or ``label``; a row over all of them (``"all"``) comes last.
+        by: ``level``, ``sequence``, ``label`` or ``part``; a row over all of them (``"all"``) comes
+            last.
     Returns: ``data, protocol, model, level, method, seed`` (a number, or "mean of n"), ``tracks``,
         ``frames``, the means, ``ci95`` ({metric: [low, high]}, by a bootstrap over groups of
         dependent tracks), ``versus`` ({reference: {metric: {percent, ci95,
@@ -267,6 +268,7 @@ def _row(head: dict, method: str, seed, rows: list[dict]) -> dict:
         "seed": seed,
         "tracks": len(tracks),
         "groups": len({row["group"] for row in rows}),
+        "clips": len({row["sequence"] for row in rows}),
         "frames": sum(row.get("frames") or 0 for row in tracks.values()),
         **{metric: weighted_mean(rows, metric) for metric in (*ERRORS, *OTHERS)},
         "ms_per_frame": 1000 * sum(seconds) / total if seconds and total else None,

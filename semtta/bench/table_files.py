@@ -14,7 +14,7 @@ from semtta.bench.methods import METHODS, OURS, Method
 from semtta.errors import SemttaError
 from semtta.settings_files import read_yaml
 
-GROUPS = ("level", "sequence", "label")
+GROUPS = ("level", "sequence", "label", "part")
 COLUMNS = (
     "mpjpe_mm", "pa_mpjpe_mm", "mpjpe_occluded_mm", "pa_mpjpe_occluded_mm", "accel_mm",
     "accel_m_s2",  # of protocols that ask for it
@@ -38,7 +38,7 @@ class TableSpec:
         models: regressors.
         methods: rows, in this order.
         columns: keys of the result rows.
-        group_by: level, sequence or label.
+        group_by: level, sequence, label or part.
         references: methods that the others are compared with; the last one present is printed.
     """
 

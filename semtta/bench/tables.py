@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rich.markup import escape
 from rich.table import Table
 
+from semtta.bench.options import MOCAP
 from semtta.bench.statistics import ALL, FEWEST_GROUPS, RESAMPLES
 from semtta.bench.table_files import TableSpec
 
@@ -82,7 +83,7 @@ def view_table(summary: Sequence[dict], spec: TableSpec, notes: Sequence[str] = 
     for row in final:
         cells = [cell(row, column) for column in columns]
         cells += [versus_cell(row, reference, metric) for metric in compared]
-        rows.append((row["model"], row.get(spec.group_by) or "-", row["method"], *cells))
+        rows.append((row["model"], _value(row, spec.group_by), row["method"], *cells))
     protocol = ", ".join(
         dict.fromkeys(f"{row['data']}, protocol {row['protocol']}" for row in final)
     )
@@ -171,6 +172,18 @@ def sequence_csv(summary: Sequence[dict]) -> str:
             head = [row.get(name, ALL) for name in names]
             writer.writerow([*head, *("" if v is None else f"{v:.4f}" for v in values)])
     return text.getvalue()
+
+
+def _value(row: dict, group_by: str) -> str:
+    """What a row is about, of motion capture with how many people and clips stand behind it."""
+    value = row.get(group_by) or "-"
+    if row["data"] not in MOCAP or "clips" not in row:
+        return value
+    return f"{value} ({_of(row['groups'], 'performer')}, {_of(row['clips'], 'clip')})"
+
+
+def _of(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _is_final(row: dict) -> bool:

@@ -51,6 +51,7 @@ class Level:
         arm: probability that an arm is lost for 0.3-1 s.
         swap: probability that left and right are exchanged for 0.2-0.5 s.
         guess: probability that a leg, where it is hidden, is guessed for 0.5-1.5 s.
+        gone: whether one arm, one leg or both legs are not found in any frame.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Level:
     arm: float = 0.0
     swap: float = 0.0
     guess: float = 0.0
+    gone: bool = False
 
 
 _EASY = NoiseModel(
@@ -86,6 +88,8 @@ LEVELS = (
     Level("hard", _HARD, covered=(0.5, 0.7), width=(0.6, 1.0), top=(-0.2, 0.2), truncated=0.35,
           cut=(-0.1, 0.6), arm=0.6, swap=0.3, guess=0.6),
 )  # fmt: skip
+# Beside the three, which get harder in everything: one limb taken away, all else easy.
+GONE = Level("gone", _EASY, gone=True)
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ def detect(
     belief = belief * ~(covered | _lost_arm(random, level))
     xy, space, belief = _guess(xy, space, belief, covered, edge, extent, random, level)
     xy, space, belief = _swap(xy, space, belief, random, level)
+    if level.gone:  # drawn last: the levels of a scene share their random numbers
+        belief = belief * ~_gone_limb(random)
     track = _gate(xy, space, belief, times, (size[0], edge), random)
     return Detection(track, covered | (track.keypoints.conf == 0), covered)
 
@@ -181,6 +187,14 @@ def _lost_arm(random: Random, level: Level) -> Tensor:
     inside = _stretch(random, level.arm, (0.3, 1.0))
     mask = torch.zeros(len(random.times), len(BODY27), dtype=torch.bool)
     mask[:, _ARMS[int(random.choice(2))]] = inside[:, None]
+    return mask
+
+
+def _gone_limb(random: Random) -> Tensor:
+    """(27,) what is never found: an arm, a leg or both legs."""
+    limbs = (*_ARMS, *_LEGS, sum(_LEGS, []))
+    mask = torch.zeros(len(BODY27), dtype=torch.bool)
+    mask[limbs[int(random.choice(len(limbs)))]] = True
     return mask
 
 

@@ -5,10 +5,10 @@ person faces +z and has +x to the left, metres, 30 frames a second. Nothing is s
 
 The documented npz (axis-angle poses of all clips end to end) has the keys ``pose`` (N, 24, 3),
 ``trans`` (N, 3), ``start``, ``length``, ``clip_id``, ``texts``, ``subject``, ``source``,
-``split`` ("train" or "val") and ``is_duplicate``, one entry per clip. Two limits of the file of
-CMU motion that every evaluation must say: clips whose subject is ``cmuX*`` carry no subject
-number, so a performer may stand on both sides of its split; and subject ``cmu61`` (val) is the
-dance partner of ``cmu60`` (train).
+``split`` ("train", or "val" or "held") and ``is_duplicate``, one entry per clip. Two limits of the
+file of CMU motion that every evaluation by its own split must say: clips whose subject is
+``cmuX*`` carry no subject number, so a performer may stand on both sides; and subject ``cmu61``
+(val) is the dance partner of ``cmu60`` (train). ``semtta.bench.mocap_split`` mends both.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class MotionEntry:
         text: what its author wrote about it, "" if nothing.
         subject: who moves, as the file or the folder says.
         source: where it comes from.
-        split: the file's own ("train", "val"), "" if it has none.
+        split: the file's own ("train", "val", "held"), "" if it has none.
         path: the file; ``index``: its place in a file of many.
     """
 
@@ -88,7 +88,7 @@ def list_motions(path: str | Path) -> list[MotionEntry]:
     """All motions of a file or folder, in a fixed order, repeated takes left out.
 
     Args:
-        path: the documented npz, an AMASS .npz, a .bvh, or a folder of the last two (searched
+        path: the documented npz, an AMASS .npz, a .bvh, or a folder of these (searched
             through). In a folder, ``labels.json`` ({"sub/name": text}) or ``name.txt`` beside a
             file says what is done; without either the file's name does ("walk_01_poses" is
             "walk"). The subject is the file's folder. Broken files in a folder are left out and
@@ -105,7 +105,11 @@ def list_motions(path: str | Path) -> list[MotionEntry]:
     entries, broken = [], []
     for file in sorted(f for f in path.rglob("*") if f.suffix.lower() in (".npz", ".bvh")):
         try:
-            if not file.name.startswith(".") and (_is_bvh(file) or is_amass(_names(file))):
+            if file.name.startswith("."):
+                continue
+            if not _is_bvh(file) and _is_documented(file):  # before AMASS: it has its keys, too
+                entries.extend(_list_npz(file))
+            elif _is_bvh(file) or is_amass(_names(file)):
                 entries.append(_entry(file, path, labels))
         except SemttaError as error:
             broken.append(error)
