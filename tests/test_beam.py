@@ -166,9 +166,9 @@ def benchmark(tmp_path, monkeypatch):
         points = variants.pixels(truth.joints, truth.camera)
         bystander, man = track_of(points + 400, number=1), track_of(points[5:90] + 3, None, 2)
         man = replace(man, frames=torch.arange(5, 90), times=torch.arange(5, 90).double() / 60)
-        return SimpleNamespace(tracks=[bystander, man])
+        return SimpleNamespace(tracks=[bystander, man], times=torch.arange(100).double() / 60)
 
-    monkeypatch.setattr(beam, "track_video", fake)
+    monkeypatch.setattr(track_cache, "track_video", fake)
     return BeamBenchmark(tmp_path / "cache"), calls
 
 

@@ -433,3 +433,10 @@ def test_ray_with_two_workers_and_a_killed_one(whole, tmp_path, monkeypatch):
 def test_ray_that_is_absent_is_explained(tmp_path):
     with pytest.raises(SemttaError, match=r"semtta\[ray\]"):
         run(tmp_path, FakeBenchmark(), engine="ray")
+
+
+def test_a_camera_is_told_of_own_videos_only(tmp_path):
+    options = Options(data="beam", output=tmp_path, overrides=("camera.focal=1000",))
+    with pytest.raises(SemttaError, match="cameras of beam are known"):
+        overrides(options)
+    assert overrides(replace(options, data="heldout")) == ["camera.focal=1000"]

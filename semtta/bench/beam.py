@@ -21,12 +21,11 @@ from semtta.bench.beam_clips import get_clips
 from semtta.bench.benchmark import Item, Sample
 from semtta.bench.gait import legs_over_time
 from semtta.bench.metrics import foot_slide, summarise
-from semtta.bench.track_cache import detector_key, read_tracks, write_tracks
+from semtta.bench.track_cache import detected
 from semtta.body import Body
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.keypoints import Track
-from semtta.people import track_video
 from semtta.places import user_cache_folder
 from semtta.shipped import asset, file_sha256
 from semtta.skeletons import LIMB12
@@ -44,7 +43,6 @@ VARIANTS = ("clean", "occluded", "legs", "patch")
 CAMERAS = 4
 _HIPS = LIMB12.indices(["left_hip", "right_hip"])
 _ANKLES = LIMB12.indices(["left_ankle", "right_ankle"])
-_DETECT_SIZE = 448  # long side of the person detector's input, the library's default
 _NEAR = 0.2  # of the person's height: a track this near to the truth is the man's
 
 
@@ -155,7 +153,8 @@ class BeamBenchmark:
         camera = int(item.sequence[3:]) - 1
         truth = variant_truth(camera, item.level)
         video = self._video(camera, item.level)
-        track = _the_man(self._tracks(item.name, video), truth, item.name)
+        tracks, _ = detected(video, self.folder / "tracks", item.name, file_sha256(video))
+        track = _the_man(tracks, truth, item.name)
         return Sample(
             item=item,
             track=track,
@@ -181,18 +180,6 @@ class BeamBenchmark:
             boxes = variants.patch_boxes(truth.joints, truth.camera, patch)
             edit = partial(variants.paste, boxes=boxes, seed=camera)
         return variants.edited_video(clips[camera, "clean"], target, edit)
-
-    def _tracks(self, name: str, video: Path) -> list[Track]:
-        key = f"{detector_key(_DETECT_SIZE)}-{file_sha256(video)[:12]}"
-        path = self.folder / "tracks" / f"{name}-{key}.npz"
-        if path.is_file():
-            try:
-                return read_tracks(path)
-            except SemttaError:
-                path.unlink(missing_ok=True)
-        tracks = track_video(video, detect_size=_DETECT_SIZE).tracks
-        write_tracks(path, tracks)
-        return tracks
 
 
 def open_beam(

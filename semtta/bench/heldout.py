@@ -12,20 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from semtta.bench.benchmark import Item, Sample
 from semtta.bench.heldout_masks import MASKS, Hidden, hide
 from semtta.bench.motion_labels import wrong_label
-from semtta.bench.track_cache import detector_key, read_times, read_tracks, write_tracks
+from semtta.bench.track_cache import detected
 from semtta.body import Body
-from semtta.config import LabelsConfig
+from semtta.config import CameraConfig, LabelsConfig
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError, announce
-from semtta.geometry import Camera, default_focal
+from semtta.geometry import Camera, image_camera
 from semtta.keypoints import Track
 from semtta.labels import Labels, load_labels
-from semtta.people import track_video
 from semtta.places import user_cache_folder
 from semtta.shipped import asset, file_sha256
 from semtta.tta.result import Motion
@@ -41,7 +38,6 @@ LIMITS = (
     "fit of visible joints in 52. Networks that read images still see the hidden limbs."
 )
 ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
-_DETECT_SIZE = 448  # long side of the person detector's input, the library's default
 _SHORTEST = 30  # frames: shorter tracks have nothing to complete a limb from
 _SMALLEST = 80  # pixels of height, below which a pixel of detector noise is a per cent
 
@@ -55,7 +51,7 @@ class Person:
         video: the file.
         track: all detections.
         labels: of the video; None = there are none.
-        camera: guessed from the picture's size.
+        camera: as the settings say, else guessed from the picture's size.
     """
 
     name: str
@@ -153,6 +149,7 @@ def open_heldout(
     *,
     levels: tuple[str, ...] = MASKS,
     draws: int = 1,
+    camera: CameraConfig | None = None,
     progress: Progress = silent,
 ) -> HeldoutBenchmark:
     """Find the people of some videos; who was found once is kept.
@@ -163,6 +160,7 @@ def open_heldout(
         cache: folder for tracks; default: the user's cache folder.
         levels: of "mix", "gone".
         draws: masks for each person; see ``HeldoutBenchmark``.
+        camera: of all videos, where it is known; the rest is guessed from the picture's size.
         progress: told of each video that people are looked for in.
     Raises ``SemttaError`` for files that are no videos, and if nobody is fit to be judged."""
     unknown = [level for level in levels if level not in MASKS]
@@ -171,16 +169,16 @@ def open_heldout(
     if draws < 1:
         raise SemttaError("there must be at least one mask for each person.")
     shipped = not videos
-    files = find_videos(videos) if videos else [asset("demo/cam02_occluded.mp4")]
+    files = find_videos(videos or [asset("demo/cam02_occluded.mp4")])
     folder = Path(cache) if cache is not None else user_cache_folder() / "heldout"
     people: list[Person] = []
-    for i, file in enumerate(files):
+    for i, (digest, file) in enumerate(files.items()):
         progress("people", i, len(files), {"summary": file.name})
         if shipped and labels is None:
             said = load_labels(asset("demo/labels.json"))
         else:
             said = _labels_of(file, labels)
-        people += _people(file, said, folder)
+        people += _people(file, digest, said, folder, camera or CameraConfig())
     progress("people", len(files), len(files), {})
     if not people:
         raise SemttaError(
@@ -190,8 +188,9 @@ def open_heldout(
     return HeldoutBenchmark(tuple(people), tuple(levels), draws)
 
 
-def find_videos(paths: Sequence[str | Path]) -> list[Path]:
-    """Files, and the video files of folders by name; copies of one content count once."""
+def find_videos(paths: Sequence[str | Path]) -> dict[str, Path]:
+    """Files, and the video files of folders by name, by the SHA-256 of their content: copies count
+    once."""
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -206,22 +205,22 @@ def find_videos(paths: Sequence[str | Path]) -> list[Path]:
     once: dict[str, Path] = {}
     for path in found:
         once.setdefault(file_sha256(path), path.resolve())
-    return list(once.values())
+    return once
 
 
-def _people(video: Path, said: Labels | None, folder: Path) -> list[Person]:
+def _people(
+    video: Path, digest: str, said: Labels | None, folder: Path, given: CameraConfig
+) -> list[Person]:
     """Everyone in a video who can be judged; who cannot is named."""
     info = probe(video)
-    tracks, times = _tracks(video, folder)
+    tracks, times = detected(video, folder, "people", digest)
     if said is not None:
         step = float(times.diff().median()) if len(times) > 1 else 0.0
         said.check(len(times), float(times[-1]) + step)
-    camera = Camera(default_focal(info.width, info.height),
-                    ((info.width - 1) / 2, (info.height - 1) / 2))  # fmt: skip
-    digest = file_sha256(video)[:6]  # two clips of one name are two people
+    camera = image_camera(info.width, info.height, given.focal, given.center)
     people = []
     for track in tracks:
-        name = f"{video.stem}-{digest}-p{track.id:02d}"
+        name = f"{video.stem}-{digest[:6]}-p{track.id:02d}"  # clips of one name are two
         why = _unfit(track, camera)
         if why:
             announce(f"person {track.id} of '{video.name}' is left out: {why}.")
@@ -243,19 +242,6 @@ def _unfit(track: Track, camera: Camera) -> str:
     if float(hidden.classes["legs"].any(1).float().mean()) < 0.5:
         return "legs are not sure in half of the frames"
     return ""
-
-
-def _tracks(video: Path, folder: Path) -> tuple[list[Track], torch.Tensor]:
-    """Tracks and the video's times, from the cache if its content and the detector are the same."""
-    path = folder / f"{detector_key(_DETECT_SIZE)}-{file_sha256(video)[:16]}.npz"
-    if path.is_file():
-        try:
-            return read_tracks(path), read_times(path)
-        except SemttaError:
-            path.unlink(missing_ok=True)
-    found = track_video(video, detect_size=_DETECT_SIZE)
-    write_tracks(path, found.tracks, found.times)
-    return found.tracks, found.times
 
 
 def _labels_of(video: Path, given: str | Path | None) -> Labels | None:

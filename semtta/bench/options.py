@@ -64,6 +64,8 @@ def overrides(options: Options) -> list[str]:
     """``key=value`` for all methods, with the body that the data set needs."""
     for item in options.overrides:
         key = item.split("=", 1)[0]
+        if key.startswith("camera.") and options.data != "heldout":
+            raise SemttaError(f"'{item}': the cameras of {options.data} are known.")
         for taken, option in (("model.name", "--model"), ("seed", "--seeds")):
             if key == taken:
                 raise SemttaError(f"'{item}': say it with {option}.")

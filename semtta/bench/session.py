@@ -23,6 +23,7 @@ from semtta.bench.runner import Task, TrackRunner, missing, plan
 from semtta.bench.statistics import weighted_mean
 from semtta.bench.table_files import TableSpec, load_table
 from semtta.bench.used_files import used_files
+from semtta.config import CameraConfig, load_config
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 
@@ -162,7 +163,11 @@ def open_benchmark(options: Options, progress: Progress = silent) -> Benchmark:
 
         return _with_protocol(
             open_heldout(
-                options.videos, options.labels, draws=options.masks or 1, progress=progress
+                options.videos,
+                options.labels,
+                draws=options.masks or 1,
+                camera=_told_camera(options),
+                progress=progress,
             ),
             options,
         )
@@ -195,6 +200,12 @@ def _with_protocol(benchmark: Benchmark, options: Options) -> Benchmark:
     if options.protocol not in (None, name):
         raise SemttaError(f"{benchmark.name} has one protocol, {name}, not '{options.protocol}'.")
     return benchmark
+
+
+def _told_camera(options: Options) -> CameraConfig:
+    """Of the user's own videos; every other benchmark knows its cameras."""
+    told = [item for item in options.overrides if item.startswith("camera.")]
+    return load_config("default", told).camera
 
 
 def select_items(benchmark: Benchmark, options: Options) -> list[Item]:

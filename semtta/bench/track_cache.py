@@ -14,16 +14,35 @@ import torch
 from torch import Tensor
 
 import semtta
+from semtta.config import DetectorConfig
 from semtta.errors import SemttaError
 from semtta.files import whole_file
 from semtta.keypoints import Keypoints2D, Track
-from semtta.people import pipeline
+from semtta.people import pipeline, track_video
 from semtta.shipped import asset, file_sha256
 from semtta.skeletons import skeleton
 
 _ARRAYS = ("frames", "times", "boxes", "xy", "conf")
 _OPTIONAL = ("landmarks3d", "conf3d")
+_SIZE = DetectorConfig.size  # of the person detector's input, the library's default
 _NETS = ("pose/movenet_multipose.onnx", "pose/blazepose_full.onnx")
+
+
+def detected(video: Path, folder: Path, name: str, digest: str) -> tuple[list[Track], Tensor]:
+    """Everyone in a video and the times (N,) of its frames; detected once.
+
+    Args:
+        folder: of the cache; the file's name holds ``name``, what the detector is, and
+            ``digest``, of the video's content."""
+    path = folder / f"{name}-{detector_key(_SIZE)}-{digest[:16]}.npz"
+    if path.is_file():
+        try:
+            return read_tracks(path), read_times(path)
+        except SemttaError:
+            path.unlink(missing_ok=True)
+    found = track_video(video, detect_size=_SIZE)
+    write_tracks(path, found.tracks, found.times)
+    return found.tracks, found.times
 
 
 def write_tracks(path: Path, tracks: Sequence[Track], times: Tensor | None = None) -> None:

@@ -11,6 +11,7 @@ from semtta.geometry.camera import (
     crop_translation,
     default_focal,
     full_translation,
+    image_camera,
     project,
     ray_rotation,
 )
@@ -29,7 +30,7 @@ from semtta.geometry.rotations import (
 __all__ = [
     "Camera", "MIRROR_SMPL24", "check_camera", "chordal_mean", "columns_to_rotmat", "crop_affine",
     "crop_translation", "default_focal", "full_translation", "gaussian_smooth",
-    "geodesic_degrees", "keypoint_boxes", "mirror_pose", "nearest_rotvecs", "procrustes_align",
-    "project", "ray_rotation", "root_align", "rotmat_to_columns", "square_boxes", "to_crop",
-    "to_image",
+    "geodesic_degrees", "image_camera", "keypoint_boxes", "mirror_pose", "nearest_rotvecs",
+    "procrustes_align", "project", "ray_rotation", "root_align", "rotmat_to_columns",
+    "square_boxes", "to_crop", "to_image",
 ]  # fmt: skip

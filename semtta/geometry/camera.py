@@ -58,6 +58,19 @@ def default_focal(width: int, height: int) -> float:
     return float((width**2 + height**2) ** 0.5)
 
 
+def image_camera(
+    width: int,
+    height: int,
+    focal: float | None = None,
+    center: tuple[float, float] | None = None,
+) -> Camera:
+    """Intrinsics of a picture of this size: what is given, pixels, and the usual guess of the rest.
+
+    Raises ``SemttaError`` for a camera that cannot have taken it."""
+    cx, cy = center or ((width - 1) / 2, (height - 1) / 2)
+    return check_camera(Camera(focal or default_focal(width, height), (cx, cy)), width, height)
+
+
 def project(points: Tensor, focal: Tensor | float, center: Tensor, eps: float = 1e-4) -> Tensor:
     """Pinhole projection.
 

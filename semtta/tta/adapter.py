@@ -27,7 +27,7 @@ from semtta.engine import (
     undisturbed,
 )
 from semtta.errors import SemttaError
-from semtta.geometry import Camera, check_camera, default_focal
+from semtta.geometry import Camera, image_camera
 from semtta.hmr import load_model, prepare_inputs
 from semtta.hmr.base import Prediction
 from semtta.keypoints import Track
@@ -222,9 +222,7 @@ class Adapter:
 
         Raises ``SemttaError`` for a camera that cannot have taken it."""
         given = self.config.camera
-        center = given.center or ((width - 1) / 2, (height - 1) / 2)
-        focal = given.focal or default_focal(width, height)
-        return check_camera(Camera(focal, tuple(center)), width, height)
+        return image_camera(width, height, given.focal, given.center)
 
     def _begin(
         self, track: Track, camera: Camera, texts: list, progress: Progress, video=None
