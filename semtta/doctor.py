@@ -36,6 +36,7 @@ SHIPPED = {
     "lifter-narrow": "hmr/lifter_narrow.pt",
     "motion-text prior": "motion/prior_align.pt",
     "prior of the gate": "motion/prior_gate.pt",
+    "judge of benchmarks": "motion/prior_judge.pt",
     "motion denoiser": "motion/denoiser.pt",
     "retrieval of labels": "motion/retrieval.npz",
     "demo clip": "demo/cam02_occluded.mp4",

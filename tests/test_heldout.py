@@ -1,6 +1,10 @@
 """Detections that are taken away leave no trace, and are asked for exactly."""
 
+import json
+import math
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +12,7 @@ import torch
 from test_adapter import CAMERA, walker
 from test_cli import run  # noqa: F401
 
-from semtta.bench import heldout
+from semtta.bench import heldout, track_cache
 from semtta.bench.heldout import HeldoutBenchmark, HeldoutTruth, Person, find_videos, open_heldout
 from semtta.bench.heldout_masks import hide
 from semtta.bench.methods import find_methods
@@ -16,11 +20,13 @@ from semtta.bench.runner import TrackRunner, plan
 from semtta.bench.statistics import summarise_rows
 from semtta.bench.table_files import load_table
 from semtta.bench.tables import view_table
+from semtta.config import CameraConfig
 from semtta.errors import SemttaError, SemttaWarning
 from semtta.geometry import ray_rotation
 from semtta.labels import Labels, LabelSpan
 from semtta.shipped import asset
 from semtta.skeletons import BODY27, LIMB12
+from semtta.video import probe
 
 LEGS = BODY27.indices(f"{s}_{p}" for s in ("left", "right") for p in ("knee", "ankle"))
 FEET = BODY27.indices(f"{s}_{p}" for s in ("left", "right") for p in ("heel", "big_toe"))
@@ -199,7 +205,8 @@ def test_folders_are_searched_and_what_is_no_video_is_refused(tmp_path):
     for name in ("b.mp4", "a.MOV", "notes.txt"):
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "copy.mp4").write_bytes(b"b.mp4")
-    assert [p.name for p in find_videos([tmp_path, tmp_path / "b.mp4"])] == ["a.MOV", "b.mp4"]
+    found = find_videos([tmp_path, tmp_path / "b.mp4"])
+    assert [path.name for path in found.values()] == ["a.MOV", "b.mp4"]
     with pytest.raises(SemttaError, match="no video"):
         find_videos([tmp_path / "gone.mp4"])
     (tmp_path / "empty").mkdir()
@@ -217,13 +224,18 @@ def test_who_cannot_be_judged_is_named(tmp_path, monkeypatch):
         small, id=2, keypoints=replace(points, xy=points.xy / 10), boxes=small.boxes / 10
     )
     tracks = [short, small, replace(tall(), id=3)]
-    monkeypatch.setattr(heldout, "_tracks", lambda *_: (tracks, torch.arange(70) / 30.0))
+    monkeypatch.setattr(heldout, "detected", lambda *_: (tracks, torch.arange(70) / 30.0))
     with pytest.warns(SemttaWarning) as said:
         people = open_heldout([clip], cache=tmp_path).people
     text = " ".join(str(w.message) for w in said)
     assert [person.track.id for person in people] == [3]
+    info = probe(clip)
+    assert people[0].camera.focal == math.hypot(info.width, info.height)  # guessed
+    with pytest.warns(SemttaWarning):
+        told = open_heldout([clip], cache=tmp_path, camera=CameraConfig(focal=900.0))
+    assert told.people[0].camera.focal == 900
     assert "person 1" in text and "20 frames" in text and "person 2" in text and "pixels" in text
-    monkeypatch.setattr(heldout, "_tracks", lambda *_: (tracks[:1], torch.arange(20) / 30.0))
+    monkeypatch.setattr(heldout, "detected", lambda *_: (tracks[:1], torch.arange(20) / 30.0))
     with pytest.warns(SemttaWarning), pytest.raises(SemttaError, match="nobody"):
         open_heldout([clip], cache=tmp_path)
 
@@ -238,6 +250,34 @@ def test_labels_lie_beside_the_video_or_in_a_folder(tmp_path):
     file = tmp_path / "all.json"
     file.write_text('{"labels": [{"text": "running"}]}')
     assert heldout._labels_of(video, file).spans[0].text == "running"
+
+
+def test_the_command_judges_a_video_and_goes_on_where_it_stopped(run, tmp_path, monkeypatch):  # noqa: F811
+    """From the words to the table: a label beside the video, people detected once."""
+    calls = []
+
+    def fake(video, *, detect_size):
+        calls.append(video)
+        return SimpleNamespace(tracks=[tall()], times=torch.arange(70) / 30.0)
+
+    monkeypatch.setattr(track_cache, "track_video", fake)
+    monkeypatch.setattr(heldout, "user_cache_folder", lambda: tmp_path / "cache")
+    shutil.copy(asset("demo/cam02_occluded.mp4"), tmp_path / "clip.mp4")
+    (tmp_path / "clip.labels.json").write_text('{"labels": [{"text": "walk"}]}')
+    words = ("bench", "--data", "heldout", tmp_path, "--methods", "frozen", "--workers", "1",
+             "-o", tmp_path / "out")  # fmt: skip
+    for _ in range(2):
+        code, _, err = run(*words)
+        assert code == 0, err
+    assert len(calls) == 1
+    rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").open()]
+    assert {(row["level"], row["method"]) for row in rows} == {
+        (level, method) for level in ("mix", "gone") for method in ("frozen", "frozen+gauss")
+    }
+    assert all(row["label"] == "walk" and row["named"] in (0.0, 1.0) for row in rows)
+    assert all(row["heldout_legs"] > 0 for row in rows)
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "% of the person's height" in table and "below about 3 mm" in table
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
-"""Train the two embedded motion priors and calibrate their sigma.
+"""Train the two embedded motion priors and the benchmarks' judge, and calibrate their sigma.
 
     python tools/train_prior.py --motions motion_lite_30fps.npz --which align
     python tools/train_prior.py --motions motion_lite_30fps.npz --which gate
+    python tools/train_prior.py --motions motion_lite_30fps.npz --which judge
 
 Both learn to place a motion at its label's text feature, with corrupted motions (collapsed
 limbs, shuffled time, chimeras) pushed away from it. The gate is trained second: part of its
 batches are motions that were optimised to please the align prior, which count as their label
-only if they showed it before. The schedule is fixed by ``--steps``, so a seed fixes the result.
+only if they showed it before. The judge has the gate's inputs, but neither its fold, its seed nor
+its adversaries, and no part in any adaptation. The schedule is fixed by ``--steps``, so a seed
+fixes the result.
 """
 
 from __future__ import annotations
@@ -32,8 +35,9 @@ from tools.training import prior_eval as evaluate  # noqa: E402
 from tools.training.adversaries import Adversaries  # noqa: E402
 from tools.training.motions import Clip, load_clips  # noqa: E402
 
-STEPS = {"align": 2000, "gate": 1600}
-FOLDS, FOLD = 6, {"align": 0, "gate": 1}
+STEPS = {"align": 2000, "gate": 1600, "judge": 1600}
+FOLDS, FOLD = 6, {"align": 0, "gate": 1, "judge": 2}
+SEED = {"align": 0, "gate": 1, "judge": 2}
 CLEAN, CORRUPT, ADVERSARIAL = 48, 24, 16
 RATE, WARMUP, TEMPERATURE = 1e-3, 100, 0.1
 WHITENING = 0.1
@@ -217,9 +221,9 @@ def save(path: Path, checkpoint: dict) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--motions", type=Path, required=True)
-    parser.add_argument("--which", choices=("align", "gate"), required=True)
-    parser.add_argument("--steps", type=int, help="default: 2000 for align, 1600 for gate")
-    parser.add_argument("--seed", type=int, help="default: 0 for align, 1 for gate")
+    parser.add_argument("--which", choices=tuple(STEPS), required=True)
+    parser.add_argument("--steps", type=int, help="default: 2000 for align, else 1600")
+    parser.add_argument("--seed", type=int, help="default: 0 for align, 1 for gate, 2 for judge")
     parser.add_argument("--performances", type=int, default=60, help="procedural ones per action")
     parser.add_argument("--evaluate", action="store_true",
                         help="keep the weights of --out, calibrate and evaluate only")  # fmt: skip
@@ -228,7 +232,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     which, path = args.which, args.out / f"prior_{args.which}.pt"
-    seed = args.seed if args.seed is not None else {"align": 0, "gate": 1}[which]
+    seed = args.seed if args.seed is not None else SEED[which]
     steps = args.steps or STEPS[which]
     lines: list[str] = []
 
@@ -262,7 +266,7 @@ def main() -> None:
                      {c.label for c in clips}, against, log)  # fmt: skip
     log(uneven_walks(encoder, held_clips, features, dictionary, sigma))
     size = save(path, {
-        "kind": which, "settings": {"dim": features.shape[1]},
+        "kind": "align" if which == "align" else "gate", "settings": {"dim": features.shape[1]},
         "state": {k: v.half() for k, v in encoder.state_dict().items()},
         "labels": list(dictionary.labels), "features": features.half(), "mean": mean.half(),
         "whiten": whiten.half(), "sigma": sigma, "matched": matched.half(),

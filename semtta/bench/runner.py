@@ -18,6 +18,7 @@ import torch
 
 import semtta
 from semtta.bench.benchmark import Benchmark, Item, Sample
+from semtta.bench.judge import Judge
 from semtta.bench.methods import FILTER_SIGMA, Method, settings_hash
 from semtta.bench.rows import row_key
 from semtta.bench.used_files import used_files
@@ -134,6 +135,7 @@ class TrackRunner:
         self._bodies: dict[str, Body] = {}
         self._adapters: dict[str, Adapter] = {}
         self._retrieval: Retrieval | None = None
+        self._judge: Judge | None = None
 
     def __getstate__(self) -> dict:
         return {"benchmark": self.benchmark, "body_models": self.body_models}
@@ -181,7 +183,18 @@ class TrackRunner:
             "filled": last.get("filled"),
             "reprojection_px": last.get("reprojection_px"),
         }
+        row |= self._judged(sample, motion)
         return clean(row | _finite(sample.truth.score(motion, self._body(job.config))))
+
+    def _judged(self, sample: Sample, motion: Motion) -> dict[str, float | None]:
+        """What an independent judge calls the motion, and, where it is known, the true one."""
+        self._judge = self._judge or Judge.load()
+        judged = self._judge.score(motion.rotmats, sample.track.times, sample.labels)
+        true = getattr(sample.truth, "rotmats", None)
+        if true is None:
+            return judged
+        truly = self._judge.score(true, sample.track.times, sample.labels)
+        return judged | {"named_true": truly["named"]}
 
     def _labels(self, sample: Sample, which: str, adapter: Adapter) -> list[str | None]:
         if which == "none":

@@ -24,7 +24,7 @@ ERRORS = (
 HARM = 0.1  # a track is counted as harmed when its error grows by more than this share
 OTHERS = (
     "filled", "similarity", "gate_similarity", "reprojection_px", "labelled", "leg_swing_percent",
-    "step_error_hz",
+    "step_error_hz", "named", "named_true", "label_similarity",
 )  # fmt: skip
 
 
@@ -268,7 +268,7 @@ def _row(head: dict, method: str, seed, rows: list[dict]) -> dict:
         "seed": seed,
         "tracks": len(tracks),
         "groups": len({row["group"] for row in rows}),
-        "clips": len({row["sequence"] for row in rows}),
+        "clips": len({row.get("sequence") for row in rows}),
         "frames": sum(row.get("frames") or 0 for row in tracks.values()),
         **{metric: weighted_mean(rows, metric) for metric in (*ERRORS, *OTHERS)},
         "ms_per_frame": 1000 * sum(seconds) / total if seconds and total else None,

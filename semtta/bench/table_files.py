@@ -23,7 +23,8 @@ COLUMNS = (
 EXTRA_COLUMNS = (
     "mpvpe_mm", "depth_jitter_mm", "filled", "similarity", "gate_similarity", "reprojection_px",
     "heldout", "heldout_legs", "heldout_arm", "heldout_random", "heldout_visible",
-    "labelled", "leg_swing_percent", "step_error_hz", "ms_per_frame", "tracks",
+    "labelled", "named", "named_true", "label_similarity", "leg_swing_percent", "step_error_hz",
+    "ms_per_frame", "tracks",
 )  # fmt: skip
 _METHOD_KEYS = ("name", "like", "settings", "overrides", "label", "filter")
 

@@ -20,13 +20,14 @@ HEADINGS = {
     "accel_mm": "accel", "accel_m_s2": "accel m/s²", "abs_accel_mm": "accel in space",
     "depth_jitter_mm": "depth jitter", "foot_slide_mm": "foot slide",
     "leg_swing_percent": "leg swing %", "step_error_hz": "step Hz",
+    "named": "named", "named_true": "truth named", "label_similarity": "label similarity",
     "filled": "filled", "similarity": "similarity",
     "gate_similarity": "gate", "reprojection_px": "2D px", "labelled": "labelled",
     "heldout": "held out", "heldout_legs": "legs", "heldout_arm": "arm",
     "heldout_random": "random", "heldout_visible": "visible (fit)",
     "ms_per_frame": "ms/frame", "tracks": "tracks",
 }  # fmt: skip
-_SHARES = ("filled", "labelled")
+_SHARES = ("filled", "labelled", "named", "named_true")
 _COMPARED = ("mpjpe_mm", "pa_mpjpe_mm", "heldout_legs", "heldout_arm", "heldout_random")
 
 

@@ -1,0 +1,67 @@
+"""An independent judge of what a motion shows: does it name the action that was performed?
+
+Errors of joints say little about whether hidden legs *walk*. The judge is a motion prior of its
+own (``tools/train_prior.py --which judge``): another fold of the clips, another seed, and it has
+no part in any adaptation, so a motion cannot have been fitted to please it. It judges as
+``semtta.motion.retrieval`` does, by windows of two seconds with the root left out, among all names
+of the dictionary.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semtta.motion.prior import EmbeddedPrior
+from semtta.motion.resample import stretches
+from semtta.motion.retrieval import raw_features, windows
+from semtta.shipped import asset
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Compares motions with the dictionary's names.
+
+    Args:
+        prior: which no adaptation uses.
+    """
+
+    prior: EmbeddedPrior
+
+    @classmethod
+    def load(cls) -> Judge:
+        """The shipped one."""
+        return cls(EmbeddedPrior.load(asset("motion/prior_judge.pt")))
+
+    def score(
+        self, rotmats: Tensor, times: Tensor, labels: Sequence[str | None]
+    ) -> dict[str, float | None]:
+        """Whether a track's motion is named as what was done.
+
+        Args:
+            rotmats: (T, 24, 3, 3) local rotations, root first (ignored).
+            times: (T,) seconds.
+            labels: T texts or None; the commonest one counts.
+        Returns: ``named``, 1 or 0, whether the label comes first among all names, and
+            ``label_similarity``, the cosine with it, in means over all windows; None where no
+            label is a name of the dictionary."""
+        known = self._index(labels)
+        if known is None:
+            return {"named": None, "label_similarity": None}
+        parts = [windows(rotmats[part], times[part].double())[0] for part in stretches(times)]
+        with torch.no_grad():
+            shown = raw_features([self.prior], torch.cat(parts)) @ self.prior.features.T
+        mean = shown.mean(0)
+        return {
+            "named": float(int(mean.argmax()) == known),
+            "label_similarity": float(mean[known]),
+        }
+
+    def _index(self, labels: Sequence[str | None]) -> int | None:
+        """Place of the commonest label among the dictionary's names."""
+        counts = Counter(label for label in labels if label is not None)
+        return self.prior.dictionary.find(counts.most_common(1)[0][0]) if counts else None
