@@ -44,7 +44,7 @@ def file_info(path: str | Path) -> VideoInfo:
 def first_stamp(path: str | Path) -> float:
     """Seconds of the first frame by the file's own clock, which its sound shares."""
     with _video(path) as video:
-        for shot in shots(video.frames(), video.stream.time_base, video.path):
+        for shot in shots(video.frames(), video.time_base, video.path):
             return shot.stamp or 0.0
         raise SemttaError(_no_frames(path))
 
@@ -52,14 +52,15 @@ def first_stamp(path: str | Path) -> float:
 def file_frames(path: str | Path, note: Note) -> Iterator[tuple[int, float, np.ndarray]]:
     """See ``read_frames``."""
     with _video(path) as video:
-        info, first, seconds = None, None, []
-        base, order = video.stream.time_base, video.top_first
-        for shot in shots(video.frames(note), base, video.path, order):
+        info: VideoInfo | None = None
+        first: float | None = None
+        seconds: list[float] = []
+        for shot in shots(video.frames(note), video.time_base, video.path, video.top_first):
             info = info or video.describe(shot.frame)
             image = video.painter.paint(shot)
             check_size(info, image, f"frame {len(seconds)}")
             first = shot.stamp if first is None else first
-            stamp = float("nan") if shot.stamp is None else shot.stamp - first
+            stamp = float("nan") if shot.stamp is None or first is None else shot.stamp - first
             seconds.append(next_time(stamp, seconds[-1] if seconds else None, info.fps))
             yield len(seconds) - 1, seconds[-1], image
         if info is None:
@@ -88,6 +89,8 @@ class _Video:
             raise SemttaError(f"'{path}' holds no video, only sound or other data.")
         best = container.streams.best("video")
         self.stream = best if best in streams else streams[0]
+        assert self.stream.time_base is not None  # FFmpeg gives every stream of a file one
+        self.time_base = self.stream.time_base
         self.others = len(streams) - 1
         self.scans: set[bool] = set()  # whether frames so far were interlaced
         context = self.stream.codec_context
@@ -160,20 +163,20 @@ class _Video:
         """The file, and what is done to frames like this one."""
         width, height = self.painter.width(frame.width), frame.height
         check_pixels(width, height, FRAME_LIMIT, f"the video '{self.path}'")
-        notes = []
+        remarks = []
         if frame.interlaced_frame:
-            notes.append("is interlaced; its frames are deinterlaced")
+            remarks.append("is interlaced; its frames are deinterlaced")
         elif self.top_first is not None:
-            notes.append("says that it is interlaced, but its frames do not; from the first one on "
-                         "that shows it they are deinterlaced")  # fmt: skip
+            remarks.append("says that it is interlaced, but its frames do not; from the first one "
+                           "on that shows it they are deinterlaced")  # fmt: skip
         if width != frame.width:
-            notes.append(
+            remarks.append(
                 f"has pixels that are not square: frames of {frame.width} x {height} are stretched "
                 f"to {width} x {height}, in which 2D poses are to be given too"
             )
         if self.others:
-            notes.append(f"holds {self.others + 1} videos, of which the best one is read")
-        notes = tuple(f"'{self.path.name}' {text}." for text in notes)
+            remarks.append(f"holds {self.others + 1} videos, of which the best one is read")
+        notes = tuple(f"'{self.path.name}' {text}." for text in remarks)
         upright = turn_of(frame, self.path)[0] != 0
         size = (width, height) if upright else (height, width)
         return VideoInfo(self.path, *size, self.fps, self._claim(), notes)
@@ -189,11 +192,11 @@ class _Video:
         if stream.frames > self.path.stat().st_size:  # a placeholder that was never filled in
             return None
         if stream.duration:
-            return float(stream.duration * stream.time_base)
+            return float(stream.duration * self.time_base)
         tag = stream.metadata.get("DURATION", "").split(":")  # Matroska's, from zero
         if len(tag) == 3:
             end = 3600 * float(tag[0]) + 60 * float(tag[1]) + float(tag[2])
-            return end - float((stream.start_time or 0) * stream.time_base)
+            return end - float((stream.start_time or 0) * self.time_base)
         if self.container.duration and len(self.container.streams) == 1:
             return self.container.duration / av.time_base
         return None

@@ -8,18 +8,16 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
 
 from semtta.errors import SemttaError
 from semtta.files import whole_file
 from semtta.reading import reason
 from semtta.video.complete import lacks
 from semtta.video.info import Note, check_rate
-from semtta.video.mp4 import count_frames, new_mp4
+from semtta.video.mp4 import add_pictures, as_picture, count_frames, new_mp4
 from semtta.video.sound import add_sound
 
 _THREADS = 1  # so that the same frames give the same file everywhere
-_BT709 = 1  # in all three tables of H.264: matrix, primaries, transfer
 _ENCODERS = {
     "libx264": {"crf": "20", "bf": "0"},  # no frame waits for a later one: easy to scrub
     "mpeg4": {"qscale": "3"},  # in builds of FFmpeg without x264
@@ -145,14 +143,11 @@ def _stream(
     options = dict(_ENCODERS[clock.encoder])
     if clock.encoder == "libx264":
         options["preset"] = preset
-    stream = container.add_stream(clock.encoder, clock.rate, options=options)
-    stream.width, stream.height = (side + side % 2 for side in size)
-    stream.pix_fmt, stream.time_base = "yuv420p", clock.base
-    context = stream.codec_context
-    context.time_base = clock.base
-    context.thread_count = _THREADS
-    context.colorspace = context.color_primaries = context.color_trc = _BT709
-    context.color_range = ColorRange.MPEG
+    width, height = (side + side % 2 for side in size)
+    stream = add_pictures(
+        container, clock.encoder, clock.rate, clock.base, (width, height), options, _THREADS
+    )
+    stream.codec_context.time_base = clock.base
     return stream
 
 
@@ -160,6 +155,4 @@ def _picture(frame: np.ndarray) -> av.VideoFrame:
     height, width = frame.shape[:2]
     if height % 2 or width % 2:
         frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-    )
+    return as_picture(frame)

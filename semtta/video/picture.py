@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideData
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from semtta.errors import SemttaError
@@ -104,17 +105,21 @@ def _filtered(graph: av.filter.Graph, waiting: deque[Shot]) -> Iterator[Shot]:
 def turn_of(frame: av.VideoFrame, path: Path) -> tuple[int, int, int, int]:
     """How a frame is to be turned or mirrored; raises ``SemttaError`` if not by right angles."""
     side_data = frame.side_data.get("DISPLAYMATRIX")
-    if side_data is None:
+    if not isinstance(side_data, SideData):
         return _UPRIGHT
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(side_data)[:36])
     largest = max(abs(v) for v in (a, b, c, d))
-    turn = tuple(0 if abs(v) < 0.02 * largest else (1 if v > 0 else -1) for v in (a, b, c, d))
+    turn = _sign(a, largest), _sign(b, largest), _sign(c, largest), _sign(d, largest)
     if not largest or [abs(v) for v in turn] not in ([1, 0, 0, 1], [0, 1, 1, 0]):
         raise SemttaError(
             f"'{path}' is to be shown turned by {frame.rotation}°, no right angle; make it "
             f"upright with: {convert(path, 'upright.mp4')}"
         )
     return turn
+
+
+def _sign(number: int, largest: int) -> int:
+    return 0 if abs(number) < 0.02 * largest else (1 if number > 0 else -1)
 
 
 class Painter:

@@ -21,8 +21,8 @@ def probe(path: str | Path | ImageSequence) -> VideoInfo:
 
     Raises ``SemttaError`` for a missing, empty, cut or unreadable file, or a folder without images.
     """
-    images = _as_images(path)
-    return file_info(path) if images is None else image_info(images)
+    source = _source(path)
+    return file_info(source) if isinstance(source, Path) else image_info(source)
 
 
 def read_frames(
@@ -42,8 +42,8 @@ def read_frames(
     Raises ``SemttaError`` for a file that is missing, not a video, cut off or damaged, and for an
     image that cannot be read.
     """
-    images = _as_images(path)
-    return file_frames(path, note) if images is None else image_frames(images)
+    source = _source(path)
+    return file_frames(source, note) if isinstance(source, Path) else image_frames(source)
 
 
 def open_images(path: str | Path, fps: float | None) -> Path | ImageSequence:
@@ -54,31 +54,31 @@ def open_images(path: str | Path, fps: float | None) -> Path | ImageSequence:
     if fps is None:
         return Path(path)
     check_rate(fps, path)
-    images = _as_images(path, fps)
-    if images is None:
+    source = _source(path, fps)
+    if isinstance(source, Path):
         existing(path)
         raise SemttaError(
             f"'{path}' is a video file and has its own frame times; --fps is for folders of images."
         )
-    return images
+    return source
 
 
 def video_hash(path: str | Path | ImageSequence) -> str:
     """SHA-256 of the file, hexadecimal; of a folder, of its images' names and sizes."""
-    images = _as_images(path)
-    if images is not None:
-        files = [images.folder / name for name in images.names if name is not None]
-        lines = [f"{file.name} {file.stat().st_size if file.exists() else 0}" for file in files]
-        return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
-    return file_sha256(existing(path))
+    source = _source(path)
+    if isinstance(source, Path):
+        return file_sha256(existing(source))
+    files = [source.folder / name for name in source.names if name is not None]
+    lines = [f"{file.name} {file.stat().st_size if file.exists() else 0}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
-def _as_images(video: str | Path | ImageSequence, fps: float = DEFAULT_FPS) -> ImageSequence | None:
-    """The images of a folder; None for a video file."""
+def _source(video: str | Path | ImageSequence, fps: float = DEFAULT_FPS) -> Path | ImageSequence:
+    """The path of a video file, or the images of a folder."""
     if isinstance(video, ImageSequence):
         return video
     if not Path(video).is_dir():
-        return None
+        return Path(video)
     names = [image.name for image in list_images(video)]
     check_one_series(video, names)
     return ImageSequence(Path(video), tuple(names), fps)

@@ -70,6 +70,7 @@ def _join(video: Path, source: Path, start: float, target: Path, way: Callable) 
             raise ValueError("its codec cannot be decoded here")
         with own_mp4(video) as ours, new_mp4(target) as container:
             seen = ours.streams.video[0]
+            assert seen.duration is not None and seen.time_base is not None  # as we wrote it
             end = float(seen.duration * seen.time_base)
             shown = container.add_stream_from_template(seen)
             reader = _Sound(theirs, heard, start, end)
@@ -89,6 +90,7 @@ def _frames(container: av.container.InputContainer, target: av.VideoStream) -> I
 
 
 def _time(packet: av.Packet) -> Fraction:
+    assert packet.dts is not None  # encoders and _frames give none without
     return packet.dts * packet.time_base
 
 
@@ -203,14 +205,15 @@ def _laid(sound: _Sound, rate: int, layout: str) -> Iterator[np.ndarray]:
 
 def _resampled(sound: _Sound, rate: int, layout: str) -> Iterator[tuple[int | None, np.ndarray]]:
     """Where decoded samples belong, in samples after the first frame, and (channels, N) in ±1."""
-    kind = resampler = None
+    kind: tuple[str, str, int] | None = None
+    resampler: av.AudioResampler | None = None
     for _, frames in sound.packets():
         for frame in frames or ():
             place = None
-            if frame.pts is not None:
+            if frame.pts is not None and frame.time_base is not None:
                 place = round(sound.place(frame.pts, frame.time_base) * rate)
             now = frame.format.name, frame.layout.name, frame.sample_rate
-            if now != kind:  # a broadcast may change it on the way
+            if resampler is None or now != kind:  # a broadcast may change it on the way
                 kind, resampler = now, av.AudioResampler("fltp", layout, rate)
             frame.pts = None
             parts = [part.to_ndarray() for part in resampler.resample(frame)]

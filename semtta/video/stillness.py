@@ -66,8 +66,8 @@ def _corners(image: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarr
         aside, above = _MARGIN * (x1 - x0), _MARGIN * (y1 - y0)
         left, top = max(0, int(x0 - aside)), max(0, int(y0 - above))
         mask[top : max(0, int(y1 + above) + 1), left : max(0, int(x1 + aside) + 1)] = 0
-    points, descriptors = cv2.ORB_create(_CORNERS).detectAndCompute(grey, mask)
-    return np.float32([point.pt for point in points]).reshape(-1, 2), descriptors
+    points, descriptors = cv2.ORB.create(_CORNERS).detectAndCompute(grey, mask)
+    return np.array([point.pt for point in points], np.float32).reshape(-1, 2), descriptors
 
 
 def _shift(a, b, size: tuple[int, int]) -> float | None:
