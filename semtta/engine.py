@@ -129,7 +129,7 @@ def undisturbed(device: torch.device, seed: int) -> Iterator[None]:
         yield
 
 
-def check_trainable(*modules: nn.Module | None) -> None:
+def check_trainable(*modules: object) -> None:
     """Raise ``SemttaError`` for networks that PyTorch will never let learn, or let others learn
     through them."""
     for module in modules:

@@ -449,6 +449,11 @@ def test_a_network_that_cannot_learn_is_refused():
         adapter(model=model)
 
 
+def test_a_module_that_is_no_regressor_is_refused():
+    with pytest.raises(SemttaError, match="Linear is no human mesh regressor"):
+        Adapter(nn.Linear(2, 2))
+
+
 def test_threads_may_share_an_adapter_and_a_model():
     model = tiny_model()
     before = copy.deepcopy(model.state_dict())

@@ -69,7 +69,7 @@ def load_model(
 
 
 def prepare_inputs(
-    model: nn.Module, track: Track, camera: Camera, video: str | Path | None = None
+    model: HumanMeshRegressor, track: Track, camera: Camera, video: str | Path | None = None
 ) -> tuple[Tensor | ImageCrops, Tensor]:
     """What a model reads for every frame of a track, computed once per video.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -80,6 +81,10 @@ class HumanMeshRegressor(Protocol):
 
     def parameter_groups(self, scope: str) -> list[nn.Parameter]:
         """Parameters that adaptation may move: scope ``all | last | head | norm``."""
+        ...
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """All of them, as every module has them."""
         ...
 
     # Optional: ``split(scope)`` returns what adaptation leaves alone and the rest, two functions

@@ -29,10 +29,11 @@ from semtta.engine import (
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, image_camera
 from semtta.hmr import load_model, prepare_inputs
-from semtta.hmr.base import Prediction
+from semtta.hmr.base import HumanMeshRegressor, Prediction
 from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
 from semtta.labels.coverage import coverage, remarks
+from semtta.motion.prior import MotionPrior
 from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta.closing import closed_motion
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
@@ -83,9 +84,9 @@ class Adapter:
         *,
         config: Config | None = None,
         body: Body | None = None,
-        prior=None,
-        gate_prior=None,
-        denoiser=None,
+        prior: MotionPrior | None = None,
+        gate_prior: MotionPrior | None = None,
+        denoiser: nn.Module | None = None,
     ):
         self.config = config or load_config()
         validate(self.config)
@@ -96,6 +97,9 @@ class Adapter:
                 model = load_model(chosen.name, chosen.checkpoint, chosen.mean_params, chosen.crop)
             elif isinstance(model, str):
                 model = load_model(model)
+            if not isinstance(model, HumanMeshRegressor):
+                raise SemttaError(f"{type(model).__name__} is no human mesh regressor: it needs "
+                                  "'crop', 'forward' and 'parameter_groups'.")  # fmt: skip
             body = body or load_body(self.config.body.name, gender=self.config.body.gender)
             check_trainable(model, body, prior, gate_prior, denoiser)
             self.model = model.to(self.device)
@@ -149,7 +153,7 @@ class Adapter:
             note = memory_note(self.config, self.model, len(track), video.info.fps)
             if note:
                 progress("note", 0, None, {"text": note})
-            texts = [None] * len(track)
+            texts: list[str | None] = [None] * len(track)
             if labels is not None:
                 texts = labels.for_track(track)
                 progress("note", 0, None, {"text": coverage(texts, track)})
@@ -261,8 +265,9 @@ class Adapter:
         strategy.begin(run)
         if isinstance(strategy, Frozen):
             return
+        mean, square = config.betas
         optimizer = torch.optim.Adam(
-            parameters, lr=config.lr, betas=tuple(config.betas),
+            parameters, lr=config.lr, betas=(mean, square),
             fused=self.device.type in ("cpu", "cuda"),  # a quarter of a small network's step
         )  # fmt: skip
         for epoch in range(config.epochs):
@@ -337,15 +342,16 @@ def _on_device(track: Track, device: torch.device) -> Track:
 
     They become float32, and usable for learning if they were made in ``inference_mode``."""
 
-    def move(x: torch.Tensor | None) -> torch.Tensor | None:
-        if x is None:
-            return None
+    def move(x: torch.Tensor) -> torch.Tensor:
         x = x.to(device, torch.float32)
         return x.clone() if x.is_inference() else x
+
+    def move_if(x: torch.Tensor | None) -> torch.Tensor | None:
+        return None if x is None else move(x)
 
     points = track.keypoints
     keypoints = type(points)(move(points.xy), move(points.conf), points.skeleton)
     return Track(
         track.id, track.frames.cpu(), track.times.cpu(), move(track.boxes), keypoints,
-        move(track.landmarks3d), move(track.conf3d),
+        move_if(track.landmarks3d), move_if(track.conf3d),
     )  # fmt: skip

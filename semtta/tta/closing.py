@@ -55,7 +55,8 @@ def _path(
 ) -> Tensor:  # fmt: skip
     seen = (evidence.detected & evidence.known).to(raw) * evidence.raw.conf.to(raw)
     parts = (landmarks, raw, evidence.raw.xy, seen, times)
-    return solve_path(*(part.cpu() for part in parts), camera, config.closing)
+    landmarks, start, target, weight, times = (part.cpu() for part in parts)
+    return solve_path(landmarks, start, target, weight, times, camera, config.closing)
 
 
 def _motion(prediction: Prediction, trans: Tensor, raw: Tensor, pixels: Tensor) -> Motion:

@@ -36,7 +36,7 @@ class Discriminator(CycleAdapt):
         networks: denoiser and exemplars are used.
     """
 
-    reads = ("denoiser", "exemplars")
+    reads: tuple[str, ...] = ("denoiser", "exemplars")
 
     def begin(self, run: Run) -> None:
         super().begin(run)

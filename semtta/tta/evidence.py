@@ -109,7 +109,8 @@ class Evidence:
         """The same on the CPU."""
         raw = Keypoints2D(self.raw.xy.cpu(), self.raw.conf.cpu(), self.raw.skeleton)
         parts = (self.xy, self.present, self.weight, self.filled_in, self.known)
-        return Evidence(*(part.cpu() for part in parts), raw)
+        xy, present, weight, filled_in, known = (part.cpu() for part in parts)
+        return Evidence(xy, present, weight, filled_in, known, raw)
 
     def filled_share(self) -> float:
         """Filled joints over those that were missing at the start (0 if none was)."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 
 import torch
-from torch import nn
 
 from semtta.config import Config
 from semtta.engine import resolve_precision
+from semtta.hmr.base import HumanMeshRegressor
 
 _USABLE = 0.8  # of what is free
 _BF16 = 0.6  # of fp32's activations, measured
 
 
-def memory_note(config: Config, model: nn.Module, frame_count: int, fps: float) -> str | None:
+def memory_note(
+    config: Config, model: HumanMeshRegressor, frame_count: int, fps: float
+) -> str | None:
     """One sentence if an adaptation would not fit into this machine's memory, else None.
 
     Counted are weights, gradients and moments of the optimiser, the activations of the frames held
@@ -26,10 +28,11 @@ def memory_note(config: Config, model: nn.Module, frame_count: int, fps: float) 
         frame_count: of the track.
         fps: of the video; a segment lasts two seconds of it."""
     scope = config.model.trainable
-    if scope not in getattr(model, "frame_mb", {}) or config.strategy == "frozen":
+    frame_mb = getattr(model, "frame_mb", {})
+    if scope not in frame_mb or config.strategy == "frozen":
         return None
     device = next(model.parameters()).device
-    per_frame, kept = model.frame_mb[scope]
+    per_frame, kept = frame_mb[scope]
     if resolve_precision(config.optimizer.precision, device, images=True) == "bf16":
         per_frame, kept = _BF16 * per_frame, _BF16 * kept
     if not kept and device.type == "cpu":

@@ -64,8 +64,10 @@ def select_tracks(video: TrackedVideo, which: str | int) -> list[Track]:
 
 def check_tracks(labels: Labels, chosen: Sequence[Track]) -> None:
     """Raise ``SemttaError`` if every label names a track that is not adapted."""
-    named, ids = {span.track for span in labels.spans}, {track.id for track in chosen}
-    if named and None not in named and not named & ids:
+    named = {span.track for span in labels.spans if span.track is not None}
+    ids = {track.id for track in chosen}
+    for_all = any(span.track is None for span in labels.spans)
+    if named and not for_all and not named & ids:
         raise SemttaError(
             f"{labels.name} names track {', '.join(map(str, sorted(named)))} only, but track "
             f"{', '.join(map(str, sorted(ids)))} is adapted; leave 'track' out or choose --track."

@@ -51,8 +51,8 @@ class Run:
     progress: Progress
     precision: str = "fp32"
     rest: Callable | None = None
-    first: Prediction | None = None
-    latest: Prediction | None = None
+    first: Prediction = field(init=False)
+    latest: Prediction = field(init=False)
     history: list[dict] = field(default_factory=list)
     frame_similarity: Tensor | None = None
     gate_similarity: Tensor | None = None
@@ -88,7 +88,8 @@ class Run:
     @torch.no_grad()
     def cache_prefix(self, scope: str) -> None:
         """Run the layers that adaptation leaves alone once for every frame and keep the result."""
-        parts = self.model.split(scope) if hasattr(self.model, "split") else None
+        split = getattr(self.model, "split", None)
+        parts = None if split is None else split(scope)
         if parts is None:
             return
         prefix, rest = parts

@@ -97,7 +97,8 @@ def find_segments(
     pad = not any(long_enough)
     windows, texts, grids, loose = [], [], [], []
     for (a, b), fits in zip(runs, long_enough, strict=True):
-        if labels[a] is None or not (fits or pad):
+        text = labels[a]
+        if text is None or not (fits or pad):
             loose.append(torch.arange(a, b))
             continue
         run_times = times[a:b].double()
@@ -108,7 +109,7 @@ def find_segments(
             position = fractional_index(run_times, wanted)
             stop = int(position[-1].ceil()) + 1
             windows.append(torch.arange(a + start, a + stop))
-            texts.append(labels[a])
+            texts.append(text)
             grids.append(a + position)
     grid = torch.stack(grids) if grids else torch.zeros(0, length, dtype=torch.float64)
     step = float(times.diff().median()) if len(times) > 1 else 1 / fps

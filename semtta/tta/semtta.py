@@ -22,8 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semtta.config import Config
 from semtta.engine import make_generator
 from semtta.hmr.base import Prediction
+from semtta.motion.prior import MotionPrior
 from semtta.motion.text import TextEncoder
 from semtta.tta import losses
 from semtta.tta.run import Run, seen_rotations
@@ -46,7 +48,7 @@ class Meaning:
         sigma: threshold of the gate.
     """
 
-    prior: object
+    prior: MotionPrior
     text: Tensor
     roots: Tensor
     ceiling: Tensor
@@ -55,7 +57,7 @@ class Meaning:
     @classmethod
     def of(
         cls,
-        prior,
+        prior: MotionPrior,
         segments: Segments,
         device: torch.device,
         sigma: float | None,
@@ -126,18 +128,22 @@ class Semtta:
     def begin(self, run: Run) -> None:
         config = run.config
         track = run.track
-        labelled = self.prior is not None and any(run.labels)
+        prior = self.prior if any(run.labels) else None
+        labels, fps, length = run.labels, 30.0, 60
+        if prior is not None:
+            fps, length = prior.fps, prior.length
+        else:
+            labels = [None] * len(track)
         self.segments = find_segments(
-            track.frames, track.times, run.labels if labelled else [None] * len(track),
-            fps=self.prior.fps if labelled else 30.0,
-            length=self.prior.length if labelled else 60,
+            track.frames, track.times, labels, fps=fps, length=length,
             stride=config.alignment.stride,
         )  # fmt: skip
-        self.align = self.gate = None
-        if len(self.segments):
+        self.align: Meaning | None = None
+        self.gate: Meaning | None = None
+        if prior is not None and self.gate_prior is not None and len(self.segments):
             # On CPU the grid's fractional positions stay exact; only features move.
             random = config.seed if config.alignment.text == "random" else None
-            self.align = Meaning.of(self.prior, self.segments, run.device, None, random)
+            self.align = Meaning.of(prior, self.segments, run.device, None, random)
             self.gate = Meaning.of(
                 self.gate_prior, self.segments, run.device, config.gate.sigma, random
             )
@@ -148,7 +154,9 @@ class Semtta:
         self.told = told_rotations(run)
         self.text = self._frame_text(run)
         robust = config.evidence.robust
-        self.robust = getattr(run.model, "robust", None) if robust == "auto" else robust
+        if isinstance(robust, str):  # auto
+            robust = getattr(run.model, "robust", None)
+        self.robust: float | None = robust
         self._look(run, epoch=-1)
         self.target = self._smoothing_target(run, epoch=-1)
         if self.robust is not None:
@@ -194,7 +202,8 @@ class Semtta:
             terms |= self._smoothing(run, draw, prediction)
         return terms | landmarks3d_term(run, draw, landmarks)
 
-    def _alignment(self, draw: Draw, prediction: Prediction, config) -> Tensor:
+    def _alignment(self, draw: Draw, prediction: Prediction, config: Config) -> Tensor:
+        assert self.align is not None  # else _aligning said no
         which = torch.tensor(draw.segments, device=prediction.rotmats.device)
         rotmats = prediction.rotmats
         if config.alignment.reach == "unseen":
@@ -212,6 +221,7 @@ class Semtta:
         return losses.alignment_loss(similarity, ceiling)
 
     def _smoothing(self, run: Run, draw: Draw, prediction: Prediction) -> dict[str, Tensor]:
+        assert self.target is not None  # loss asks
         smoothing = run.config.smoothing
         frames = draw.frames
         weight = torch.where(self.seen[frames] > 0.5, 1.0, smoothing.unseen_weight)
@@ -244,7 +254,7 @@ class Semtta:
             refreshed = filling if config.refresh_filled else None
             evidence.average(projected, config.alpha, refreshed, config.ema_visible)
         if config.fill and self.gate is not None and epoch >= config.fill_from_epoch:
-            numbers["gate_open"] = self._fill(run, filling, epoch)
+            numbers["gate_open"] = self._fill(run, filling, epoch, self.gate.sigma)
         numbers["filled"] = evidence.filled_share()
         return numbers
 
@@ -259,9 +269,10 @@ class Semtta:
         if self.robust is not None:
             run.evidence.doubt(expected, run.view.boxes[:, 2], self.robust)
 
-    def _fill(self, run: Run, filling: Tensor, epoch: int) -> float:
+    def _fill(self, run: Run, filling: Tensor, epoch: int, sigma: float) -> float:
         """Eq. 6; returns the share of frames that pass the gate."""
-        open_segments = self.gate_similarity.cpu() > self.gate.sigma
+        assert run.gate_similarity is not None  # _look comes first
+        open_segments = self.gate_similarity.cpu() > sigma
         passes = self.segments.frames_of(open_segments, len(run.track)).to(run.device)
         weight = torch.ones(len(run.track), device=run.device)
         if run.config.evidence.fill_weight == "similarity":
@@ -272,7 +283,7 @@ class Semtta:
     def _look(self, run: Run, epoch: int) -> dict[str, float]:
         """Similarities, next sampling weights and the gate's view of the latest full pass."""
         self.epoch = epoch + 1
-        if self.align is None:
+        if self.align is None or self.gate is None:
             self.sampling = torch.zeros(0)
             return {}
         rotmats = run.latest.rotmats

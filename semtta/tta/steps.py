@@ -39,9 +39,9 @@ def accumulate_gradient(
     terms = strategy.loss(run, draw, Prediction(*leaves))
     if not terms:
         return {}
-    gradients = torch.autograd.grad(losses.total(terms), leaves, allow_unused=True)
+    found = torch.autograd.grad(losses.total(terms), leaves, allow_unused=True)
     gradients = [
-        torch.zeros_like(x) if g is None else g for g, x in zip(gradients, leaves, strict=True)
+        torch.zeros_like(x) if g is None else g for g, x in zip(found, leaves, strict=True)
     ]
     slices = zip(*(gradient.split(chunk) for gradient in gradients), strict=True)
     for part, gradient in zip(run.forward_each(parts), slices, strict=True):

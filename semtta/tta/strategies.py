@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from semtta.config import Config
 from semtta.tta.cycleadapt import CycleAdapt
@@ -57,7 +58,7 @@ def load_networks(
     if "exemplars" in reads and labelled and networks.exemplars is None:
         networks = replace(networks, exemplars=Dictionary.load())
     for module in (networks.prior, networks.gate_prior, networks.denoiser):
-        if module is not None:
+        if isinstance(module, nn.Module):
             module.to(device).eval().requires_grad_(False)
     return networks
 

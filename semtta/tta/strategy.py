@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from semtta.hmr.base import Prediction
 from semtta.motion.dictionary import Dictionary
+from semtta.motion.prior import MotionPrior
 from semtta.tta.run import Run
 
 
@@ -56,8 +57,8 @@ class Networks:
         exemplars: the dictionary with one motion per label.
     """
 
-    prior: nn.Module | None = None
-    gate_prior: nn.Module | None = None
+    prior: MotionPrior | None = None
+    gate_prior: MotionPrior | None = None
     denoiser: nn.Module | None = None
     exemplars: Dictionary | None = None
 
@@ -65,9 +66,11 @@ class Networks:
 class Strategy(Protocol):
     """A test-time adaptation method; its state belongs to one run and is built per video.
 
-    Built as ``SomeStrategy(networks)``; ``reads`` names the fields of ``Networks`` it uses."""
+    ``reads`` names the fields of ``Networks`` it uses."""
 
     reads: tuple[str, ...]
+
+    def __init__(self, networks: Networks): ...
 
     def begin(self, run: Run) -> None:
         """First look at the whole track; ``run.first`` and ``run.latest`` are there."""

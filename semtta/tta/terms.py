@@ -34,10 +34,11 @@ def landmarks3d_term(run: Run, draw: Draw, landmarks: Tensor) -> dict[str, Tenso
     Args:
         landmarks: (B, J, 3) of the prediction, without translation."""
     config, view, frames = run.config.evidence3d, run.view, draw.frames
-    if not config.weight or run.track.landmarks3d is None:
+    own, conf = run.track.landmarks3d, run.track.conf3d
+    if not config.weight or own is None or conf is None:
         return {}
-    weight = run.track.conf3d[frames] * run.evidence.detected[frames]
-    target = view.from_crop_axes(run.track.landmarks3d[frames], frames)
+    weight = conf[frames] * run.evidence.detected[frames]
+    target = view.from_crop_axes(own[frames], frames)
     hips = view.skeleton.indices(["left_hip", "right_hip"])
     loss = losses.landmark3d_loss(landmarks, target, weight, hips, draw.count)
     return {"landmarks3d": config.weight * loss}

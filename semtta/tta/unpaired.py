@@ -27,7 +27,7 @@ class Unpaired(CycleAdapt):
         networks: denoiser and exemplars are used.
     """
 
-    reads = ("denoiser", "exemplars")
+    reads: tuple[str, ...] = ("denoiser", "exemplars")
 
     def begin(self, run: Run) -> None:
         super().begin(run)

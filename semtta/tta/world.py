@@ -104,7 +104,7 @@ def find_world(results: Sequence[Result], body: Body, shift: float | None) -> Wo
     if min(checks.values()) == 0 or not len(lines):
         return _refused(checks)
     line = _robust_mean(lines)
-    up, floor = line, None
+    up = line
     for _ in range(_ROUNDS):
         found = [_contacts(look, up) for look in looks]
         points, heights, weights = (torch.cat(part) for part in zip(*[f[:3] for f in found]))
@@ -274,7 +274,7 @@ def _note(up: Tensor, floor: Tensor, deviation: float, checks: dict[str, float])
 
 
 def _refused(checks: dict[str, float], why: str = "") -> World:
-    worst = min(checks, key=checks.get)
+    worst = min(checks, key=checks.__getitem__)
     text = f"no world motion: {why or _SAYS[worst]}; the motion stays in the camera's frame."
     up = torch.tensor([0.0, -1.0, 0.0])
     return World(upright(up), 0.0, 0.0, checks, text)
