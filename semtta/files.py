@@ -17,10 +17,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
 
 from semtta.errors import SemttaError, shortened
 from semtta.locks import lock_file
 from semtta.reading import reason
+
+Arrays = dict[str, "np.ndarray | np.generic"]  # by their names in an npz file
 
 _LONGEST = 200  # bytes of a name; disks take 255, hidden names need some
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)  # how disks say that a place is taken
@@ -235,3 +240,9 @@ def _known(folder: Path, is_ours: Callable[[Path], bool]) -> bool:
         return is_ours(folder)
     except SemttaError:
         return False
+
+
+def write_npz(file: BinaryIO, arrays: Arrays, compressed: bool = True) -> None:
+    """Named arrays as one npz file."""
+    save = np.savez_compressed if compressed else np.savez
+    save(file, **arrays)  # type: ignore[arg-type]  # "allow_pickle" is no name of an array here

@@ -16,7 +16,7 @@ from torch import Tensor
 import semtta
 from semtta.config import DetectorConfig
 from semtta.errors import SemttaError
-from semtta.files import whole_file
+from semtta.files import Arrays, whole_file, write_npz
 from semtta.keypoints import Keypoints2D, Track
 from semtta.people import pipeline, track_video
 from semtta.shipped import asset, file_sha256
@@ -50,7 +50,7 @@ def write_tracks(path: Path, tracks: Sequence[Track], times: Tensor | None = Non
 
     Args:
         times: (N,) seconds of all frames of the video, for :func:`read_times`."""
-    arrays: dict[str, np.ndarray] = {"count": np.array(len(tracks))}
+    arrays: Arrays = {"count": np.array(len(tracks))}
     if times is not None:
         arrays["video_times"] = times.cpu().numpy()
     for i, track in enumerate(tracks):
@@ -62,8 +62,8 @@ def write_tracks(path: Path, tracks: Sequence[Track], times: Tensor | None = Non
         arrays |= {f"{i}_{k}": v.cpu().numpy() for k, v in values.items() if v is not None}
         arrays |= {f"{i}_id": np.array(track.id)}
         arrays |= {f"{i}_skeleton": np.array(track.keypoints.skeleton.name)}
-    with whole_file(path) as temporary:
-        np.savez(temporary, **arrays)
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        write_npz(file, arrays, compressed=False)
 
 
 def read_tracks(path: Path) -> list[Track]:

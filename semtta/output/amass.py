@@ -10,6 +10,7 @@ import roma
 import torch
 
 from semtta.body import Body
+from semtta.files import Arrays, write_npz
 from semtta.geometry import nearest_rotvecs
 from semtta.output.axes import Axes, z_up
 from semtta.output.evenly import EvenMotion, evenly, whole_rate
@@ -31,7 +32,7 @@ def write_amass165(track: SavedTrack, path: Path, body: Body) -> None:
     _save(path, smplx_arrays(evenly(track, whole_rate(track.fps)), body, z_up(track.world)))
 
 
-def smplx_arrays(even: EvenMotion, body: Body, axes: Axes) -> dict[str, np.ndarray]:
+def smplx_arrays(even: EvenMotion, body: Body, axes: Axes) -> Arrays:
     """The motion as AMASS has it for SMPL-X: z up, face and hands at rest.
 
     Betas are zero, since those of SMPL and of the CC0 body mean something else there. ``trans`` is
@@ -61,6 +62,6 @@ def smplx_arrays(even: EvenMotion, body: Body, axes: Axes) -> dict[str, np.ndarr
     }
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _save(path: Path, arrays: Arrays) -> None:
     with open(path, "wb") as file:
-        np.savez_compressed(file, **arrays)
+        write_npz(file, arrays)

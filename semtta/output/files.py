@@ -12,6 +12,7 @@ import torch
 
 from semtta.body import Body
 from semtta.errors import SemttaError
+from semtta.files import Arrays, write_npz
 from semtta.geometry import nearest_rotvecs
 from semtta.labels.coverage import covered
 from semtta.output.axes import Axes, y_up, z_up
@@ -24,10 +25,10 @@ def is_result(path: Path) -> bool:
     return (path / "config.yaml").is_file() and any(path.glob("track-*.npz"))
 
 
-def track_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray]:
+def track_arrays(result: Result, fps: float, body: Body) -> Arrays:
     """Everything of one result as named arrays; the schema is in ``docs/outputs.md``."""
     evidence, detections = result.evidence, result.detections
-    arrays: dict[str, np.ndarray] = {
+    arrays: Arrays = {
         "track_id": np.int64(result.track.id),
         "frames": result.track.frames.numpy(),
         "times": result.track.times.double().numpy(),
@@ -45,27 +46,30 @@ def track_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray
         "filled_in_epoch": evidence.filled_in.numpy(),
         "smpl_joint_names": np.array(SMPL24.joints),
     }
-    for name, value in (("similarity", result.similarity), ("gate", result.gate_similarity)):
-        if value is not None:
-            arrays[name if name == "similarity" else "gate_similarity"] = value.cpu().numpy()
+    if result.similarity is not None:
+        arrays["similarity"] = result.similarity.cpu().numpy()
+    if result.gate_similarity is not None:
+        arrays["gate_similarity"] = result.gate_similarity.cpu().numpy()
     if result.sigma is not None:
         arrays["sigma"] = np.float64(result.sigma)
+    world = found_world(result)
     for prefix, motion in (("base", result.base), ("", result.adapted)):
         parts = _motion_arrays(motion)
-        if found_world(result):
-            parts |= _world_arrays(motion, body, y_up(result.world))
+        if world is not None:
+            parts |= _world_arrays(motion, body, y_up(world))
         for key, value in parts.items():
             arrays[f"{prefix}_{key}" if prefix else key] = value
-    if found_world(result):
-        arrays["world_from_camera"] = result.world.rotation.numpy()
-        arrays["ground"] = np.float64(result.world.ground)
-        arrays["world_confidence"] = np.float64(result.world.confidence)
+    if world is not None:
+        arrays["world_from_camera"] = world.rotation.numpy()
+        arrays["ground"] = np.float64(world.ground)
+        arrays["world_confidence"] = np.float64(world.confidence)
     return arrays
 
 
-def found_world(result: Result) -> bool:
-    """Whether up and the floor were looked for and found."""
-    return result.world is not None and result.world.confidence > 0
+def found_world(result: Result) -> World | None:
+    """Up and the floor, if they were looked for and found."""
+    world = result.world
+    return world if world is not None and world.confidence > 0 else None
 
 
 def _motion_arrays(motion: Motion) -> dict[str, np.ndarray]:
@@ -96,7 +100,7 @@ def _pelvis(motion: Motion, body: Body) -> torch.Tensor:
     return body.joints(torch.eye(3).expand(24, 3, 3), motion.betas)[:, 0]
 
 
-def amass_arrays(result: Result, fps: float, body: Body) -> dict[str, np.ndarray]:
+def amass_arrays(result: Result, fps: float, body: Body) -> Arrays:
     """The adapted motion as Blender's SMPL add-ons and readers of AMASS files expect it.
 
     z up and y away from the camera, one body shape for all frames, 52 joints: 22 of the body, then
@@ -137,11 +141,11 @@ def _whole_rate(fps: float) -> float:
     return float(whole) if abs(fps - whole) <= 0.01 * whole else fps
 
 
-def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def save_npz(path: Path, arrays: Arrays) -> None:
     """Compressed npz; raises ``SemttaError`` where the disk does not take it."""
     try:
         with open(path, "wb") as file:
-            np.savez_compressed(file, **arrays)
+            write_npz(file, arrays)
     except OSError as error:
         raise SemttaError(f"'{path.name}' cannot be written: {error.strerror}.") from None
 

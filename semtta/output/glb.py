@@ -155,7 +155,7 @@ def glb_bytes(
 class _Buffer:
     """The binary part, and what says where each array lies in it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.data = bytearray()
         self.views: list[dict] = []
         self.accessors: list[dict] = []

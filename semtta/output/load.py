@@ -200,7 +200,8 @@ def _track(path: Path, entry: dict) -> SavedTrack:
         except SemttaError as error:
             raise ValueError(str(error)) from None
         history, made = entry.get("epochs"), entry.get("provenance")
-        is_history = isinstance(history, list) and all(isinstance(e, dict) for e in history)
+        if not (isinstance(history, list) and all(isinstance(e, dict) for e in history)):
+            history = []
         return SavedTrack(
             track=track,
             base=_motion(tensors, "base_"),
@@ -212,7 +213,7 @@ def _track(path: Path, entry: dict) -> SavedTrack:
             similarity=tensors.get("similarity"),
             gate_similarity=tensors.get("gate_similarity"),
             sigma=float(arrays["sigma"]) if "sigma" in arrays else None,
-            history=history if is_history else [],
+            history=history,
             provenance=made if isinstance(made, dict) else {},
             world=_world(arrays, entry.get("world")),
             fps=float(arrays["fps"]),
@@ -223,7 +224,7 @@ def _world(arrays: dict[str, np.ndarray], entry) -> World | None:
     """What the track's file says of the room, with the report's words."""
     if not any(name in arrays for name in _WORLD):
         return None
-    rotation, ground, confidence = (arrays.get(name, np.nan) for name in _WORLD)
+    rotation, ground, confidence = (np.asarray(arrays.get(name, np.nan)) for name in _WORLD)
     rotation = np.broadcast_to(rotation, (3, 3)).astype(np.float64)
     turned = np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-3
     if not (turned and np.linalg.det(rotation) > 0):
@@ -254,7 +255,7 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
             if name in _OPTIONAL:
                 continue
             raise ValueError(f"it has no '{name}'")
-        array, shape = arrays[name], tuple(sizes.get(n, n) for n in pattern)
+        array, shape = arrays[name], tuple(n if isinstance(n, int) else sizes[n] for n in pattern)
         kinds = "U" if name in _TEXTS else "iu" if name in _INTEGERS else "iuf"
         if array.dtype.kind not in kinds:
             raise ValueError(f"'{name}' holds {array.dtype}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -53,6 +54,9 @@ class World:
     note: str
 
 
+R = TypeVar("R", bound="Result")
+
+
 @dataclass(frozen=True)
 class Result:
     """Base and adapted motion of one track, and how it came about. All tensors on the CPU.
@@ -86,7 +90,7 @@ class Result:
     provenance: dict = field(default_factory=dict)
     world: World | None = None
 
-    def at(self, rows: Tensor) -> Result:
+    def at(self: R, rows: Tensor) -> R:
         """The same in some of its frames only, (N,) rows; whatever it is, it stays of that class.
 
         What was learnt per epoch is that of all frames."""

@@ -99,7 +99,7 @@ def told_data(name: str, result: Result, onto: Tensor) -> dict:
         name: of the result, where a page has several."""
     texts = list(dict.fromkeys(label for label in result.labels if label))
     of = {text: i for i, text in enumerate(texts)}
-    label_of = np.array([of.get(label, _NO_LABEL) for label in result.labels], np.int32)
+    label_of = np.array([of.get(label or "", _NO_LABEL) for label in result.labels], np.int32)
     frames = result.track.frames
     return {
         "name": name,
@@ -177,9 +177,9 @@ def _tiles(result: Result, body: Body) -> list[dict[str, str]]:
         change("2D error, base → adapted", mean_error(result.base), mean_error(result.adapted),
                "px"),
     ]  # fmt: skip
-    shakes = [shake(motion, result, body) for motion in (result.base, result.adapted)]
-    if np.isfinite(shakes).all():
-        tiles.append(change("shake along the ray", *shakes, "mm/frame²"))
+    before, after = (shake(motion, result, body) for motion in (result.base, result.adapted))
+    if np.isfinite([before, after]).all():
+        tiles.append(change("shake along the ray", before, after, "mm/frame²"))
     evidence = result.evidence
     missing = int((evidence.known & ~evidence.detected).sum())
     tiles.append({
@@ -187,7 +187,7 @@ def _tiles(result: Result, body: Body) -> list[dict[str, str]]:
         "note": f"of {missing} in {len(result.track)} frames",
     })  # fmt: skip
     share = gate_open_share(result)
-    if np.isfinite(share):
+    if result.gate_similarity is not None and np.isfinite(share):
         labelled = int((~result.gate_similarity.isnan()).sum())
         tiles.append({
             "title": "gate open", "value": f"{100 * share:.0f} %",
