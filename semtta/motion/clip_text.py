@@ -70,7 +70,7 @@ class _MLP(nn.Module):
         return self.c_proj(x * torch.sigmoid(1.702 * x))  # QuickGELU, not the exact one
 
 
-class _Block(nn.Module):
+class TextBlock(nn.Module):
     """Pre-norm transformer block."""
 
     def __init__(self, width: int):
@@ -101,7 +101,7 @@ class ClipTextTower(nn.Module):
         super().__init__()
         self.token_embedding = nn.Embedding(vocabulary, width)
         self.positional_embedding = nn.Parameter(torch.zeros(context, width))
-        blocks = nn.ModuleList(_Block(width) for _ in range(layers))
+        blocks = nn.ModuleList(TextBlock(width) for _ in range(layers))
         self.transformer = nn.ModuleDict({"resblocks": blocks})
         self.ln_final = nn.LayerNorm(width)
         self.text_projection = nn.Parameter(torch.zeros(width, dim))
@@ -109,6 +109,13 @@ class ClipTextTower(nn.Module):
     @property
     def context(self) -> int:
         return len(self.positional_embedding)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """Of :class:`TextBlock`, first to last."""
+        blocks = self.transformer["resblocks"]
+        assert isinstance(blocks, nn.ModuleList)
+        return blocks
 
     def forward(self, ids: Tensor) -> Tensor:
         """(L, N) token ids, N <= context, whatever follows the end token -> (L, D), not unit.

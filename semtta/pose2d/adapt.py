@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 
 import cv2
 import numpy as np
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 from semtta.engine import Progress, autocast, cosine_lr, resolve_precision, silent
 from semtta.errors import SemttaError
 from semtta.pose2d.augment import NO_CHANGE
-from semtta.pose2d.clip2pose import Clip2Pose
+from semtta.pose2d.clip2pose import Model
 from semtta.pose2d.estimator import Estimator
 from semtta.pose2d.samples import Batch, KeypointSet, cut_batch, shuffled
 from semtta.pose2d.settings import Pose2DConfig
@@ -32,7 +34,7 @@ class Fitted:
             ``evaluate`` returned.
     """
 
-    model: Estimator | Clip2Pose
+    model: Model
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -140,7 +142,7 @@ def take_step(
             losses, optimizers = next(phases, (None, ()))
         if losses is None:
             break
-        total = sum(losses.values())
+        total = reduce(add, losses.values())
         values |= {name: float(loss.detach()) for name, loss in losses.items()}
         if not torch.isfinite(total.detach()):
             raise SemttaError(f"the loss is not finite at step {domains.step} ({values}); lower "
@@ -211,7 +213,7 @@ class _Batches:
             crops = cut_batch(images, order, size, [NO_CHANGE] * len(order))
             yield self._ready(crops.images)
 
-    def _cut(self, images: KeypointSet, order: Sequence[int], rng: np.random.Generator) -> Batch:
+    def _cut(self, images: KeypointSet, order: np.ndarray, rng: np.random.Generator) -> Batch:
         views = [self.config.augment.draw(rng) for _ in order]
         size, workers = self.estimator.spec.size, self.config.optimizer.workers
         return cut_batch(images, order, size, views, workers)

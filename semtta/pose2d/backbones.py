@@ -85,7 +85,7 @@ class ResNet(Backbone):
     layer3: nn.Module
     layer4: nn.Module
 
-    def __init__(self, block: type[nn.Module], blocks: tuple[int, int, int, int]):
+    def __init__(self, block: type[BasicBlock | _Bottleneck], blocks: tuple[int, int, int, int]):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -98,7 +98,7 @@ class ResNet(Backbone):
                 inputs = width * block.expansion
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
             channels.append(inputs)
-        self.channels = tuple(channels)
+        self.channels = (channels[0], channels[1], channels[2], channels[3])
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -99,6 +99,7 @@ def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:
 def _tower_shape(tower: PromptTower) -> dict:
     if isinstance(tower, MeanTower):
         return {"kind": "mean", "width": tower.width}
+    assert isinstance(tower, TransformerTower)  # there is no third
     dtype = next(tower.blocks.parameters()).dtype
     return {"kind": "transformer", "width": tower.width, "dim": tower.dim,
             "layers": len(tower.blocks), "context": tower.context,

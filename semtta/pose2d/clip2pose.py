@@ -78,7 +78,7 @@ class StructureTokens(nn.Module):
 
     def forward(self) -> Tensor:
         """(K, D)."""
-        s = self.tokens
+        s: Tensor = self.tokens
         for i, weight in enumerate(self.weights):
             s = self.adjacency @ s @ weight
             if i + 1 < len(self.weights):
@@ -177,11 +177,10 @@ class Clip2Pose(nn.Module):
         self.image = ImageTokens(channels[-1], width, spec.image_tokens)
         self.domain = DomainToken(channels, width)
         narrow = channels[-1] // _GATE_BOTTLENECK
-        self.gate = nn.Sequential(
-            nn.Linear(tower.dim, narrow), nn.ReLU(), nn.Linear(narrow, channels[-1])
-        )
-        nn.init.zeros_(self.gate[2].weight)
-        nn.init.constant_(self.gate[2].bias, spec.gate_bias)
+        first, last = nn.Linear(tower.dim, narrow), nn.Linear(narrow, channels[-1])
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, spec.gate_bias)
+        self.gate = nn.Sequential(first, nn.ReLU(), last)
         # The paper writes R^(C x D) and compares in C.
         self.direction = nn.Linear(tower.dim, channels[-1], bias=False)
 
@@ -271,6 +270,9 @@ def reverse_gradient(x: Tensor, strength: float) -> Tensor:
 def warm_up(step: float, steps: float, alpha: float = 1.0) -> float:
     """2 / (1 + exp(-alpha step / steps)) - 1, from 0 towards 1 (DANN: alpha 10 over a training)."""
     return 2 / (1 + math.exp(-alpha * step / steps)) - 1
+
+
+Model = Estimator | Clip2Pose  # images -> heat maps
 
 
 class Discriminator(nn.Sequential):

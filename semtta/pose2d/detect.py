@@ -121,8 +121,7 @@ def estimate_track(
         device: of a file's model.
 
     Raises ``SemttaError`` if the checkpoint is none, or one of hands."""
-    model = checkpoint
     if isinstance(checkpoint, (str, Path)):
-        model = load_body_estimator(checkpoint, device)
-    keypoints = estimate_keypoints(model, video, track.frames, track.boxes, progress=progress)
+        checkpoint = load_body_estimator(checkpoint, device)
+    keypoints = estimate_keypoints(checkpoint, video, track.frames, track.boxes, progress=progress)
     return replace(track, keypoints=keypoints, landmarks3d=None, conf3d=None)

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.pose2d.adapt import prepare
 from semtta.pose2d.augment import NO_CHANGE
-from semtta.pose2d.clip2pose import Clip2Pose
+from semtta.pose2d.clip2pose import Clip2Pose, Model
 from semtta.pose2d.estimator import Estimator
 from semtta.pose2d.heatmaps import decode
 from semtta.pose2d.metrics import Pck, batch_accuracy, legacy_pck, pck
 from semtta.pose2d.samples import KeypointSet, cut_batch
 from semtta.pose2d.skeletons import GroupedSkeleton
-
-Model = Estimator | Clip2Pose
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Predictions:
     counts: Tensor
 
 
-def estimator_of(model: nn.Module) -> Estimator:
+def estimator_of(model: Model) -> Estimator:
     """The estimator inside a model."""
     return model.estimator if isinstance(model, Clip2Pose) else model
 
@@ -66,7 +64,8 @@ def predict(
     if images.skeleton != spec.joints:
         raise SemttaError(f"the set '{images.name}' has skeleton '{images.skeleton.name}', but the "
                           f"estimator '{spec.skeleton}'.")  # fmt: skip
-    parts, legacy = [], {a: [] for a in thresholds}
+    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    legacy: dict[float, list[Tensor]] = {a: [] for a in thresholds}
     model.eval()
     for start in range(0, len(images), batch):
         order = np.arange(start, min(start + batch, len(images)))
@@ -82,7 +81,8 @@ def predict(
     model.train(training)
     stacked = {a: torch.stack(rows) for a, rows in legacy.items()}
     counts = torch.tensor([len(part[0]) for part in parts])
-    return Predictions(*(torch.cat(part) for part in zip(*parts)), stacked, counts)
+    found, height, truth, weight = (torch.cat(part) for part in zip(*parts))
+    return Predictions(found, height, truth, weight, stacked, counts)
 
 
 def evaluate(

@@ -142,7 +142,8 @@ def _entry(person: Labelled, joints: JointMap, crop: str, scale: float) -> Entry
             xy[j], weight[j] = points[chosen].mean(0), 1
     square = None
     if crop == "box" and person.box is not None:
-        square = square_around(*np.reshape(person.box, (2, 2)), scale)
+        low, high = np.reshape(person.box, (2, 2))
+        square = square_around(low, high, scale)
     elif crop != "whole":
         if not visible.any():
             raise SemttaError(f"'{person.name}' has no visible joint to crop around.")

@@ -64,12 +64,17 @@ def open_estimator(config: Pose2DConfig, device: torch.device) -> Estimator:
         if isinstance(model, Clip2Pose):
             raise SemttaError(f"'{settings.checkpoint}' is adapted already; go on from the "
                               "checkpoint of `semtta pose2d train`.")  # fmt: skip
-        return model.to(memory_format=torch.channels_last)
+        return _channels_last(model)
     torch.manual_seed(config.seed)
     estimator = Estimator(settings.spec())
     if settings.imagenet is not None:
         load_imagenet(estimator.backbone, settings.imagenet)
-    return estimator.to(device).to(memory_format=torch.channels_last)
+    return _channels_last(estimator.to(device))
+
+
+def _channels_last(estimator: Estimator) -> Estimator:
+    """With the layout of weights in which convolutions are faster."""
+    return estimator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # untyped
 
 
 def run_training(

@@ -191,9 +191,9 @@ def _pixels(entry: Entry) -> np.ndarray:
 
 
 def cut_batch(
-    images: KeypointSet, indices: Sequence[int], size: int, views: Sequence[View], workers: int = 1
+    images: KeypointSet, indices: np.ndarray, size: int, views: Sequence[View], workers: int = 1
 ) -> Batch:
-    """Crops of some entries, each with its own view."""
+    """Crops of some entries, (B,) indices, each with its own view."""
     jobs = list(zip(indices, views, strict=True))
 
     def cut(job: tuple[int, View]) -> Crop:

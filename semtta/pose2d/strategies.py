@@ -25,6 +25,7 @@ from semtta.pose2d.clip2pose import (
     Clip2Pose,
     Described,
     Discriminator,
+    Model,
     PromptSpec,
     adversarial_loss,
     collapse_gauge,
@@ -73,11 +74,15 @@ class Strategy(Protocol):
         gauges: numbers of the last step, for the log.
     """
 
-    model: nn.Module
-    networks: Sequence[nn.Module]
     views: int
     optimizers: list[Optimizer]
     gauges: dict[str, float]
+
+    @property
+    def model(self) -> Model: ...
+
+    @property
+    def networks(self) -> Sequence[nn.Module]: ...
 
     def phases(self, domains: Domains) -> Iterator[Phase]:
         """Losses and the optimisers that learn from them, one after the other in a step."""
@@ -109,7 +114,7 @@ def make_optimizer(
                            weight_decay=settings.weight_decay)  # fmt: skip
 
 
-def describe(model: nn.Module, images: Tensor) -> Described:
+def describe(model: Model, images: Tensor) -> Described:
     """Heat maps and pooled features, with directions and embeddings where there is text."""
     if isinstance(model, Clip2Pose):
         return model.describe(images)
@@ -119,15 +124,15 @@ def describe(model: nn.Module, images: Tensor) -> Described:
     return Described(model.maps(z), pooled, nothing, nothing)
 
 
-def describe_both(model: nn.Module, domains: Domains, bn: str) -> tuple[Described, Described]:
+def describe_both(model: Model, domains: Domains, bn: str) -> tuple[Described, Described]:
     """Source and target through the model: in one batch, or one after the other."""
-    target = domains.target[0]
+    source, target = domains.source, domains.target[0]
     if bn == "joint":
-        return describe(model, torch.cat((domains.source, target))).split(len(domains.source))
+        return describe(model, torch.cat((source, target))).split(len(source))
     if isinstance(model, Clip2Pose):
-        source, target = model.describe_each(domains.source, target)
-        return source, target
-    return describe(model, domains.source), describe(model, target)
+        first, second = model.describe_each(source, target)
+        return first, second
+    return describe(model, source), describe(model, target)
 
 
 class Supervised:
@@ -161,7 +166,7 @@ class Adversarial:
 
     views = 1
 
-    def __init__(self, model: Estimator | Clip2Pose, config: Pose2DConfig):
+    def __init__(self, model: Model, config: Pose2DConfig):
         self.model, self.config = model, config
         self.networks = (model,)
         estimator = model.estimator if isinstance(model, Clip2Pose) else model

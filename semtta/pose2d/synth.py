@@ -139,8 +139,9 @@ def _draw(
     rgb = look.colours(value[:, 3:], look.regions(value[:, 3:], marks, outfit), outfit)
     layer = np.zeros((side * side, 4), np.float32)
     layer[where, :3], layer[where, 3] = scene.shade(normal, rgb, rng), 1
-    layer = cv2.resize(layer.reshape(side, side, 4), (size, size), interpolation=cv2.INTER_AREA)
-    image = image * (1 - layer[..., 3:]) + layer[..., :3]
+    samples = layer.reshape(side, side, 4)
+    body = cv2.resize(samples, (size, size), interpolation=cv2.INTER_AREA)
+    image = image * (1 - body[..., 3:]) + body[..., :3]
     if rng.uniform() < 0.2:
         scene.occlude(image, rng)
     return Render(scene.photograph(image, rng), xy.astype(np.float32))
@@ -209,7 +210,7 @@ def write_renders(
             bgr = cv2.cvtColor(render.image, cv2.COLOR_RGB2BGR)
             data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
             (partial / "images" / name).write_bytes(data.tobytes())
-            inside = ((render.xy >= 0) & (render.xy <= size - 1)).all(1)
+            inside = np.all((render.xy >= 0) & (render.xy <= size - 1), axis=1)
             triples = np.concatenate([render.xy, 2.0 * inside[:, None]], 1)
             images.append({"id": i, "file_name": name, "width": size, "height": size})
             annotations.append({"id": i, "image_id": i, "category_id": 1,

@@ -152,7 +152,9 @@ def photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     image = np.clip(image, 0, 255).astype(np.uint8)
     if rng.uniform() < 0.4:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))]
-        image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+        assert decoded is not None  # it was encoded just now
+        return decoded
     return image
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from semtta.engine import make_generator
 from semtta.errors import SemttaError
-from semtta.motion.clip_text import ClipText, ClipTextTower, load_clip_text
+from semtta.motion.clip_text import ClipText, ClipTextTower, TextBlock, load_clip_text
 from semtta.motion.text import TextEncoder
 from semtta.user_files import find_user_file
 
@@ -74,6 +74,7 @@ class TransformerTower(PromptTower):
         dtype: of the blocks; bf16 costs a third on processors that compute in it.
     """
 
+    context: int
     positions: Tensor
     projection: Tensor
     start: Tensor
@@ -84,7 +85,7 @@ class TransformerTower(PromptTower):
         super().__init__()
         self.width, self.dim = tower.text_projection.shape
         self.context = len(tower.positional_embedding)
-        self.blocks = tower.transformer["resblocks"].to(dtype)
+        self.blocks = tower.blocks.to(dtype)
         self.ln_final = tower.ln_final.float()
         self.register_buffer("positions", tower.positional_embedding.detach().float().clone())
         self.register_buffer("projection", tower.text_projection.detach().float().clone())
@@ -104,13 +105,13 @@ class TransformerTower(PromptTower):
             dtype = next(self.blocks.parameters()).dtype
             prefix = (prefix + self.positions[:first]).to(dtype)
             x = (own + self.positions[first:length]).to(dtype)
-            *early, last = self.blocks
+            *early, last = (block for block in self.blocks if isinstance(block, TextBlock))
             for block in early:
                 prefix, x = _both(block, prefix, x)
             return self.ln_final(_at_end(last, prefix, x).float()) @ self.projection
 
 
-def _both(block: nn.Module, prefix: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+def _both(block: TextBlock, prefix: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """One transformer block over a shared prefix (1, P, D) and what follows it (B, N, D)."""
     q0, k0, v0 = _heads(block, prefix)
     q, k, v = _heads(block, x)
@@ -122,7 +123,7 @@ def _both(block: nn.Module, prefix: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     return _close(block, prefix, before), _close(block, x, after)
 
 
-def _at_end(block: nn.Module, prefix: Tensor, x: Tensor) -> Tensor:
+def _at_end(block: TextBlock, prefix: Tensor, x: Tensor) -> Tensor:
     """The last block at the last token alone, (B, D): nothing else is read of it."""
     _, k0, v0 = _heads(block, prefix)
     q, k, v = _heads(block, x)
@@ -142,12 +143,13 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tens
     return scores.softmax(-1) @ v
 
 
-def _heads(block: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _heads(block: TextBlock, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     qkv = F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
-    return tuple(t.unflatten(-1, (-1, _HEAD)).transpose(1, 2) for t in qkv.chunk(3, -1))
+    q, k, v = (t.unflatten(-1, (-1, _HEAD)).transpose(1, 2) for t in qkv.chunk(3, -1))
+    return q, k, v
 
 
-def _close(block: nn.Module, x: Tensor, attended: Tensor) -> Tensor:
+def _close(block: TextBlock, x: Tensor, attended: Tensor) -> Tensor:
     x = x + block.attn.out_proj(attended.transpose(1, 2).flatten(2))
     return x + block.mlp(block.ln_2(x))
 
@@ -224,7 +226,8 @@ def random_tower(layers: int, seed: int, dtype: torch.dtype = torch.bfloat16) ->
                 weight.normal_(0, scale, generator=generator)
             elif name.endswith("bias"):
                 weight.zero_()
-    return TransformerTower(tower, *tower.token_embedding.weight, dtype)
+    start, end = tower.token_embedding.weight
+    return TransformerTower(tower, start, end, dtype)
 
 
 def embed_words(encoder: ClipText | TextEncoder, words: Sequence[str]) -> Tensor:
