@@ -18,7 +18,7 @@ from semtta.labels.changes import motion_segments
 from semtta.labels.questions import label_question
 from semtta.labels.strips import Strip, as_segment, make_strips
 from semtta.labels.vlm import Outcome, label_strips, open_questions
-from semtta.motion import load_prior
+from semtta.motion import load_embedded
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.retrieval import Retrieval
 from semtta.motion.user_dictionary import ExtendedPrior, UserDictionary
@@ -89,7 +89,7 @@ class Labeller:
         vocabulary = Vocabulary.load(config)
         if kind == "vlm":
             return cls(kind, vocabulary, asker=Asker(config.labels), announce=announce)
-        retrieval = Retrieval.load().with_exemplars(vocabulary.added.motions or {})
+        retrieval = Retrieval.load().with_exemplars(vocabulary.added.motions)
         return cls(kind, vocabulary, retrieval)
 
     def label(
@@ -107,30 +107,22 @@ class Labeller:
             frames: of ``vlm``, pictures on a strip.
         Raises ``SemttaError`` if the server gave no label at all, and ``KeyboardInterrupt`` if
         there was none yet; else what there is when Ctrl-C comes is returned, see ``outcome``."""
-        if self.kind == "auto":
-            return self._retrieved(tracked, tracks, adapter, progress)
-        return self._asked(tracked, tracks, frames, progress)
-
-    def _retrieved(
-        self, tracked: TrackedVideo, tracks: Sequence[Track], adapter: Adapter, progress: Progress
-    ) -> Labels:
-        camera = adapter.camera(tracked.info.width, tracked.info.height)
-        spans: list[LabelSpan] = []
-        for number, track in enumerate(tracks, 1):
-            spans += retrieved_labels(adapter, self.retrieval, track, camera, tracked.info.source)
-            progress("label", number, len(tracks), {})
-        return Labels(tuple(spans), name="retrieval", fps=_rate(tracked))
+        if self.asker is not None:
+            return self._asked(self.asker, tracked, tracks, frames, progress)
+        assert self.retrieval is not None and adapter is not None, "kind auto needs both"
+        return _retrieved(self.retrieval, tracked, tracks, adapter, progress)
 
     def _asked(
-        self, tracked: TrackedVideo, tracks: Sequence[Track], frames: int, progress: Progress
-    ) -> Labels:
+        self, asker: Asker, tracked: TrackedVideo, tracks: Sequence[Track], frames: int,
+        progress: Progress,
+    ) -> Labels:  # fmt: skip
         strips = make_strips(tracked.info.source, pieces(tracks), frames)
-        self.announce(self._will_be_sent(strips))
+        self.announce(self._will_be_sent(strips, asker))
         self.outcome = outcome = label_strips(
-            strips, self.vocabulary.names, self.asker, self.vocabulary.nearest,
+            strips, self.vocabulary.names, asker, self.vocabulary.nearest,
             lambda done, total: progress("label", done, total, {}),
         )  # fmt: skip
-        self.announce(self._was_sent())
+        self.announce(_was_sent(asker))
         for number, reason in outcome.unanswered:
             segment = strips[number - 1].segment
             self.announce(f"No answer for track {segment.track}, frames {segment.start}-"
@@ -138,12 +130,12 @@ class Labeller:
         if not outcome.spans:
             if outcome.interrupted:
                 raise KeyboardInterrupt
-            reason = outcome.unanswered[-1][1] if outcome.unanswered else outcome.stopped
-            raise SemttaError(f"{self.asker.url} gave no label: {reason}.")
+            why = outcome.unanswered[-1][1] if outcome.unanswered else outcome.stopped
+            raise SemttaError(f"{asker.url} gave no label: {why}.")
         return Labels(tuple(outcome.spans), name="labels", fps=_rate(tracked))
 
-    def _will_be_sent(self, strips: Sequence[Strip]) -> str:
-        asker, names, nearest = self.asker, self.vocabulary.names, self.vocabulary.nearest
+    def _will_be_sent(self, strips: Sequence[Strip], asker: Asker) -> str:
+        names, nearest = self.vocabulary.names, self.vocabulary.nearest
         questions = [open_questions(strip, names, asker, nearest) for strip in strips]
         new = [strip for strip, count in zip(strips, questions) if count]
         known = len(strips) - len(new)
@@ -156,17 +148,30 @@ class Labeller:
             + (f"; {known} more were answered before." if known else ".")
         )
 
-    def _was_sent(self) -> str:
-        usage = self.asker.usage
-        cost = usage.cost(self.asker.settings.price)
-        if cost is None:
-            money = "cost unknown: labels.price=[IN,OUT] per million tokens"
-        else:
-            money = f"cost {cost:.4f}"
-        return (
-            f"{usage.requests} requests, {usage.from_cache} answers from the cache; {usage.read} "
-            f"tokens read, {usage.written} written; {money}."
-        )
+
+def _retrieved(
+    retrieval: Retrieval, tracked: TrackedVideo, tracks: Sequence[Track], adapter: Adapter,
+    progress: Progress,
+) -> Labels:  # fmt: skip
+    camera = adapter.camera(tracked.info.width, tracked.info.height)
+    spans: list[LabelSpan] = []
+    for number, track in enumerate(tracks, 1):
+        spans += retrieved_labels(adapter, retrieval, track, camera, tracked.info.source)
+        progress("label", number, len(tracks), {})
+    return Labels(tuple(spans), name="retrieval", fps=_rate(tracked))
+
+
+def _was_sent(asker: Asker) -> str:
+    usage = asker.usage
+    cost = usage.cost(asker.settings.price)
+    if cost is None:
+        money = "cost unknown: labels.price=[IN,OUT] per million tokens"
+    else:
+        money = f"cost {cost:.4f}"
+    return (
+        f"{usage.requests} requests, {usage.from_cache} answers from the cache; {usage.read} "
+        f"tokens read, {usage.written} written; {money}."
+    )
 
 
 def _rate(tracked: TrackedVideo) -> float:
@@ -234,8 +239,8 @@ def extended_priors(config: Config, added: UserDictionary) -> dict:
     if config.alignment.prior != "embedded":
         raise SemttaError("labels.dictionary extends the embedded prior; alignment.prior="
                           f"{config.alignment.prior} reads any text as it is.")  # fmt: skip
-    prior = load_prior("embedded", config.alignment.checkpoint)
+    prior = load_embedded("embedded", config.alignment.checkpoint)
     gate = prior
     if config.gate.prior == "independent":
-        gate = load_prior("embedded-gate", config.gate.checkpoint)
+        gate = load_embedded("embedded-gate", config.gate.checkpoint)
     return {"prior": ExtendedPrior(prior, added), "gate_prior": ExtendedPrior(gate, added)}

@@ -138,8 +138,8 @@ class HMR(ResNet50):
         Args:
             scope: "all"; "last" = last stage of the ResNet and regressor; "head" = regressor;
                 "norm" = scales and shifts of the norms."""
-        head = [self.fc1, self.fc2, self.decpose, self.decshape, self.deccam]
-        groups = {
+        head: list[nn.Module] = [self.fc1, self.fc2, self.decpose, self.decshape, self.deccam]
+        groups: dict[str, list[nn.Module]] = {
             "all": [self],
             "last": [self.layer4, *head],
             "head": head,

@@ -75,7 +75,8 @@ class SelfAttention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(heads * head_width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.to_out(_attend(*self.to_qkv(x).chunk(3, dim=-1), self.heads))
+        query, key, value = self.to_qkv(x).chunk(3, dim=-1)
+        return self.to_out(_attend(query, key, value, self.heads))
 
 
 class CrossAttention(nn.Module):
@@ -89,7 +90,8 @@ class CrossAttention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(heads * head_width, width))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        return self.to_out(_attend(self.to_q(x), *self.to_kv(context).chunk(2, -1), self.heads))
+        key, value = self.to_kv(context).chunk(2, dim=-1)
+        return self.to_out(_attend(self.to_q(x), key, value, self.heads))
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
@@ -131,7 +133,8 @@ class CrossTransformer(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        for attend, look, think in self.layers:
+        for layer in self.layers:
+            attend, look, think = layer.children()
             x = x + attend(x)
             x = x + look(x, context)
             x = x + think(x)

@@ -10,7 +10,7 @@ from semtta.shipped import asset
 from semtta.user_files import require_user_file
 
 if TYPE_CHECKING:
-    from semtta.motion.prior import MotionPrior
+    from semtta.motion.prior import EmbeddedPrior, MotionPrior
 
 _SHIPPED = {"embedded": "motion/prior_align.pt", "embedded-gate": "motion/prior_gate.pt"}
 
@@ -43,6 +43,11 @@ def load_prior(
     if name not in _SHIPPED:
         known = ", ".join((*_SHIPPED, "motionclip"))
         raise SemttaError(f"unknown motion prior '{name}'; known: {known}.")
+    return load_embedded(name, checkpoint)
+
+
+def load_embedded(name: str = "embedded", checkpoint: str | Path | None = None) -> EmbeddedPrior:
+    """One of the shipped priors, or of their kind: ``embedded`` or ``embedded-gate``."""
     from semtta.motion.prior import EmbeddedPrior
 
     path = Path(checkpoint) if checkpoint else asset(_SHIPPED[name])

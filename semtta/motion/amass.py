@@ -43,7 +43,7 @@ def amass_length(path: Path) -> tuple[int, float]:
     """Frames and frame rate; reads headers only, and the rate."""
     names = npz_names(path, _WHAT)
     key = _first(names, _WHOLE) or _first(names, _BODY)
-    if not is_amass(names):
+    if key is None or not is_amass(names):
         raise SemttaError(f"'{path}' is not a motion file: it has no poses (nor root_orient and "
                           "pose_body).")  # fmt: skip
     shape = npz_shape(path, key, _WHAT)
@@ -58,18 +58,18 @@ def read_amass(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
     """Rotations (N, 24, 3, 3) and pelvis (N, 3) metres in SMPL's convention, y up; frame rate."""
     frames, fps = amass_length(path)
     names = npz_names(path, _WHAT)
-    keys = {name: _first(names, of) for name, of in
-            (("whole", _WHOLE), ("root", _ROOT), ("body", _BODY), ("trans", _TRANS))}  # fmt: skip
-    if keys["trans"] is None:
+    forms = {"whole": _WHOLE, "root": _ROOT, "body": _BODY, "trans": _TRANS}
+    keys = {name: key for name, of in forms.items() if (key := _first(names, of)) is not None}
+    if "trans" not in keys:
         raise SemttaError(f"'{path}' is not a motion file: it has no trans.")
-    arrays = read_npz(path, _WHAT, [key for key in keys.values() if key])
+    arrays = read_npz(path, _WHAT, list(keys.values()))
     with reading(path, _WHAT):
         trans = _numbers(path, keys["trans"], arrays)
-        parts = ("whole",) if keys["whole"] else ("root", "body")
-        local = [_rotations(path, keys[part], arrays, part) for part in parts]
-        if {len(part) for part in local} != {frames} or trans.shape != (frames, 3):
+        parts = ("whole",) if "whole" in keys else ("root", "body")
+        found = [_rotations(path, keys[part], arrays, part) for part in parts]
+        if {len(part) for part in found} != {frames} or trans.shape != (frames, 3):
             raise SemttaError(f"'{path}': {frames} poses but translations {trans.shape}.")
-        local = torch.cat(local, 1)
+        local = torch.cat(found, 1)
         joints = 24 if local.shape[1] == 24 else 22
         hands = torch.eye(3).expand(frames, 24 - joints, 3, 3)
         rotmats = torch.cat((local[:, :joints], hands), dim=1)

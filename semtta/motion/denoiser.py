@@ -172,11 +172,11 @@ def fit_video(
     for group in optimizer.param_groups:
         group["lr"] = lr
     count, losses = len(track.index), []
-    picks = (
-        (torch.randint(count, (min(16, count),), generator=generator) for _ in range(steps))
-        if drawn
-        else shuffled_batches(count, 32, steps, generator)
-    )
+    picks = shuffled_batches(count, 32, steps, generator)
+    if drawn:
+        assert steps is not None  # windows that are drawn are no pass
+        size = (min(16, count),)
+        picks = (torch.randint(count, size, generator=generator) for _ in range(steps))
     for pick in picks:
         windows = _gather(track, track.index[pick.to(track.index.device)])
         label = None if text is None else windows.text

@@ -129,6 +129,7 @@ class MotionCLIPPrior(nn.Module):
 
     fps: float = 30.0
     length: int = LENGTH
+    rest_joints: Tensor | None
 
     def __init__(self, encoder: MotionCLIPEncoder, text: ClipText,
                  exemplars: ExemplarRoots | None = None, *, sigma: float = SIGMA,
@@ -195,6 +196,7 @@ class MotionCLIPPrior(nn.Module):
             return translation.to(rotmats)
         if self.translation == "zeros":
             return rotmats.new_zeros(*rotmats.shape[:2], 3)
+        assert self.rest_joints is not None  # see __init__
         ankle = joint_positions(rotmats, self.rest_joints.to(rotmats))[..., _ANKLE, :]
         return (rotmats[:, :, 0] @ ankle[..., None])[..., 0]
 
@@ -213,6 +215,7 @@ class MotionCLIPPrior(nn.Module):
 
     @cached_property
     def _exemplar_features(self) -> Tensor:
+        assert self.exemplars is not None  # exemplar_root asks
         return self.text.encode(self.exemplars.labels)
 
     def matched(self, label: str) -> float:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semtta.errors import SemttaError
-from semtta.motion import load_prior
+from semtta.motion import load_embedded
 from semtta.motion.prior import EmbeddedPrior
 from semtta.motion.resample import fractional_index, resample_positions, stretches
 from semtta.reading import read_npz, reading
@@ -78,7 +78,7 @@ class Retrieval:
             made_for = list(map(str, file["priors"]))
             if matrix.dim() != 2:
                 raise ValueError("its matrix is none")
-        priors = (load_prior("embedded"), load_prior("embedded-gate"))
+        priors = (load_embedded("embedded"), load_embedded("embedded-gate"))
         features = priors[0].features
         if names != priors[0].dictionary.labels or matrix.shape[1] != features.shape[1]:
             raise SemttaError(f"'{path}' belongs to another dictionary; make it anew.")

@@ -15,7 +15,7 @@ be found by retrieval too.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -47,13 +47,13 @@ class UserDictionary:
     """
 
     names: tuple[str, ...] = ()
-    phrases: dict[str, str] | None = None
-    motions: dict[str, Tensor] | None = None
+    phrases: dict[str, str] = field(default_factory=dict)
+    motions: dict[str, Tensor] = field(default_factory=dict)
 
     def resolve(self, text: str) -> str:
         """The user's name that a text means, or the text itself."""
         key = text_key(text)
-        return self._by_key.get(key) or (self.phrases or {}).get(key, text)
+        return self._by_key.get(key) or self.phrases.get(key, text)
 
     @cached_property
     def _by_key(self) -> dict[str, str]:
@@ -132,7 +132,7 @@ class ExtendedPrior(nn.Module):
         self.fps, self.length, self.sigma = prior.fps, prior.length, prior.sigma
         self._feature: dict[str, Tensor] = {}
         self._reached: dict[str, float] = {}
-        for name, motion in (added.motions or {}).items():
+        for name, motion in added.motions.items():
             with torch.no_grad():
                 rows = prior.embed_motion(motion.to(prior.features))
             mean = F.normalize(rows.mean(0), dim=0)
