@@ -158,10 +158,9 @@ def adapt(
 
     folder = output or Path("semtta-out") / video.stem
     labeller = labels if labels in LABELLERS else None
+    given: str | Path | None = label
     if labels is not None and labeller is None:
         given = Path(labels)
-    else:
-        given = label
     with _progress(quiet) as progress:
         results = adapt_video(
             open_images(video, fps), given, settings, folder,

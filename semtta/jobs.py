@@ -154,8 +154,8 @@ def run_demo(
     check_folder(folder, overwrite, is_result)
     truth = beam_truth(1, with_occluder=True)
     if config.camera.focal is None:
-        known = {"focal": truth.camera.focal, "center": list(truth.camera.center)}
-        config = replace(config, camera=replace(config.camera, **known))
+        focal, center = truth.camera.focal, list(truth.camera.center)
+        config = replace(config, camera=replace(config.camera, focal=focal, center=center))
     adapter = Adapter(config=config)
     with new_folder(folder, overwrite, is_result) as partial:
         clip = asset("demo/cam02_occluded.mp4")

@@ -203,9 +203,11 @@ def _print_labels(labels: Labels, tracked: TrackedVideo, least: float) -> None:
             confidence = "to fill in"
         elif span.confidence < least or span.confidence == 0:
             confidence += ", not used"
-        first, last = (float(tracked.times[i]) for i in (span.start, span.end - 1))
+        assert span.start is not None and span.end is not None  # every range is given
+        start, end = int(span.start), int(span.end) - 1
+        first, last = float(tracked.times[start]), float(tracked.times[end])
         table.add_row(
-            str(span.track), f"{span.start}-{span.end - 1}", f"{first:.1f}-{last:.1f}",
+            str(span.track), f"{start}-{end}", f"{first:.1f}-{last:.1f}",
             escape(span.text), confidence, escape(", ".join(span.others)),
         )  # fmt: skip
     out.print(table)
@@ -232,7 +234,7 @@ def dictionary_ls(dictionary: DictionaryFile = None) -> None:
         name = vocabulary.added.resolve(shipped.labels[index])
         if phrase.lower() != name.lower():
             others[name].append(phrase)
-    for phrase, name in (vocabulary.added.phrases or {}).items():
+    for phrase, name in vocabulary.added.phrases.items():
         others[name].append(phrase)
     own = set(vocabulary.added.names)
     for name, phrases in others.items():
@@ -250,7 +252,7 @@ def dictionary_search(
     vocabulary = _vocabulary(dictionary)
     shipped, own = vocabulary.dictionary, vocabulary.added.resolve(text)
     is_own = own in vocabulary.added.names
-    if is_own and own in (vocabulary.added.motions or {}):
+    if is_own and own in vocabulary.added.motions:
         _say(f"'{text}' is your name '{own}', understood through its motion.")
         return
     ranked, parts = shipped.ranked(own), shipped.parts(own)

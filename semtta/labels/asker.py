@@ -164,17 +164,17 @@ class Asker:
 
     def _once(self, question: Question, jpeg: bytes, extras: frozenset[str]) -> Said:
         """One request. Raises ``Failed``."""
-        outcome: bytes | Failed
+        outcome: Said | Failed
         sent = request(question, jpeg, extras)
         create = self._client.chat.completions.with_raw_response.create
         try:
-            outcome = create(model=self.settings.model, **sent).content
+            content = create(model=self.settings.model, **sent).content
         except self._openai.APIStatusError as error:
             outcome = _refused(error)
         except Exception as error:  # every HTTP library below has its own kinds
             outcome = Failed(_sentence(error), final=_endless(error))
-        if not isinstance(outcome, Failed):
-            outcome = read_reply(outcome)
+        else:
+            outcome = read_reply(content)
         if isinstance(outcome, Failed):  # raised here, it does not carry the key along
             raise replace(outcome, words=self._clean(outcome.words))
         self.usage.read += outcome.read

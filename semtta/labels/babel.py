@@ -80,22 +80,28 @@ def _span(row: object, parts: bool, where: str) -> LabelSpan:
     return LabelSpan(text, start, end, source="BABEL")
 
 
+def _range(span: LabelSpan) -> tuple[float, float]:
+    assert span.start is not None and span.end is not None  # those of parts have both
+    return span.start, span.end
+
+
 def _length(span: LabelSpan) -> float:
-    return span.end - span.start
+    start, end = _range(span)
+    return end - start
 
 
 def _without_overlaps(segments: list[LabelSpan]) -> list[LabelSpan]:
     """At every moment only the shortest of the segments that hold then."""
-    order = sorted(segments, key=lambda span: span.start)
-    moments = sorted({t for span in segments for t in (span.start, span.end)})
+    order = sorted(segments, key=lambda span: _range(span)[0])
+    moments = sorted({t for span in segments for t in _range(span)})
     waiting: list[tuple[float, int]] = []  # length, position in ``order``
     found: list[LabelSpan] = []
     position, latest = 0, -1
     for a, b in zip(moments[:-1], moments[1:]):
-        while position < len(order) and order[position].start <= a:
+        while position < len(order) and _range(order[position])[0] <= a:
             heapq.heappush(waiting, (_length(order[position]), position))
             position += 1
-        while waiting and order[waiting[0][1]].end <= a:
+        while waiting and _range(order[waiting[0][1]])[1] <= a:
             heapq.heappop(waiting)
         if not waiting:
             latest = -1

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from semtta.keypoints import Track
-from semtta.labels.spans import Labels, LabelSpan
+from semtta.labels.spans import Labels
 
 _UNIT = (  # how a table says it, and how JSON does
     "call the columns start_s and end_s if these are meant, else start_frame and end_frame.",
@@ -54,17 +54,18 @@ def covered(texts: Sequence[str | None]) -> int:
 def _inclusive_ends(labels: Labels, frame_count: int) -> list[int]:
     """The frames that are lost if every ``end`` was meant as the last frame; empty if the ranges
     do not look so."""
-    lengths = [math.inf if s.end is None else s.end - (s.start or 0) for s in labels.spans]
-    if labels.unit != "frames" or math.inf in lengths or max(lengths, default=0) < 2:
+    closed = [(s.start or 0, s.end, s.track) for s in labels.spans if s.end is not None]
+    longest = max((end - start for start, end, _ in closed), default=0)
+    if labels.unit != "frames" or len(closed) < len(labels.spans) or longest < 2:
         return []
-    tracks: dict[int | None, list[LabelSpan]] = {}
-    for span in sorted(labels.spans, key=lambda span: span.start or 0):
-        tracks.setdefault(span.track, []).append(span)
+    tracks: dict[int | None, list[tuple[float, float]]] = {}
+    for start, end, track in sorted(closed, key=lambda span: span[0]):
+        tracks.setdefault(track, []).append((start, end))
     lost, gaps = [], set()
     for spans in tracks.values():
-        for span, following in zip(spans[:-1], spans[1:]):
-            gaps.add(following.start - span.end)
-            lost.append(int(span.end))
-        if spans[-1].end == frame_count - 1:
+        for (_, end), (following, _) in zip(spans[:-1], spans[1:]):
+            gaps.add(following - end)
+            lost.append(int(end))
+        if spans[-1][1] == frame_count - 1:
             lost.append(frame_count - 1)
     return sorted(set(lost)) if gaps <= {1} else []

@@ -131,8 +131,8 @@ def _bare(data: list, path: Path) -> Labels:
     note = f"{path.name}: {_BARE}"
     if all(isinstance(entry, dict) for entry in data):
         return _labels(data, path, None, None, [note.format("entries")])
-    if all(_is_triple(entry) for entry in data):
-        entries = [dict(zip(_order(entry), entry)) for entry in data]
+    entries = [entry for triple in data if (entry := _as_entry(triple)) is not None]
+    if len(entries) == len(data):
         return _labels(entries, path, None, None, [note.format("[start, end, text]")])
     if all(entry is None or isinstance(entry, str) for entry in data):
         notes = [f"{path.name}: its {len(data)} texts were read as one for each frame."]
@@ -142,16 +142,16 @@ def _bare(data: list, path: Path) -> Labels:
                       "text per frame.")  # fmt: skip
 
 
-def _is_triple(entry: object) -> bool:
-    return isinstance(entry, list) and len(entry) == 3 and _order(entry) is not None
-
-
-def _order(entry: list) -> tuple[str, str, str] | None:
-    """What the values of [start, end, text] or [text, start, end] are."""
+def _as_entry(entry: object) -> dict | None:
+    """[start, end, text] or [text, start, end] by name; None for anything else."""
+    if not isinstance(entry, list):
+        return None
     kinds = ["number" if isinstance(x, str) and is_number(x) else _kind(x) for x in entry]
     if kinds == ["number", "number", "str"]:
-        return ("start", "end", "text")
-    return ("text", "start", "end") if kinds == ["str", "number", "number"] else None
+        return dict(zip(("start", "end", "text"), entry))
+    if kinds == ["str", "number", "number"]:
+        return dict(zip(("text", "start", "end"), entry))
+    return None
 
 
 def _kind(value: object) -> str:
