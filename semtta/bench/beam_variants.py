@@ -106,8 +106,8 @@ def paste(frames: Iterator[np.ndarray], boxes: np.ndarray, seed: int) -> Iterato
 def _texture(boxes: np.ndarray, seed: int) -> np.ndarray:
     """(H, W, 3) uint8 cloudy grey, as large as the largest box."""
     size = (boxes[:, 2:] - boxes[:, :2]).max(0)
-    clouds = np.random.default_rng(seed).normal(0, 1, (9, 9, 1)).astype(np.float32)
-    clouds = cv2.resize(clouds, (int(size[0]), int(size[1])), interpolation=cv2.INTER_CUBIC)
+    noise = np.random.default_rng(seed).normal(0, 1, (9, 9, 1)).astype(np.float32)
+    clouds = cv2.resize(noise, (int(size[0]), int(size[1])), interpolation=cv2.INTER_CUBIC)
     grey = np.clip(128 + 30 * clouds, 0, 255)[..., None] + np.array([6, 0, -6])
     return np.clip(grey, 0, 255).astype(np.uint8)
 

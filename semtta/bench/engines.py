@@ -37,8 +37,8 @@ def run_tasks(
     Raises: ``SemttaError`` if workers cannot live at all or Ray is not installed."""
     check_engine(engine, workers)
     if engine == "ray":
-        pool: Pool = RayActors(work, workers)
-        return schedule(tasks, pool, pool.workers)
+        actors = RayActors(work, workers)
+        return schedule(tasks, actors, actors.workers)
     workers = workers or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
     if workers == 1:
         return _in_this_process(tasks, work)

@@ -100,15 +100,21 @@ class Protocol:
 
 
 _3DPW_BOX = "extent of the set's 2D joints"
-_3DHP = {
-    "data": "3dhp", "roots": ("pelvis",), "regressor": "h36m",
-    "frames": ("valid_frame", "all_joints_in_image"), "mesh": None,
-    "box": "extent of the 17 joints of annot2",
-}  # fmt: skip
-_EGO = {
-    "data": "egobody", "roots": ("pelvis",), "truth": "gendered", "frames": ("valid",),
-    "box": "the set's centre and scale",
-}  # fmt: skip
+
+
+def _3dhp(name: str, joints: tuple[str, ...], truth: str, used_by: str) -> Protocol:
+    return Protocol(
+        name, "3dhp", joints, ("pelvis",), "h36m", truth, ("valid_frame", "all_joints_in_image"),
+        "extent of the 17 joints of annot2", used_by, mesh=None,
+    )  # fmt: skip
+
+
+def _ego(name: str, joints: tuple[str, ...], regressor: str, used_by: str) -> Protocol:
+    return Protocol(
+        name, "egobody", joints, ("pelvis",), regressor, "gendered", ("valid",),
+        "the set's centre and scale", used_by,
+    )  # fmt: skip
+
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -138,23 +144,12 @@ PROTOCOLS = {
             ("campose_valid", "has_2d"), _3DPW_BOX, "3dpw-eval, ROMP", mesh=None,
             splits=("train", "validation", "test"),
         ),
-        Protocol("3dhp17", joints=_LSP17, truth="annot3", used_by="BOA, DynaBOA", **_3DHP),
-        Protocol("3dhp17_univ", joints=_LSP17, truth="univ_annot3", used_by="SPIN, DAPA", **_3DHP),
-        Protocol(
-            "3dhp14", joints=LSP14, truth="annot3", used_by="14-joint variant of BOA", **_3DHP,
-        ),
-        Protocol(
-            "3dhp14_univ", joints=LSP14, truth="univ_annot3", used_by="14-joint variant of SPIN",
-            **_3DHP,
-        ),
-        Protocol(
-            "ego24", joints=SMPL24.joints, regressor="smpl24",
-            used_by="EgoBody's challenge table, EgoHMR", **_EGO,
-        ),
-        Protocol(
-            "ego14", joints=LSP14, regressor="h36m", used_by="14-joint variant for comparison",
-            **_EGO,
-        ),
+        _3dhp("3dhp17", _LSP17, "annot3", "BOA, DynaBOA"),
+        _3dhp("3dhp17_univ", _LSP17, "univ_annot3", "SPIN, DAPA"),
+        _3dhp("3dhp14", LSP14, "annot3", "14-joint variant of BOA"),
+        _3dhp("3dhp14_univ", LSP14, "univ_annot3", "14-joint variant of SPIN"),
+        _ego("ego24", SMPL24.joints, "smpl24", "EgoBody's challenge table, EgoHMR"),
+        _ego("ego14", LSP14, "h36m", "14-joint variant for comparison"),
         Protocol(
             "emdb24", "emdb", SMPL24.joints, ("left_hip", "right_hip"), "smpl24", "gendered",
             ("good_frames",), "the set's bounding boxes", "EMDB, WHAM, TRAM, GVHMR",

@@ -72,12 +72,13 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
     Raises ``SemttaError`` if somebody does already. Where the system or the disk knows no such
     locks, there is none."""
-    handle = None
+    handle: int | None = None
     try:
         handle = os.open(folder, os.O_RDONLY)
         lock(handle)
     except BlockingIOError:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
         raise SemttaError(
             f"another run writes into '{folder}'; wait for it, or choose another folder with -o."
         ) from None

@@ -72,14 +72,15 @@ def load_table(name: str | Path) -> TableSpec:
     if not os.path.isfile(path):
         known = ", ".join(shipped)
         raise SemttaError(f"no table '{name}': neither a YAML file nor one of {known}.")
-    raw = OmegaConf.to_container(read_yaml(path, "table"))
-    if not isinstance(raw, dict) or not raw.get("methods"):
+    content = OmegaConf.to_container(read_yaml(path, "table"))
+    if not isinstance(content, dict) or not content.get("methods"):
         raise SemttaError(f"table '{path}' must be a mapping with a list of methods.")
-    known = set(TableSpec.__dataclass_fields__) - {"name"}
-    unknown = sorted(set(raw) - known)
+    raw = {str(key): value for key, value in content.items()}
+    keys = set(TableSpec.__dataclass_fields__) - {"name"}
+    unknown = sorted(set(raw) - keys)
     if unknown:
         raise SemttaError(
-            f"table '{path}': unknown key '{unknown[0]}'; known are {', '.join(sorted(known))}."
+            f"table '{path}': unknown key '{unknown[0]}'; known are {', '.join(sorted(keys))}."
         )
     for key in ("title", "note"):
         if key in raw:

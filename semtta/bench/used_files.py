@@ -20,8 +20,10 @@ def used_files(config: Config, body_models: Path | None = None) -> dict[str, str
         body. A missing file is left out: loading it says what to do."""
     model, alignment, smoothing = config.model, config.alignment, config.smoothing
     found: dict[str, str | Path | None] = {
-        "model": model.checkpoint or (model.name in USER_FILES and find_user_file(model.name)),
-        "mean_params": model.mean_params or (model.name == "hmr" and find_user_file("mean_params")),
+        "model": model.checkpoint
+        or (find_user_file(model.name) if model.name in USER_FILES else None),
+        "mean_params": model.mean_params
+        or (find_user_file("mean_params") if model.name == "hmr" else None),
         "alignment": alignment.checkpoint,
         "gate": config.gate.checkpoint,
         "smoothing": smoothing.checkpoint,

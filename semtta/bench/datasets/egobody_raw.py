@@ -155,4 +155,5 @@ def _parameters(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for key, size in sizes.items():
         value = np.ravel(np.asarray(entry(content, key, file)))
         parts.append(numbers(value, (size,), f"'{file}': '{key}'"))
-    return tuple(parts)
+    orient, pose, betas = parts
+    return orient, pose, betas

@@ -76,7 +76,7 @@ def match(tracks: list[Track], recording: Recording) -> Found2D:
         here, there = here[better], there[better]
         best[here] = overlap[better]
         xy[here], conf[here] = track.keypoints.xy[there], track.keypoints.conf[there]
-        if with_3d:
+        if track.landmarks3d is not None and track.conf3d is not None:
             turn = _turn(track.boxes[there], boxes[here], recording.camera)
             space[here] = track.landmarks3d[there] @ turn
             conf3d[here] = track.conf3d[there]

@@ -133,7 +133,8 @@ class FolderBenchmark:
             landmarks3d=found.landmarks3d,
             conf3d=found.conf3d,
         )
-        labels, texts = self._labels(item), [None] * len(track)
+        labels = self._labels(item)
+        texts: list[str | None] = [None] * len(track)
         if labels is not None:
             count = len(whole.images.names)
             labels.check(count, count / whole.images.fps)

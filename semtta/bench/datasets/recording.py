@@ -85,5 +85,5 @@ def body_truth(
     if to_camera is not None:
         first = torch.from_numpy(np.asarray(to_camera, np.float64)) @ rotmats[:, 0]
         rotmats = torch.cat((first[:, None], rotmats[:, 1:]), 1)
-    betas = torch.from_numpy(np.asarray(betas, np.float64)).expand(len(pose), 10)
-    return BodyTruth(rotmats.float(), betas.float(), gender)
+    shape = torch.from_numpy(np.asarray(betas, np.float64)).expand(len(pose), 10)
+    return BodyTruth(rotmats.float(), shape.float(), gender)

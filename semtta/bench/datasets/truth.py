@@ -100,21 +100,22 @@ class TrackTruth:
             order = _order(self.truth.skeleton, self._skeleton(body))
             joints = self.truth.joints[part][:, order]
             return predicted, joints, torch.zeros(0)
-        true_body = self._true_body()
+        true_body = self._true_body(self.truth.gender)
         true, true_mesh = self._joints(true_body, self.truth.rotmats[part], self.truth.betas[part])
         true = true[:, _order(self._skeleton(true_body), self._skeleton(body))]
-        if self.protocol.mesh is None:
+        if self.protocol.mesh is None or mesh is None or true_mesh is None:
             return predicted, true, torch.zeros(0)
         if mesh.shape != true_mesh.shape:
             raise SemttaError(
                 f"the predicted body has {mesh.shape[1]} vertices and the true one "
                 f"{true_mesh.shape[1]}; both must be SMPL."
             )
-        roots = (None, None)
+        root: Tensor | None = None
+        true_root: Tensor | None = None
         if self.protocol.mesh == "root":
             indices = self._skeleton(body).indices(self.protocol.roots)
-            roots = (predicted[:, indices].mean(1), true[:, indices].mean(1))
-        return predicted, true, vertex_errors(mesh, true_mesh, *roots).mean(1)
+            root, true_root = predicted[:, indices].mean(1), true[:, indices].mean(1)
+        return predicted, true, vertex_errors(mesh, true_mesh, root, true_root).mean(1)
 
     def _joints(self, body: Body, rotmats: Tensor, betas: Tensor) -> tuple[Tensor, Tensor | None]:
         kind, needs_mesh = self.protocol.regressor, self.protocol.mesh is not None
@@ -132,9 +133,8 @@ class TrackTruth:
         path = require_regressor(kind, self.protocol.name, self.body_models)
         return _regressor(kind, path, path.stat().st_mtime_ns, body)
 
-    def _true_body(self) -> Body:
-        gender = "neutral" if self.protocol.truth == "neutral" else self.truth.gender
-        return _body(gender, self.body_models)
+    def _true_body(self, gender: str) -> Body:
+        return _body("neutral" if self.protocol.truth == "neutral" else gender, self.body_models)
 
 
 def _order(source: Skeleton, target: Skeleton) -> list[int]:
