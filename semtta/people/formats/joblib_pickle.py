@@ -15,6 +15,7 @@ import lzma
 import math
 import pickle
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ _STEPS = 5_000_000  # of the pickle machine: an hour of PHALP has a fifth of it
 class _Array:
     """joblib's description of an array whose bytes follow in the stream."""
 
-    def __init__(self, *args):
+    def __init__(self, *args: object):
         self.said: dict = {}
 
     def __setstate__(self, state):
@@ -48,6 +49,8 @@ def _counted(step):
 
 
 class _Unpickler(pickle._Unpickler):  # the one in Python: the one in C has no steps to change
+    read: Callable[[int], bytes]  # set by load
+
     def __init__(self, stream: io.BytesIO):
         super().__init__(stream, encoding="latin1")
         self.stream, self.steps = stream, 0

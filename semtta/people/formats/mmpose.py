@@ -20,7 +20,7 @@ from semtta.people.formats.sheet import (
     whole,
     with_scores,
 )
-from semtta.people.formats.source import Source, json_of
+from semtta.people.formats.source import Source
 from semtta.skeletons import COCO17, Skeleton
 
 TITLE = "MMPose predictions"
@@ -67,8 +67,7 @@ def _is_instance(value) -> bool:
 
 def _frames(source: Source) -> Iterator[tuple[int | str, str, object]]:
     if source.kind == "folder":
-        for file in source.files:
-            yield file.stem, f"'{file}'", json_of(file)
+        yield from source.contents()
         return
     content = source.content
     frames = content["instance_info"] if isinstance(content, dict) else content

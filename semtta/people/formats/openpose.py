@@ -8,10 +8,11 @@ Face and hands are left out.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from semtta.errors import SemttaError
 from semtta.people.formats.sheet import Counted, Row, Sheet, identity, triples
-from semtta.people.formats.source import Source, json_of
+from semtta.people.formats.source import Source
 from semtta.skeletons import BODY25
 
 TITLE = "OpenPose JSON"
@@ -36,7 +37,8 @@ def sniff(source: Source) -> bool:
 
 
 def read(source: Source) -> Sheet:
-    rows, counted, size, empty = [], Counted(), None, 0
+    rows, counted, empty = [], Counted(), 0
+    size: tuple[float, float] | None = None
     names, others = [], []
     for name, where, frame in _frames(source):
         if not _is_frame(frame):
@@ -45,7 +47,8 @@ def read(source: Source) -> Sheet:
         names.append(name)
         people = next(frame[key] for key in _PEOPLE if isinstance(frame.get(key), list))
         if all(isinstance(frame.get(f"canvas_{side}"), (int, float)) for side in _SIDES):
-            size = tuple(float(frame[f"canvas_{side}"]) for side in _SIDES)
+            width, height = (float(frame[f"canvas_{side}"]) for side in _SIDES)
+            size = width, height
         for i, person in enumerate(people):
             here = f"{where}, person {i}"
             numbers = _numbers(person, here)
@@ -71,15 +74,14 @@ def read(source: Source) -> Sheet:
 _SIDES = ("width", "height")
 
 
-def _is_frame(content) -> bool:
+def _is_frame(content: object) -> TypeGuard[dict]:
     return isinstance(content, dict) and any(isinstance(content.get(k), list) for k in _PEOPLE)
 
 
 def _frames(source: Source) -> Iterator[tuple[int | str, str, object]]:
     """Number or name, place for messages, content."""
     if source.kind == "folder":
-        for file in source.files:
-            yield file.stem, f"'{file}'", json_of(file)
+        yield from source.contents()
         return
     content = source.content
     if _is_frame(content):

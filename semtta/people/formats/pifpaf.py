@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from semtta.errors import SemttaError
 from semtta.people.formats.sheet import Counted, Row, Sheet, corners, identity, triples, whole
-from semtta.people.formats.source import Source, json_of
+from semtta.people.formats.source import Source
 from semtta.skeletons import COCO17
 
 TITLE = "OpenPifPaf predictions"
@@ -44,10 +44,9 @@ def read(source: Source) -> Sheet:
 
 def _frames(source: Source) -> Iterator[tuple[int | str, str, object]]:
     if source.kind == "folder":
-        for file in source.files:
-            content = json_of(file)
+        for name, where, content in source.contents():
             people = content.get("predictions") if isinstance(content, dict) else content
-            yield file.stem.removesuffix(".predictions"), f"'{file}'", people
+            yield name.removesuffix(".predictions"), where, people
         return
     content = source.content
     for i, frame in enumerate(content if isinstance(content, list) else [content]):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from semtta.errors import SemttaError
 from semtta.reading import MEBI, check_file, read_json, read_text, reason
@@ -62,6 +64,11 @@ class Source:
                 if content and not (isinstance(content, dict) and content.get("people") == []):
                     return content
         return json_of(self.files[0]) if self.files and _is_json(self.files[0]) else None
+
+    def contents(self) -> Iterator[tuple[str, str, Any]]:
+        """Of each file of a folder: name without its ending, place for messages, content."""
+        for file in self.files:
+            yield file.stem, f"'{file}'", json_of(file)
 
 
 def json_of(path: Path):
