@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ def lock(handle: int) -> bool:
     Returns: whether there is a lock now: some disks and systems know none.
     Raises ``BlockingIOError`` if somebody else has it."""
     try:
-        if os.name == "nt":
+        if sys.platform == "win32":
             import msvcrt
 
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
@@ -25,7 +26,7 @@ def lock(handle: int) -> bool:
     except BlockingIOError:
         raise
     except PermissionError as error:  # what a taken lock is on Windows
-        if os.name == "nt":
+        if sys.platform == "win32":
             raise BlockingIOError(*error.args) from None
         return False
     except (ImportError, OSError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Literal
 
 import numpy as np
 
@@ -103,7 +104,7 @@ class SafeArray:
 
         Raises ``ValueError`` unless they are exactly what type and shape need."""
         shape, kind, fortran, held = self._said()
-        order = "F" if fortran else "C"
+        order: Literal["F", "C"] = "F" if fortran else "C"
         if self.objects is not None:
             found = np.empty(len(held), object)
             for i, value in enumerate(held):

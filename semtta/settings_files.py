@@ -54,7 +54,7 @@ def read_settings(
     loaded = read_yaml(path, "settings file")
     changes = [_override(item, keys, show) for item in overrides]
     try:
-        return OmegaConf.to_object(OmegaConf.merge(typed, loaded, *changes))
+        settings = OmegaConf.to_object(OmegaConf.merge(typed, loaded, *changes))
     except OmegaConfBaseException as error:
         key = (getattr(error, "full_key", None) or "").strip()
         if key and key not in keys:
@@ -64,6 +64,8 @@ def read_settings(
         raise SemttaError(f"{named}: {reason(error)}.") from None
     except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
         raise SemttaError(f"settings '{name}': {reason(error)}.") from None
+    assert isinstance(settings, schema)
+    return settings
 
 
 def as_override(key: str, value: str | Path | float) -> str:
@@ -98,7 +100,7 @@ def check_values(
 def numeric_keys(schema: type) -> Iterator[str]:
     """The keys of a schema whose values are numbers, or may be, or are lists of them."""
     for name, hint in get_type_hints(schema).items():
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             yield from (f"{name}.{key}" for key in numeric_keys(hint))
         elif {int, float} & set(_leaves(hint)):
             yield name
@@ -137,7 +139,9 @@ def read_yaml(path: str | Path, what: str) -> DictConfig:
         root = _check_nodes(text, what)
         if root is not None and not isinstance(root, yaml.MappingNode):
             raise SemttaError(f"{what} must hold settings, one 'key: value' a line.")
-        return OmegaConf.load(io.StringIO(text))
+        loaded = OmegaConf.load(io.StringIO(text))
+        assert isinstance(loaded, DictConfig)  # of a mapping, or of nothing
+        return loaded
 
 
 @contextmanager
@@ -153,10 +157,10 @@ def _guarded(what: str) -> Iterator[None]:
 def _said(error: Exception) -> str:
     """Why, and in which line."""
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None)
+    problem, context = getattr(error, "problem", None), getattr(error, "context", None)
     if mark is None or not problem:
         return reason(error)
-    return f"{error.context or ''} {problem}".strip() + f" in line {mark.line + 1}"
+    return f"{context or ''} {problem}".strip() + f" in line {mark.line + 1}"
 
 
 def _check_nodes(text: str, what: str) -> yaml.Node | None:
