@@ -14,11 +14,10 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from semtta.config_limits import BOUNDS, CHOICES
 from semtta.errors import SemttaError
 from semtta.reading import reason
 from semtta.settings_files import check_values, read_settings
-
-MAX_SEED = 2**63 - 1
 
 
 @dataclass
@@ -228,64 +227,6 @@ class Config:
     labels: LabelsConfig = field(default_factory=LabelsConfig)
 
 
-_CHOICES = {
-    "strategy": ("semtta", "cycleadapt", "discriminator", "unpaired", "frozen"),
-    "optimizer.schedule": ("cosine", "warmup_cosine"),
-    "alignment.text": ("label", "random"),
-    "cycleadapt.targets": ("fresh", "stale"),
-    "camera.motion": ("unknown", "static"),
-    "model.trainable": ("all", "last", "head", "norm"),
-    "optimizer.precision": ("auto", "fp32", "bf16"),
-    "body.gender": ("neutral", "male", "female"),
-    "reprojection.reduction": ("all", "visible"),
-    "alignment.target": ("one", "label"),
-    "alignment.reach": ("all", "unseen"),
-    "gate.prior": ("same", "independent"),
-    "gate.source": ("current", "unaligned", "completed"),
-    "alignment.translation": ("zeros", "ankle"),
-    "smoothing.kind": ("denoiser", "mdnet", "gaussian", "none"),
-    "shape.mode": ("track", "per_frame"),
-    "closing.filter": ("spline", "none"),
-    "closing.path": ("track", "frames"),
-    "evidence.update": ("ema", "none"),
-    "smoothing.shape_target": ("window", "first"),
-    "smoothing.fit_windows": ("pass", "drawn"),
-    "smoothing.fit_state": ("kept", "fresh"),
-    "evidence.fill_source": ("prediction", "completed"),
-    "evidence.fill_weight": ("one", "similarity"),
-}
-_WEIGHT = (0.0, 1e6)
-_RATE = (0.0, 1e3)  # of learning; far above any that converges
-# Least and most of every numeric setting. The upper ends are far beyond use: they keep a slip of
-# the finger or a stranger's file from asking for days or for all memory.
-_BOUNDS = {
-    "seed": (0, MAX_SEED),
-    "camera.focal": (1.0, 1e7), "camera.center": (-1e7, 1e7), "detector.size": (64, 2048),
-    "optimizer.lr": _RATE, "optimizer.min_lr": _RATE, "optimizer.betas": (0.0, 0.999999),
-    "optimizer.epochs": (0, 10_000), "optimizer.batch_segments": (1, 10_000),
-    "optimizer.batch_frames": (1, 100_000), "optimizer.coverage": (0.01, 1000.0),
-    "optimizer.steps_per_epoch": (1, 100_000), "optimizer.chunk": (1, 100_000),
-    "reprojection.weight": _WEIGHT,
-    "alignment.weight": _WEIGHT, "alignment.from_epoch": (0, 10_000),
-    "alignment.stride": (1, 10_000), "gate.sigma": (-10.0, 10.0),
-    "smoothing.weight": _WEIGHT, "smoothing.unseen_weight": _WEIGHT,
-    "smoothing.shape_weight": _WEIGHT, "smoothing.sigma": (1e-3, 10.0),
-    "smoothing.fit_steps": (0, 100_000), "smoothing.fit_lr": _RATE,
-    "smoothing.from_epoch": (0, 10_000),
-    "closing.cutoff": (0.1, 1000.0), "closing.along": (1e-3, 1e4),
-    "closing.across": (1e-3, 1e4), "closing.noise": (1e-4, 1.0),
-    "evidence.min_confidence": (0.0, 1e6), "evidence.alpha": (0.0, 1.0),
-    "evidence.fill_from_epoch": (0, 10_000), "evidence.robust": (1e-6, 1e6),
-    "evidence3d.weight": _WEIGHT,
-    "discriminator.weight": _WEIGHT, "discriminator.hidden": (1, 16_384),
-    "discriminator.lr": _RATE, "discriminator.weight_decay": (0.0, 10.0),
-    "unpaired.weight": _WEIGHT,
-    "labels.min_confidence": (0.0, 1.0), "labels.frames": (4, 8),
-    "labels.max_requests": (0, 1_000_000), "labels.timeout": (0.1, 86_400.0),
-    "labels.retries": (0, 100), "labels.price": (0.0, 1e6),
-}  # fmt: skip
-
-
 def shipped_configs() -> dict[str, Path]:
     """Names and paths of the shipped settings files."""
     folder = Path(str(resources.files("semtta.configs")))
@@ -308,7 +249,7 @@ def validate(config: Config) -> None:
         values = OmegaConf.structured(config)
     except OmegaConfBaseException as error:  # made in Python, where nothing looked at types
         raise SemttaError(f"settings: {reason(error)}.") from None
-    check_values(values, _CHOICES, _BOUNDS)
+    check_values(values, CHOICES, BOUNDS)
     if config.optimizer.chunk is not None and config.optimizer.train_mode:
         raise SemttaError("optimizer.chunk needs optimizer.train_mode=false to be exact.")
     _check_smoothing(config)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from semtta import config
-from semtta.config import MAX_SEED, Config, config_to_yaml, load_config, shipped_configs
+from semtta.config import Config, config_to_yaml, load_config, shipped_configs
+from semtta.config_limits import BOUNDS, MAX_SEED
 from semtta.errors import SemttaError
 from semtta.pose2d.settings import _BOUNDS, Pose2DConfig
 from semtta.settings_files import as_override, check_values, numeric_keys
@@ -177,7 +177,7 @@ def test_an_override_is_data_too(override, monkeypatch):
     assert "SECRET" not in str(error.value) and len(str(error.value)) < 500
 
 
-@pytest.mark.parametrize(("schema", "bounds"), [(Config, config._BOUNDS), (Pose2DConfig, _BOUNDS)])
+@pytest.mark.parametrize(("schema", "bounds"), [(Config, BOUNDS), (Pose2DConfig, _BOUNDS)])
 def test_every_numeric_setting_has_bounds(schema, bounds):
     """A setting that is added without them fails here."""
     assert set(numeric_keys(schema)) == set(bounds)
@@ -185,7 +185,7 @@ def test_every_numeric_setting_has_bounds(schema, bounds):
         assert -math.inf < low < high < math.inf, key
 
 
-@pytest.mark.parametrize("key", sorted(config._BOUNDS))
+@pytest.mark.parametrize("key", sorted(BOUNDS))
 def test_no_number_is_without_end(key):
     values = OmegaConf.structured(Config())
     many = {"optimizer.betas": 2, "camera.center": 2, "labels.price": 2}.get(key)
@@ -193,7 +193,7 @@ def test_no_number_is_without_end(key):
         with suppress(OmegaConfBaseException):
             OmegaConf.update(values, key, [value] * many if many else value)
             with pytest.raises(SemttaError, match=key.replace(".", r"\.")) as error:
-                check_values(values, {}, config._BOUNDS)
+                check_values(values, {}, BOUNDS)
             assert len(str(error.value)) < 300
 
 
@@ -256,7 +256,7 @@ def test_any_bytes_are_settings_or_one_sentence(tmp_path, data):
 
 
 @hostile
-@given(st.sampled_from(sorted(config._BOUNDS)) | st.text(max_size=20), st.text(max_size=40) | BITS)
+@given(st.sampled_from(sorted(BOUNDS)) | st.text(max_size=20), st.text(max_size=40) | BITS)
 def test_any_override_is_a_setting_or_one_sentence(key, value):
     _settings_or_a_sentence("default", [f"{key}={value}"])
 
@@ -268,7 +268,7 @@ def _settings_or_a_sentence(name, overrides=()):
         assert "\n" not in str(error)
         return
     values = OmegaConf.structured(found)
-    for key, (low, high) in config._BOUNDS.items():
+    for key, (low, high) in BOUNDS.items():
         value = OmegaConf.select(values, key)
         for number in value if OmegaConf.is_list(value) else [value]:
             assert number is None or isinstance(number, str) or low <= number <= high

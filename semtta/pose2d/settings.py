@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from semtta.config import MAX_SEED
+from semtta.config_limits import MAX_SEED
 from semtta.errors import SemttaError
 from semtta.pose2d.augment import Augmentation
 from semtta.pose2d.clip2pose import PromptSpec
