@@ -12,32 +12,22 @@ import io
 import json
 import math
 import mmap
-import pickle
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from semtta.errors import SemttaError
-from semtta.reading import MEBI, Metered, check_file, reading
+from semtta.reading import MEBI, check_file, reading
+from semtta.tensor_pickles import Inert, Storage, TensorUnpickler, attributes, whole
 
 _PICKLE_LIMIT = 8 * MEBI  # of the part that names tensors; a billion weights have 0.2 MiB of names
 _HEADER_LIMIT = 64 * MEBI  # of JSON
 _UNPACKED_LIMIT = 384 * MEBI  # of all compressed tensors of an archive
-_MODULES = 10_000  # of a TorchScript archive
-_DIMENSIONS = 16
 _LEGACY = (0x1950A86A20F9469CFC6C, 1001)  # what ``torch.save`` began a file with until 2020
 _SAFETENSORS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16,
                 "BF16": torch.bfloat16}  # fmt: skip
-_STORAGES = {
-    "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
-    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}  # fmt: skip
-_Storage = Callable[[torch.dtype, str, int], Tensor]  # dtype, key, numbers -> 1-D
 
 
 def read_tensors(path: str | Path, what: str, scripted: bool = False):
@@ -68,9 +58,6 @@ def read_tensors(path: str | Path, what: str, scripted: bool = False):
         raise SemttaError(
             f"'{path}' is damaged or not {what} ({why}); copy or download it again."
         ) from error.__cause__
-
-
-# Files -------------------------------------------------------------------------------------------
 
 
 def _mapped(path: Path) -> mmap.mmap:
@@ -104,8 +91,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     for key, entry in json.loads(data[8 : 8 + length]).items():
         if key == "__metadata__" or entry["dtype"] not in _SAFETENSORS:
             continue
-        dtype, shape = _SAFETENSORS[entry["dtype"]], _whole(entry["shape"])
-        begin, end = _whole(entry["data_offsets"])
+        dtype, shape = _SAFETENSORS[entry["dtype"]], whole(entry["shape"])
+        begin, end = whole(entry["data_offsets"])
         if end - begin != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"tensor {key} lies outside the file")
         tensors[key] = _view(data, dtype, 8 + length + begin, math.prod(shape)).reshape(shape)
@@ -129,15 +116,15 @@ def _read_archive(path: Path, what: str, scripted: bool):
         if names.file_size > _PICKLE_LIMIT:
             raise ValueError(f"it names its tensors in more than {_PICKLE_LIMIT // MEBI} MiB")
         storage = _archive_storage(archive, entries, f"{root}data/", _mapped(path))
-        content = _Unpickler(io.BytesIO(archive.read(names)), storage).load()
+        content = TensorUnpickler(io.BytesIO(archive.read(names)), storage).load()
     if not script:
         return content
-    if not isinstance(content, _Inert):
+    if not isinstance(content, Inert):
         raise ValueError("it holds no module")
-    return _attributes(content)
+    return attributes(content)
 
 
-def _archive_storage(archive, entries: dict, folder: str, data) -> _Storage:
+def _archive_storage(archive, entries: dict, folder: str, data) -> Storage:
     """Finds an archive's storages; compressed ones are unpacked, up to a limit together."""
     unpacked: dict[str, bytearray] = {}
 
@@ -170,14 +157,14 @@ def _read_legacy(path: Path):
     Where a storage lies is known only after the keys, so the content is read twice."""
     data = _mapped(path)
     head = io.BytesIO(data[:_PICKLE_LIMIT])
-    mark = tuple(_Unpickler(head, None).load() for _ in range(2))
+    mark = tuple(TensorUnpickler(head, None).load() for _ in range(2))
     if mark != _LEGACY:
         raise ValueError("it is not what PyTorch saves")
-    _Unpickler(head, None).load()
+    TensorUnpickler(head, None).load()
     start = head.tell()
     sizes: dict = {}
-    _Unpickler(head, lambda dtype, key, count: sizes.setdefault(key, (dtype, count))).load()
-    keys = _Unpickler(head, None).load()
+    TensorUnpickler(head, lambda dtype, key, count: sizes.setdefault(key, (dtype, count))).load()
+    keys = TensorUnpickler(head, None).load()
     place, at = head.tell(), {}
     for key in keys:
         dtype, count = sizes[key]
@@ -186,125 +173,6 @@ def _read_legacy(path: Path):
         at[key] = place + 8
         place += 8 + count * dtype.itemsize
     head.seek(start)
-    return _Unpickler(head, lambda dtype, key, count: _view(data, dtype, at[key], count)).load()
-
-
-# Pickles -----------------------------------------------------------------------------------------
-
-
-class _Inert(dict):
-    """What stands in a file for a foreign object: it can do nothing.
-
-    ``state``: the attributes that the object would have had."""
-
-    state: object = None
-    __hash__ = object.__hash__  # type: ignore[assignment]  # may have been a key
-
-    def __init__(self, *args, **kwargs):
-        super().__init__()
-
-    def __setstate__(self, state):
-        self.state = state
-
-    def append(self, item):
-        pass
-
-    def extend(self, items):
-        pass
-
-
-class _Unpickler(pickle.Unpickler):
-    """Rebuilds tensors and plain containers; whatever else a file names becomes inert.
-
-    Args:
-        storage: finds the numbers of a tensor; None = there are none."""
-
-    def __init__(self, file, storage: _Storage | None):
-        super().__init__(Metered(file), encoding="latin1")
-        self._storage = storage
-
-    def find_class(self, module: str, name: str):
-        if (module, name) == ("collections", "OrderedDict"):
-            return _Ordered
-        if module == "torch" and name in _STORAGES:
-            return _STORAGES[name]
-        return _REBUILD.get((module, name), _Inert)
-
-    def persistent_load(self, pid):
-        if pid[0] == "module":  # of the old format, beside its source text
-            return pid[1]
-        kind, dtype, key, _, count, *view = pid
-        if kind != "storage" or not isinstance(dtype, torch.dtype) or self._storage is None:
-            return None
-        (count,) = _whole((count,))
-        numbers = self._storage(dtype, str(key), count)
-        if view and view[0] is not None and isinstance(numbers, Tensor):
-            _, first, size = view[0]  # a part of a storage, in the old format
-            return numbers[first : first + size]
-        return numbers
-
-
-class _Ordered(dict):
-    """An ordered dictionary; attributes of its own are dropped."""
-
-    def __setstate__(self, state):
-        pass
-
-
-class _Rebuild:
-    """A function that a file may call, and cannot change."""
-
-    __slots__ = ()
-
-    def __call__(self, storage, offset=0, size=(), stride=(), *_) -> Tensor | None:
-        if not isinstance(storage, Tensor):  # of numbers that are not known
-            return None
-        offset, *sizes = _whole((offset, *size))
-        strides = _whole(stride)
-        if len(sizes) != len(strides) or len(sizes) > _DIMENSIONS:
-            raise ValueError(f"a tensor of {len(sizes)} dimensions")
-        if 0 in sizes:
-            return torch.empty(sizes, dtype=storage.dtype)
-        if offset + sum((n - 1) * s for n, s in zip(sizes, strides)) >= len(storage):
-            raise ValueError("a tensor claims more numbers than there are")
-        return storage.as_strided(sizes, strides, offset)
-
-    def __setstate__(self, state):
-        raise ValueError("it changes a function")
-
-
-class _Parameter(_Rebuild):
-    __slots__ = ()
-
-    def __call__(self, data, *_):
-        return data
-
-
-_REBUILD = {
-    ("torch._utils", "_rebuild_tensor"): _Rebuild(),
-    ("torch._utils", "_rebuild_tensor_v2"): _Rebuild(),
-    ("torch._utils", "_rebuild_parameter"): _Parameter(),
-}
-
-
-def _whole(numbers) -> list[int]:
-    numbers = list(numbers)
-    if any(type(n) is not int or not 0 <= n < 1 << 48 for n in numbers):
-        raise ValueError("a size is no whole number")
-    return numbers
-
-
-def _attributes(module) -> dict[str, Tensor]:
-    """Tensors of a TorchScript module by the names of its state dict."""
-    found: dict[str, Tensor] = {}
-    todo = [("", module)]
-    for _ in range(_MODULES):
-        if not todo:
-            return found
-        prefix, module = todo.pop()
-        for name, value in module.state.items() if isinstance(module.state, dict) else ():
-            if isinstance(value, Tensor):
-                found[f"{prefix}{name}"] = value
-            elif isinstance(value, _Inert):
-                todo.append((f"{prefix}{name}.", value))
-    raise ValueError("its modules have no end")
+    return TensorUnpickler(
+        head, lambda dtype, key, count: _view(data, dtype, at[key], count)
+    ).load()
