@@ -95,7 +95,7 @@ def weights_after(denoiser, track, times, settings, calls):
 
 def test_a_pass_of_the_official_stage_sees_every_window_once(denoiser, monkeypatch):
     frames = []
-    monkeypatch.setattr(denoiser_file, "_gather", lambda track, index, real=denoiser_file._gather: (
+    monkeypatch.setattr(denoiser_file, "gather", lambda track, index, real=denoiser_file.gather: (
         frames.append(index), real(track, index))[1])  # fmt: skip
     track = walker(100)
     motion = torch.eye(3).repeat(100, 24, 1, 1)

@@ -8,33 +8,34 @@ and may be fine-tuned on the video itself by masked reconstruction (CycleAdapt, 
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import roma
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from semtta.checkpoints import check_fit, load_strictly, tensors, write_checkpoint
 from semtta.engine import shuffled_batches
 from semtta.errors import SemttaError
 from semtta.geometry import gaussian_smooth
-from semtta.motion.denoiser_net import (
-    JOINTS,
-    WINDOW,
-    DenoiserConfig,
-    MotionDenoiser,
-    fill_unseen,
+from semtta.motion.denoiser_net import WINDOW, DenoiserConfig, MotionDenoiser, fill_unseen
+from semtta.motion.denoiser_windows import (
+    STRIDE,
+    check_track,
+    gather,
+    grid_of,
+    interpolate,
+    joined,
+    merged,
+    per_frame,
+    seconds_from_first,
 )
 from semtta.motion.resample import stretches
 from semtta.reading import reading
 from semtta.shipped import asset
 from semtta.tensor_files import read_tensors
 
-FPS = 30.0
-STRIDE = 15  # frames between the starts of overlapping windows
 _FORMAT = "semtta-denoiser-2"
 _WHAT = "a semtta denoiser"
 
@@ -84,20 +85,20 @@ def denoise_track(
         text: (T, D) label embedding per frame (zeros: no label), (D,) for all, or None.
         gaussian: standard deviation of the closing Gaussian filter, seconds; 0 = none.
     Returns: (T, 24, 3, 3)."""
-    _check(rotmats, times, seen, text)
+    check_track(rotmats, times, seen, text)
     out = torch.empty_like(rotmats)
     for run in stretches(times):
-        stretch = _grid(rotmats[run], times[run], seen[run], _per_frame(text, times)[run])
-        windows = _gather(stretch, stretch.index)
+        stretch = grid_of(rotmats[run], times[run], seen[run], per_frame(text, times)[run])
+        windows = gather(stretch, stretch.index)
         with torch.no_grad():
             pieces = [
                 denoiser(windows.rotmats[i : i + 64], windows.seen[i : i + 64],
                          windows.text[i : i + 64] if text is not None else None)
                 for i in range(0, len(windows.rotmats), 64)
             ]  # fmt: skip
-        grid = _merge(torch.cat(pieces), windows)
-        local = _seconds(times[run])
-        result = _interpolate(grid, stretch.at, torch.ones_like(grid[..., 0, 0]), local)
+        grid = merged(torch.cat(pieces), windows)
+        local = seconds_from_first(times[run])
+        result = interpolate(grid, stretch.at, torch.ones_like(grid[..., 0, 0]), local)
         out[run] = gaussian_smooth(result, local, gaussian) if gaussian > 0 else result
     return out
 
@@ -160,13 +161,13 @@ def fit_video(
             all windows a frame apart come by in shuffled batches of 32, as in CycleAdapt.
         optimizer: carries its state from one call to the next; None = a new one.
     Returns: the loss of each step."""
-    _check(rotmats, times, seen, text)
+    check_track(rotmats, times, seen, text)
     parts = [
-        _grid(rotmats[run], times[run], seen[run], _per_frame(text, times)[run],
+        grid_of(rotmats[run], times[run], seen[run], per_frame(text, times)[run],
               STRIDE if drawn else 1)
         for run in stretches(times)
     ]  # fmt: skip
-    track = _joined(parts)
+    track = joined(parts)
     denoiser.requires_grad_(True)  # a denoiser that only makes targets may have been frozen
     optimizer = optimizer or denoiser_optimizer(denoiser, lr)
     for group in optimizer.param_groups:
@@ -178,7 +179,7 @@ def fit_video(
         size = (min(16, count),)
         picks = (torch.randint(count, size, generator=generator) for _ in range(steps))
     for pick in picks:
-        windows = _gather(track, track.index[pick.to(track.index.device)])
+        windows = gather(track, track.index[pick.to(track.index.device)])
         label = None if text is None else windows.text
         with torch.enable_grad():
             loss = masked_reconstruction_loss(
@@ -194,120 +195,3 @@ def fit_video(
 def denoiser_optimizer(denoiser: MotionDenoiser, lr: float) -> torch.optim.Adam:
     """Adam as CycleAdapt uses it."""
     return torch.optim.Adam(denoiser.parameters(), lr=lr, betas=(0.5, 0.9))
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """A stretch at 30 fps, and where its windows lie."""
-
-    rotmats: Tensor  # (N, 24, 3, 3)
-    seen: Tensor  # (N, 24)
-    text: Tensor  # (N, D)
-    index: Tensor  # (S, 60) frames of each window; the padding repeats the last
-    at: Tensor  # (N,) seconds from the start of the stretch
-
-
-@dataclass(frozen=True)
-class _Windows:
-    rotmats: Tensor  # (S, 60, 24, 3, 3)
-    seen: Tensor  # (S, 60, 24)
-    text: Tensor  # (S, D)
-    index: Tensor  # (S, 60) frame on the 30 fps grid; the padding repeats the last
-
-
-def _check(rotmats: Tensor, times: Tensor, seen: Tensor, text: Tensor | None) -> None:
-    """Counts that belong together, times that increase."""
-    frames = len(rotmats)
-    lengths = {len(times), len(seen)}
-    if text is not None and text.dim() == 2:
-        lengths.add(len(text))
-    if rotmats.shape[1:] != (JOINTS, 3, 3) or lengths != {frames} or frames == 0:
-        raise SemttaError(
-            f"a track to denoise needs rotations (T, {JOINTS}, 3, 3) with one time, one row of "
-            f"seen and one row of text per frame, not {tuple(rotmats.shape)} with {lengths}."
-        )
-    if not (times.diff() > 0).all():
-        raise SemttaError("times of a track must be strictly increasing.")
-
-
-def _per_frame(text: Tensor | None, times: Tensor) -> Tensor:
-    if text is None:
-        return torch.zeros(len(times), 0, device=times.device)
-    return text.expand(len(times), -1) if text.dim() == 1 else text
-
-
-def _grid(
-    rotmats: Tensor, times: Tensor, seen: Tensor, text: Tensor, stride: int = STRIDE
-) -> _Grid:
-    """One stretch at 30 fps, its windows ``stride`` frames apart (the last one always)."""
-    local = _seconds(times)
-    count = int(torch.ceil(local[-1] * FPS - 1e-2)) + 1
-    at = torch.arange(count, dtype=torch.float64) / FPS
-    seen = seen.to(rotmats)
-    poses = _interpolate(rotmats, local, seen, at)
-    weights = _linear(seen, local, at)
-    nearest = torch.searchsorted((local[1:] + local[:-1]) / 2, at)
-    starts = [*range(0, count - WINDOW, stride), max(count - WINDOW, 0)]
-    index = torch.tensor(starts)[:, None] + torch.arange(WINDOW)
-    index = index.clamp(max=count - 1).to(rotmats.device)
-    return _Grid(poses, weights, text[nearest.to(text.device)], index, at)
-
-
-def _joined(parts: list[_Grid]) -> _Grid:
-    """Several stretches as one; no window crosses from one to the next."""
-    first = [0, *itertools.accumulate(len(part.rotmats) for part in parts)]
-    return _Grid(
-        torch.cat([part.rotmats for part in parts]).detach(),
-        torch.cat([part.seen for part in parts]),
-        torch.cat([part.text for part in parts]),
-        torch.cat([part.index + start for part, start in zip(parts, first)]),
-        torch.cat([part.at for part in parts]),
-    )
-
-
-def _gather(track: _Grid, index: Tensor) -> _Windows:
-    """Windows of the frames (S, 60)."""
-    label = F.normalize(track.text[index.to(track.text.device)].mean(1), dim=-1)
-    return _Windows(track.rotmats[index], track.seen[index], label, index)
-
-
-def _seconds(times: Tensor) -> Tensor:
-    """Times from the first, float64 on the CPU (not every accelerator has float64)."""
-    times = times.cpu().double()
-    return times - times[0]
-
-
-def _merge(out: Tensor, windows: _Windows) -> Tensor:
-    """Windows (S, 60, 24, 3, 3) -> grid (N, 24, 3, 3), weighted chordal mean.
-
-    A window counts most in its middle, and for each joint in proportion to how much of it the
-    window has seen: a neighbour that saw the limb knows more about it."""
-    ramp = torch.sin(torch.pi * (torch.arange(WINDOW, device=out.device) + 0.5) / WINDOW) ** 2
-    evidence = 0.02 + windows.seen.mean(1)
-    weights = ((1e-3 + ramp)[None, :, None] * evidence[:, None]).to(out)
-    total = out.new_zeros(int(windows.index.max()) + 1, JOINTS, 3, 3)
-    total.index_add_(0, windows.index.flatten(), (out * weights[..., None, None]).flatten(0, 1))
-    return roma.special_procrustes(total)
-
-
-def _bracket(times: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Neighbouring frames of each moment, and the share (N,) of the right one."""
-    right = torch.searchsorted(times, at).clamp(max=len(times) - 1)
-    left = (right - 1).clamp_min(0)
-    span = (times[right] - times[left]).clamp_min(1e-9)
-    return left, right, ((at - times[left]) / span).clamp(0, 1).float()
-
-
-def _linear(values: Tensor, times: Tensor, at: Tensor) -> Tensor:
-    """(T, J) at ``times`` -> (N, J) at ``at``, linear, constant outside."""
-    left, right, share = (x.to(values.device) for x in _bracket(times, at))
-    return torch.lerp(values[left], values[right], share[:, None].to(values))
-
-
-def _interpolate(rotmats: Tensor, times: Tensor, trust: Tensor, at: Tensor) -> Tensor:
-    """(T, J, 3, 3) at ``times`` -> (N, J, 3, 3) at ``at``; trusted neighbours (T, J) first."""
-    left, right, share = (x.to(rotmats.device) for x in _bracket(times, at))
-    share = share[:, None].to(rotmats)
-    low, high = (1 - share) * (trust[left] + 1e-3), share * (trust[right] + 1e-3)
-    mean = low[..., None, None] * rotmats[left] + high[..., None, None] * rotmats[right]
-    return roma.special_procrustes(mean / (low + high)[..., None, None])

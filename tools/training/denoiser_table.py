@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from semtta.geometry import gaussian_smooth, geodesic_degrees
-from semtta.motion.denoiser import FPS, denoise_track, fit_video
+from semtta.motion.denoiser import denoise_track, fit_video
 from semtta.motion.denoiser_net import MotionDenoiser, fill_unseen
+from semtta.motion.denoiser_windows import FPS
 from semtta.skeletons import SMPL24, SMPL_PARENTS
 from tools.training import motions
 from tools.training.corruption import LEGS, Corruptor, Noise, slow_noise
