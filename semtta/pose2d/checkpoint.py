@@ -12,8 +12,9 @@ from torch import Tensor
 from semtta.checkpoints import check_fit, load_strictly, tensors, write_checkpoint
 from semtta.errors import SemttaError
 from semtta.motion.clip_text import ClipTextTower
-from semtta.pose2d.clip2pose import Clip2Pose, PromptSpec
+from semtta.pose2d.clip2pose import Clip2Pose
 from semtta.pose2d.estimator import Estimator, EstimatorSpec
+from semtta.pose2d.prompts import PromptSpec
 from semtta.pose2d.settings import Pose2DConfig, settings_yaml
 from semtta.pose2d.text import MeanTower, PromptTower, TransformerTower
 from semtta.reading import reason

@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 from semtta.config_limits import MAX_SEED
 from semtta.errors import SemttaError
 from semtta.pose2d.augment import Augmentation
-from semtta.pose2d.clip2pose import PromptSpec
 from semtta.pose2d.estimator import EstimatorSpec
 from semtta.pose2d.layouts import LAYOUTS
+from semtta.pose2d.prompts import PromptSpec
 from semtta.settings_files import check_values, read_settings
 
 KINDS = ("coco", "renders", "frames", *LAYOUTS)

@@ -26,7 +26,6 @@ from semtta.pose2d.clip2pose import (
     Described,
     Discriminator,
     Model,
-    PromptSpec,
     adversarial_loss,
     collapse_gauge,
     objective,
@@ -34,6 +33,7 @@ from semtta.pose2d.clip2pose import (
 )
 from semtta.pose2d.estimator import Estimator
 from semtta.pose2d.losses import squared_error
+from semtta.pose2d.prompts import PromptSpec
 from semtta.pose2d.settings import Pose2DConfig
 from semtta.pose2d.text import embed_words, make_tower
 
