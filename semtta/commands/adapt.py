@@ -1,0 +1,146 @@
+"""``semtta adapt``: a video, labels and settings in, an output folder out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.markup import escape
+
+from semtta.commands.inputs import (
+    Poses2D,
+    PosesFirst,
+    PosesFormat,
+    PosesSize,
+    PosesSkeleton,
+    poses_options,
+)
+from semtta.commands.options import (
+    Device,
+    NoOverlay,
+    NoPage,
+    Output,
+    OverlayLayout,
+    OverlayScale,
+    Overrides,
+    Overwrite,
+    Quiet,
+    Seed,
+    as_overrides,
+    look_at,
+)
+from semtta.errors import SemttaError
+from semtta.messages import out, progress_bars
+
+
+def adapt(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A file, or a folder of images.")],
+    overrides: Overrides = None,
+    labels: Annotated[
+        Optional[str],
+        typer.Option(help="Label file; or auto (retrieval), vlm (the model in labels.model)."),
+    ] = None,
+    label: Annotated[Optional[str], typer.Option(help="One text for the whole video.")] = None,
+    config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "default",
+    model: Annotated[
+        Optional[str], typer.Option(help="lifter, lifter-narrow, hmr or hmr2.")
+    ] = None,
+    checkpoint: Annotated[Optional[Path], typer.Option(help="Weights for the model.")] = None,
+    prior: Annotated[Optional[str], typer.Option(help="embedded or motionclip.")] = None,
+    prior_checkpoint: Annotated[Optional[Path], typer.Option(help="Weights for the prior.")] = None,
+    clip: Annotated[Optional[Path], typer.Option(help="CLIP ViT-B/32, for motionclip.")] = None,
+    body: Annotated[Optional[str], typer.Option(help="cc0, smpl, or a file.")] = None,
+    body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
+    poses2d: Poses2D = None,
+    poses2d_format: PosesFormat = None,
+    poses2d_size: PosesSize = None,
+    poses2d_first: PosesFirst = None,
+    skeleton: PosesSkeleton = None,
+    estimator: Annotated[
+        Optional[Path], typer.Option(help="A checkpoint of `semtta pose2d` as 2D detector.")
+    ] = None,
+    fps: Annotated[Optional[float], typer.Option(help="Of a folder of images; else 30.")] = None,
+    track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
+    static_camera: Annotated[
+        bool, typer.Option("--static-camera", help="It stands still: find up and the floor.")
+    ] = False,
+    output: Output = None,
+    device: Device = None,
+    seed: Seed = None,
+    no_overlay: NoOverlay = False,
+    overlay_scale: OverlayScale = None,
+    overlay_layout: OverlayLayout = "side",
+    no_page: NoPage = False,
+    renderer: Annotated[str, typer.Option(help="Of the overlay: own or pytorch3d.")] = "own",
+    overwrite: Overwrite = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, load everything, then stop.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Adapt to VIDEO and write track-XX.npz, overlay.mp4, report.json."""
+    from semtta.config import load_config
+    from semtta.output.layout import OverlayOptions
+    from semtta.video import open_images
+
+    if labels is not None and label is not None:
+        raise SemttaError("give either --labels or --label, not both.")
+    named = {
+        "model.name": model, "model.checkpoint": checkpoint, "alignment.prior": prior,
+        "alignment.checkpoint": prior_checkpoint, "alignment.clip": clip, "body.name": body,
+        "camera.motion": "static" if static_camera else None, "device": device, "seed": seed,
+    }  # fmt: skip
+    settings = load_config(config, as_overrides(named, overrides))
+    drawn = OverlayOptions(overlay_scale, overlay_layout)
+    from semtta.jobs import adapt_video  # PyTorch, after what can be said without it
+    from semtta.label_jobs import LABELLERS
+
+    folder = output or Path("semtta-out") / video.stem
+    labeller = labels if labels in LABELLERS else None
+    given: str | Path | None = label
+    if labels is not None and labeller is None:
+        given = Path(labels)
+    with progress_bars(quiet, out) as progress:
+        results = adapt_video(
+            open_images(video, fps), given, settings, folder,
+            tracks=track, poses2d=poses2d,
+            poses2d_options=poses_options(
+                poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first
+            ),
+            estimator=estimator, body_models=body_models,
+            labeller=labeller, overlay=not no_overlay, overlay_options=drawn, page=not no_page,
+            renderer=renderer, overwrite=overwrite, progress=progress, dry_run=dry_run,
+        )  # fmt: skip
+    if dry_run:
+        out.print("Everything is in place; nothing was written.")
+        return
+    if not quiet:
+        _summary(results)
+        where = look_at(no_overlay, no_page)
+        out.print(
+            f"Results in [bold]{escape(str(folder))}[/bold]: track-XX.npz, report.json{where}."
+        )
+
+
+def _summary(results) -> None:
+    from semtta.labels.coverage import covered
+
+    for result in results:
+        labelled = covered(result.labels)
+        last = result.history[-1] if result.history else {}
+        words = [f"track {result.track.id}: {len(result.track)} frames"]
+        if math.isfinite(last.get("reprojection_px", math.inf)):
+            words.append(f"2D error {last['reprojection_px']:.1f} px")
+        if not bool(result.evidence.detected.any()):
+            words.append("no 2D evidence: nothing to adapt to")
+        if labelled:
+            words.append(f"labels cover {labelled} of {len(result.labels)} frames")
+            words.append(f"{100 * result.evidence.filled_share():.0f} % of missing joints filled")
+        else:
+            words.append("no labels used: the alignment term was off")
+        if result.world is not None:
+            sure = result.world.confidence
+            words.append(f"world motion with confidence {sure:.2f}" if sure else "no world motion")
+        out.print("; ".join(words) + ".", highlight=False)

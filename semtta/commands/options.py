@@ -1,0 +1,42 @@
+"""Options that several commands share, and what they make of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+Overrides = Annotated[
+    Optional[list[str]],
+    typer.Argument(metavar="[key=value]...", help="Settings, e.g. optimizer.epochs=8."),
+]
+Output = Annotated[Optional[Path], typer.Option("-o", "--output", help="Output folder.")]
+Device = Annotated[Optional[str], typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Seed = Annotated[Optional[int], typer.Option(help="Same seed, same result.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
+NoOverlay = Annotated[bool, typer.Option("--no-overlay", help="Skip overlay.mp4.")]
+OverlayScale = Annotated[
+    Optional[float],
+    typer.Option("--overlay-scale", help="Its pictures' size, 0.1 to 1. Default: up to 1280 px."),
+]
+OverlayLayout = Annotated[
+    str, typer.Option("--overlay-layout", help="side (base beside adapted), wipe or adapted.")
+]
+NoPage = Annotated[bool, typer.Option("--no-page", help="Skip result.html.")]
+
+
+def as_overrides(named: dict, overrides: list[str] | None) -> list[str]:
+    """The options that were given as settings, then the user's own ``key=value``."""
+    from semtta.settings_files import as_override
+
+    given = [as_override(key, value) for key, value in named.items() if value is not None]
+    return given + list(overrides or [])
+
+
+def look_at(no_overlay: bool, no_page: bool) -> str:
+    """What in the output folder is to be looked at first."""
+    if not no_page:
+        return "; open result.html in a browser"
+    return "" if no_overlay else "; look at overlay.mp4"
