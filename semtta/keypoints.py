@@ -105,3 +105,22 @@ class Track:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def to(self, device: torch.device) -> Track:
+        """Pixels and landmarks on the device; frame numbers and times stay on the CPU.
+
+        They become float32, and usable for learning if they were made in ``inference_mode``."""
+
+        def move(x: Tensor) -> Tensor:
+            x = x.to(device, torch.float32)
+            return x.clone() if x.is_inference() else x
+
+        def move_if(x: Tensor | None) -> Tensor | None:
+            return None if x is None else move(x)
+
+        points = self.keypoints
+        return Track(
+            self.id, self.frames.cpu(), self.times.cpu(), move(self.boxes),
+            replace(points, xy=move(points.xy), conf=move(points.conf)),
+            move_if(self.landmarks3d), move_if(self.conf3d),
+        )  # fmt: skip

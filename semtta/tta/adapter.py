@@ -6,7 +6,6 @@ result = Adapter(load_model("lifter")).run("clip.mp4", labels="walking")[0]
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -38,16 +37,15 @@ from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta.closing import closed_motion
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.evidence import Evidence
+from semtta.tta.loop import fine_tune
 from semtta.tta.memory import memory_note
 from semtta.tta.people import check_tracks, find_people, select_tracks
 from semtta.tta.provenance import provenance
 from semtta.tta.result import Motion, Result
 from semtta.tta.run import Run
-from semtta.tta.schedule import learning_rate
-from semtta.tta.steps import accumulate_gradient
 from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
-from semtta.tta.strategy import Frozen, Networks, Strategy
+from semtta.tta.strategy import Networks, Strategy
 from semtta.tta.view import View
 from semtta.video import ImageSequence
 
@@ -208,7 +206,7 @@ class Adapter:
             run.cache_prefix(self.config.model.trainable)
             run.first = run.latest = run.predict_all()
             check_base(run, run.first)
-            self._loop(run, strategy, parameters)
+            fine_tune(run, strategy, parameters)
             adapted = run.latest
         return self._finish(run, adapted, strategy, video)
 
@@ -232,7 +230,7 @@ class Adapter:
         self, track: Track, camera: Camera, texts: list, progress: Progress, video=None
     ) -> Run:
         config = self.config
-        track = _on_device(track, self.device)
+        track = track.to(self.device)
         inputs, boxes = prepare_inputs(self.model, track, camera, video)
         view = View(self.body, camera, boxes, self.model.crop, track.keypoints.skeleton)
         known = self.body.has_landmarks(view.skeleton).to(self.device)
@@ -260,49 +258,6 @@ class Adapter:
             if prior is not None and texts:
                 prior.embed_text(sorted(texts))
 
-    def _loop(self, run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> None:
-        config = self.config.optimizer
-        strategy.begin(run)
-        if isinstance(strategy, Frozen):
-            return
-        mean, square = config.betas
-        optimizer = torch.optim.Adam(
-            parameters, lr=config.lr, betas=(mean, square),
-            fused=self.device.type in ("cpu", "cuda"),  # a quarter of a small network's step
-        )  # fmt: skip
-        for epoch in range(config.epochs):
-            lr = learning_rate(config, epoch)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            self.model.train(config.train_mode)
-            sums: dict[str, float] = {}
-            steps = 0
-            for draw in strategy.batches(run, epoch):
-                optimizer.zero_grad(set_to_none=True)
-                terms = accumulate_gradient(run, strategy, draw, config.chunk)
-                values = {name: float(value) for name, value in terms.items()}
-                if not all(map(math.isfinite, values.values())):
-                    raise diverged(run, epoch, "the loss is")
-                if terms:
-                    optimizer.step()
-                for name, value in values.items():
-                    sums[name] = sums.get(name, 0.0) + value
-                steps += 1
-            run.latest = run.predict_all()
-            if not finite(*parameters, *numbers_of(run.latest)):
-                raise diverged(run, epoch, "the prediction is")
-            numbers = strategy.end_epoch(run, epoch)
-            if not finite(run.evidence.xy, run.evidence.weight):
-                raise diverged(run, epoch, "the evidence is")
-            means = {f"loss_{name}": value / steps for name, value in sums.items()}
-            run.history.append(
-                {"epoch": epoch + 1, "lr": lr, "steps": steps}
-                | means
-                | {"loss": sum(means.values()), "reprojection_px": _pixel_error(run)}
-                | numbers
-            )
-            run.progress("adapt", epoch + 1, config.epochs, run.history[-1])
-
     def _finish(self, run: Run, adapted: Prediction, strategy: Strategy, video) -> Result:
         def motion(prediction: Prediction) -> Motion:
             return closed_motion(prediction, run.view, run.evidence, run.track.times, self.config)
@@ -313,7 +268,7 @@ class Adapter:
             raise diverged(run, len(run.history) - 1, "the motion is")
         gate = getattr(strategy, "gate", None)
         return Result(
-            track=_on_device(run.track, torch.device("cpu")),
+            track=run.track.to(torch.device("cpu")),
             base=base,
             adapted=moved,
             camera=run.view.camera,
@@ -326,32 +281,3 @@ class Adapter:
             history=copy.deepcopy(run.history),
             provenance=provenance(self.config, self.model, self.body, run.precision, video),
         )
-
-
-def _pixel_error(run: Run) -> float:
-    """Mean distance of the projection to the detections, image pixels."""
-    detected = run.evidence.detected
-    if not detected.any():
-        return float("nan")
-    distance = (run.project_all(run.latest) - run.evidence.raw.xy).norm(dim=-1)
-    return float(distance[detected].mean())
-
-
-def _on_device(track: Track, device: torch.device) -> Track:
-    """Pixels and landmarks on the device; frame numbers and times stay on the CPU.
-
-    They become float32, and usable for learning if they were made in ``inference_mode``."""
-
-    def move(x: torch.Tensor) -> torch.Tensor:
-        x = x.to(device, torch.float32)
-        return x.clone() if x.is_inference() else x
-
-    def move_if(x: torch.Tensor | None) -> torch.Tensor | None:
-        return None if x is None else move(x)
-
-    points = track.keypoints
-    keypoints = type(points)(move(points.xy), move(points.conf), points.skeleton)
-    return Track(
-        track.id, track.frames.cpu(), track.times.cpu(), move(track.boxes), keypoints,
-        move_if(track.landmarks3d), move_if(track.conf3d),
-    )  # fmt: skip

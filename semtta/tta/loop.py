@@ -1,0 +1,74 @@
+"""The epochs of one run: steps, a full pass, the strategy's turn, numbers for the log."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from semtta.tta.divergence import diverged, finite, numbers_of
+from semtta.tta.run import Run
+from semtta.tta.schedule import learning_rate
+from semtta.tta.steps import accumulate_gradient
+from semtta.tta.strategy import Frozen, Strategy
+
+
+def fine_tune(run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> None:
+    """All epochs of one run; ``run.latest``, ``run.evidence`` and ``run.history`` move on.
+
+    Args:
+        run: ``first`` and ``latest`` are there.
+        strategy: draws frames, says what the loss is and what follows an epoch.
+        parameters: of the model, those that learn.
+    Raises ``SemttaError`` as soon as anything is not finite."""
+    config = run.config.optimizer
+    strategy.begin(run)
+    if isinstance(strategy, Frozen):
+        return
+    mean, square = config.betas
+    optimizer = torch.optim.Adam(
+        parameters, lr=config.lr, betas=(mean, square),
+        fused=run.device.type in ("cpu", "cuda"),  # a quarter of a small network's step
+    )  # fmt: skip
+    for epoch in range(config.epochs):
+        lr = learning_rate(config, epoch)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        run.model.train(config.train_mode)
+        sums: dict[str, float] = {}
+        steps = 0
+        for draw in strategy.batches(run, epoch):
+            optimizer.zero_grad(set_to_none=True)
+            terms = accumulate_gradient(run, strategy, draw, config.chunk)
+            values = {name: float(value) for name, value in terms.items()}
+            if not all(map(math.isfinite, values.values())):
+                raise diverged(run, epoch, "the loss is")
+            if terms:
+                optimizer.step()
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value
+            steps += 1
+        run.latest = run.predict_all()
+        if not finite(*parameters, *numbers_of(run.latest)):
+            raise diverged(run, epoch, "the prediction is")
+        numbers = strategy.end_epoch(run, epoch)
+        if not finite(run.evidence.xy, run.evidence.weight):
+            raise diverged(run, epoch, "the evidence is")
+        means = {f"loss_{name}": value / steps for name, value in sums.items()}
+        run.history.append(
+            {"epoch": epoch + 1, "lr": lr, "steps": steps}
+            | means
+            | {"loss": sum(means.values()), "reprojection_px": _pixel_error(run)}
+            | numbers
+        )
+        run.progress("adapt", epoch + 1, config.epochs, run.history[-1])
+
+
+def _pixel_error(run: Run) -> float:
+    """Mean distance of the projection to the detections, image pixels."""
+    detected = run.evidence.detected
+    if not detected.any():
+        return float("nan")
+    distance = (run.project_all(run.latest) - run.evidence.raw.xy).norm(dim=-1)
+    return float(distance[detected].mean())
