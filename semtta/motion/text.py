@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semtta.engine import make_generator
 from semtta.errors import SemttaError
 from semtta.reading import read_npz, reading
 from semtta.shipped import asset
@@ -101,3 +103,12 @@ class TextEncoder:
         if not features:
             return torch.zeros(0, self.dim)
         return F.normalize(torch.stack(features), dim=-1)
+
+
+def random_directions(names: Sequence[str], size: int, seed: int) -> Tensor:
+    """(L, size) random unit vectors, the same for a name in every video."""
+    rows = []
+    for name in names:
+        generator = make_generator(zlib.crc32(f"{seed} {name}".encode()))
+        rows.append(torch.randn(size, generator=generator))
+    return F.normalize(torch.stack(rows), dim=-1)

@@ -14,24 +14,27 @@ seen, a ceiling of the pull, detections that count less the less they are expect
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from semtta.config import Config
-from semtta.engine import make_generator
 from semtta.hmr.base import Prediction
 from semtta.motion.prior import MotionPrior
-from semtta.motion.text import TextEncoder
+from semtta.motion.text import random_directions
 from semtta.tta import losses
 from semtta.tta.run import Run, seen_rotations
 from semtta.tta.schedule import learning_rate
 from semtta.tta.segments import Segments, draw_batches, find_segments
-from semtta.tta.smoothing import Smoother, build_smoother, shape_target, told_rotations
+from semtta.tta.smoothing import (
+    Smoother,
+    build_smoother,
+    shape_target,
+    told_rotations,
+    told_text,
+)
 from semtta.tta.strategy import Draw, Networks
 from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_terms
 
@@ -100,15 +103,6 @@ class Meaning:
         return torch.cat(parts) if parts else rotmats.new_zeros(0)
 
 
-def random_directions(names: Sequence[str], size: int, seed: int) -> Tensor:
-    """(L, size) random unit vectors, the same for a name in every video."""
-    rows = []
-    for name in names:
-        generator = make_generator(zlib.crc32(f"{seed} {name}".encode()))
-        rows.append(torch.randn(size, generator=generator))
-    return F.normalize(torch.stack(rows), dim=-1)
-
-
 class Semtta:
     """The strategy; state of one run.
 
@@ -152,7 +146,7 @@ class Semtta:
         )
         self.seen = seen_rotations(run.evidence.detected, run.view.skeleton)
         self.told = told_rotations(run)
-        self.text = self._frame_text(run)
+        self.text = told_text(run, self.prior)
         robust = config.evidence.robust
         if isinstance(robust, str):  # auto
             robust = getattr(run.model, "robust", None)
@@ -161,26 +155,6 @@ class Semtta:
         self.target = self._smoothing_target(run, epoch=-1)
         if self.robust is not None:
             self._doubt(run, self._completed(run, run.project_all(run.latest)))
-
-    def _frame_text(self, run: Run) -> Tensor | None:
-        """(T, D) text of each frame for a label-conditioned denoiser; zeros where there is none.
-
-        A user's name may be understood through its motion alone: its words stay zeros too."""
-        smoothing = run.config.smoothing
-        if not (smoothing.text and smoothing.kind == "denoiser" and any(run.labels)):
-            return None
-        encoder = TextEncoder.load()
-        resolve = getattr(self.prior, "resolve", lambda label: label)
-        spoken = [resolve(label) if label else "" for label in run.labels]
-        names = sorted({name for name in spoken if encoder.tokenize(name)})
-        features = encoder.encode(names)
-        if run.config.alignment.text == "random" and names:
-            features = random_directions(names, features.shape[1], run.config.seed)
-        text = features.new_zeros(len(spoken), features.shape[1])
-        for i, name in enumerate(spoken):
-            if name in names:
-                text[i] = features[names.index(name)]
-        return text.to(run.device)
 
     # ------------------------------------------------------------------ fine-tuning
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from semtta.config import SmoothingConfig
 from semtta.geometry import gaussian_smooth
+from semtta.motion.prior import MotionPrior
+from semtta.motion.text import TextEncoder, random_directions
 from semtta.tta.run import Run, seen_rotations
 from semtta.user_files import require_user_file
 
@@ -149,6 +151,30 @@ def told_rotations(run: Run) -> Tensor:
     if run.config.smoothing.completion:
         return seen_rotations(run.evidence.detected, run.view.skeleton)
     return torch.ones(len(run.track), 24, device=run.device)
+
+
+def told_text(run: Run, prior: MotionPrior | None) -> Tensor | None:
+    """(T, D) text of each frame for a label-conditioned denoiser; zeros where there is none.
+
+    A user's name may be understood through its motion alone: its words stay zeros too.
+
+    Args:
+        prior: resolves the user's own names, where it can."""
+    smoothing = run.config.smoothing
+    if not (smoothing.text and smoothing.kind == "denoiser" and any(run.labels)):
+        return None
+    encoder = TextEncoder.load()
+    resolve = getattr(prior, "resolve", lambda label: label)
+    spoken = [resolve(label) if label else "" for label in run.labels]
+    names = sorted({name for name in spoken if encoder.tokenize(name)})
+    features = encoder.encode(names)
+    if run.config.alignment.text == "random" and names:
+        features = random_directions(names, features.shape[1], run.config.seed)
+    text = features.new_zeros(len(spoken), features.shape[1])
+    for i, name in enumerate(spoken):
+        if name in names:
+            text[i] = features[names.index(name)]
+    return text.to(run.device)
 
 
 def build_smoother(config: SmoothingConfig, denoiser, times: Tensor) -> Smoother | None:
