@@ -28,6 +28,7 @@ T = TypeVar("T")
 _FILE_LIMIT = 1 << 18  # bytes; every setting written out has 5,000
 _NODE_LIMIT = 10_000  # keys and values, anchors written out
 _TAGS = ("null", "bool", "int", "float", "str", "seq", "map", "merge", "timestamp", "value")
+_TYPED: dict[type, tuple[DictConfig, list[str]]] = {}
 _PLAIN = {f"tag:yaml.org,2002:{name}" for name in _TAGS}
 
 
@@ -49,8 +50,7 @@ def read_settings(
         raise SemttaError(
             f"no settings '{shortened(name)}': neither a YAML file nor one of {known}."
         )
-    typed = OmegaConf.structured(schema)
-    keys = _keys(typed)
+    typed, keys = _typed(schema)
     loaded = read_yaml(path, "settings file")
     changes = [_override(item, keys, show) for item in overrides]
     try:
@@ -66,6 +66,14 @@ def read_settings(
         raise SemttaError(f"settings '{name}': {reason(error)}.") from None
     assert isinstance(settings, schema)
     return settings
+
+
+def _typed(schema: type) -> tuple[DictConfig, list[str]]:
+    """A schema with its defaults, which merging copies, and its keys; made once."""
+    if schema not in _TYPED:
+        typed = OmegaConf.structured(schema)
+        _TYPED[schema] = typed, _keys(typed)
+    return _TYPED[schema]
 
 
 def as_override(key: str, value: str | Path | float) -> str:
