@@ -129,15 +129,18 @@ def test_render_train_adapt_eval(tmp_path):
     assert "'regda'" in text
 
 
+@pytest.mark.slow
 def test_smoke(tmp_path):
     """The shipped settings the whole way: renders, training, checkpoint; the loss falls."""
-    run("train", "--config", "pose2d_cpu", "smoke=true", "-o", tmp_path / "out")
+    fewer = ["source.count=60", "optimizer.batch=8", "optimizer.iterations=20"]
+    run("train", "--config", "pose2d_cpu", "smoke=true", *fewer, "-o", tmp_path / "out")
     history = json.loads((tmp_path / "out" / "history.json").read_text())
     assert history[-1]["sup"] < 16 * np.pi * 1.5**2  # of maps that are zero
     assert load_checkpoint(tmp_path / "out" / "model.pt").spec.backbone == "efficientnet_lite0"
 
 
-def test_wrong_commands_say_what_is_wrong(tmp_path):
+def test_wrong_commands_say_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "synthetic_set", lambda *_, **__: pytest.fail("rendered"))
     model = save_checkpoint(tmp_path / "m.pt", Estimator(EstimatorSpec(
         "body16", "efficientnet_lite0", 64, 8)))  # fmt: skip
     cases = [

@@ -115,7 +115,14 @@ def evaluate_command(
     """PCK of checkpoints on labelled images, by groups of joints, mean ± deviation of seeds."""
     from semtta.engine import pick_device
     from semtta.pose2d.checkpoint import load_checkpoint
-    from semtta.pose2d.evaluate import compare, estimator_of, headings, table, table_rows
+    from semtta.pose2d.evaluate import (
+        check_refinement,
+        compare,
+        estimator_of,
+        headings,
+        table,
+        table_rows,
+    )
     from semtta.pose2d.metrics import AGGREGATIONS
     from semtta.pose2d.runs import labelled_set, named_checkpoints, thresholds
 
@@ -123,6 +130,7 @@ def evaluate_command(
     _one_of("--aggregation", aggregation, AGGREGATIONS)
     if refine is not None:
         _one_of("--refine", refine, ("none", "quarter", "subpixel"))
+    check_refinement(refine, aggregation)  # before images are made
     where = pick_device(device or "auto")
     models = [(name, load_checkpoint(file, where)) for name, file in named_checkpoints(checkpoints)]
     spec = estimator_of(models[0][1]).spec

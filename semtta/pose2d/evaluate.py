@@ -94,6 +94,13 @@ def evaluate(
     return found[threshold][""][0]
 
 
+def check_refinement(refine: str | None, aggregation: str) -> None:
+    """Raise ``SemttaError`` for the peers' numbers, which know cells only, if they are refined."""
+    if refine is not None and aggregation != "joints":
+        raise SemttaError(f"the aggregation '{aggregation}' compares the highest cells; it goes "
+                          "without refinement.")  # fmt: skip
+
+
 def compare(
     models: Sequence[tuple[str, Model]], images: KeypointSet, thresholds: Sequence[float] = (0.05,),
     aggregation: str = "joints", refine: str | None = None, batch: int = 32,
@@ -113,9 +120,7 @@ def compare(
     Raises ``SemttaError`` if the set has no labels, or the peers' numbers are to be refined."""
     if not images.labelled:
         raise SemttaError(f"the set '{images.name}' has no labels to measure by.")
-    if refine is not None and aggregation != "joints":
-        raise SemttaError(f"the aggregation '{aggregation}' compares the highest cells; it goes "
-                          "without refinement.")  # fmt: skip
+    check_refinement(refine, aggregation)
     legacy = () if aggregation == "joints" else thresholds
     results: dict[float, dict[str, list[Pck]]] = {a: {} for a in thresholds}
     for name, model in models:
