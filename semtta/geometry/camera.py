@@ -7,6 +7,7 @@ the person in front of the camera *of the full image*. A model's ``CropSpec.came
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,7 +63,7 @@ def image_camera(
     width: int,
     height: int,
     focal: float | None = None,
-    center: tuple[float, float] | None = None,
+    center: Sequence[float] | None = None,
 ) -> Camera:
     """Intrinsics of a picture of this size: what is given, pixels, and the usual guess of the rest.
 
