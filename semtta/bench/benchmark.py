@@ -82,9 +82,14 @@ class Benchmark(Protocol):
         limits: sentences printed beneath every table.
     """
 
-    name: str
-    protocol: str
-    limits: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def protocol(self) -> str: ...
+
+    @property
+    def limits(self) -> str: ...
 
     def items(self) -> list[Item]:
         """All tracks in a fixed order; cheap, reads no image.

@@ -174,10 +174,8 @@ def open_heldout(
     people: list[Person] = []
     for i, (digest, file) in enumerate(files.items()):
         progress("people", i, len(files), {"summary": file.name})
-        if shipped and labels is None:
-            said = load_labels(asset("demo/labels.json"))
-        else:
-            said = _labels_of(file, labels)
+        own = shipped and labels is None
+        said = load_labels(asset("demo/labels.json")) if own else _labels_of(file, labels)
         people += _people(file, digest, said, folder, camera or CameraConfig())
     progress("people", len(files), len(files), {})
     if not people:

@@ -210,12 +210,13 @@ class TrackRunner:
             return found.for_track(sample.track)
         return list(sample.labels)
 
-    def _load(self, item: Item, *fit: float) -> Sample:
+    def _load(self, item: Item, box_scale: float, min_confidence: float) -> Sample:
         """The item, of a benchmark that fits the settings (``FolderBenchmark.fitted``)."""
-        if self._sample is None or self._loaded != (item, *fit):
+        wanted = (item, box_scale, min_confidence)
+        if self._sample is None or self._loaded != wanted:
             fitted = getattr(self.benchmark, "fitted", None)
-            benchmark = self.benchmark if fitted is None else fitted(*fit)
-            self._sample, self._loaded = benchmark.load(item), (item, *fit)
+            benchmark = self.benchmark if fitted is None else fitted(box_scale, min_confidence)
+            self._sample, self._loaded = benchmark.load(item), wanted
         return self._sample
 
     def _adapter(self, config: Config) -> Adapter:

@@ -39,9 +39,9 @@ def weight(row: dict, metric: str) -> float:
 
 def weighted_mean(rows: Iterable[dict], metric: str) -> float | None:
     """Mean of a metric over rows, None if nothing was measured."""
-    pairs = [(weight(row, metric), row.get(metric)) for row in rows]
+    pairs = [(w, float(row[metric])) for row in rows if (w := weight(row, metric))]
     total = sum(w for w, _ in pairs)
-    return sum(w * value for w, value in pairs if w) / total if total else None
+    return sum(w * value for w, value in pairs) / total if total else None
 
 
 @dataclass(frozen=True)
