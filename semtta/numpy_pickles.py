@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -59,7 +59,8 @@ class SafeType:
     __slots__ = ("_code", "_order")
 
     def __init__(self, code="", *args):
-        self._code, self._order = code, "="
+        self._code = code
+        self._order: Literal["=", "<", ">"] = "="
 
     def __setstate__(self, state):
         if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">"):
@@ -141,7 +142,7 @@ def unpacked(content, most: int = _MOST_BYTES):
     done: dict[int, tuple] = {}  # id -> itself, so that the id is not used again, and the result
     left = most
 
-    def walk(value):
+    def walk(value: Any) -> Any:
         nonlocal left
         if not isinstance(value, (SafeArray, dict, list, tuple)):
             return value
@@ -153,7 +154,7 @@ def unpacked(content, most: int = _MOST_BYTES):
             if left < 0:
                 raise ValueError(f"its arrays have more than {most // MEBI} MiB")
             walk(value.objects)
-            found = value.array()
+            found: Any = value.array()
         elif isinstance(value, tuple):
             found = tuple(walk(item) for item in value)
         else:

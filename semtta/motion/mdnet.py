@@ -45,10 +45,11 @@ class _TimeMix(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.fc0 = nn.ModuleDict({"fc": nn.Linear(WINDOW, WINDOW)})
+        linear = nn.Linear(WINDOW, WINDOW)
+        nn.init.xavier_uniform_(linear.weight, gain=1e-8)
+        nn.init.zeros_(linear.bias)
+        self.fc0 = nn.ModuleDict({"fc": linear})
         self.norm0 = _ChannelNorm()
-        nn.init.xavier_uniform_(self.fc0["fc"].weight, gain=1e-8)
-        nn.init.zeros_(self.fc0["fc"].bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.norm0(self.fc0["fc"](x))

@@ -62,8 +62,10 @@ class _Unpickler(pickle._Unpickler):  # the one in Python: the one in C has no s
             return collections.OrderedDict
         return numpy_stand_in(module, name) or Inert
 
+    stack: list  # of the one in Python, which type stubs do not show
+
     def load_build(self):
-        super().load_build()
+        super().load_build()  # type: ignore[misc]
         if isinstance(self.stack[-1], _Array):
             self.stack[-1] = self._array(self.stack[-1].said)
 
