@@ -261,10 +261,10 @@ def test_pickles_that_unfold_are_refused_at_once(tmp_path):
     }
     for name, data in bombs.items():
         (tmp_path / name).write_bytes(data)
-        start = time.perf_counter()
+        start = time.process_time()
         with pytest.raises(SemttaError, match=name):
             read(tmp_path / name)
-        assert time.perf_counter() - start < 20
+        assert time.process_time() - start < 20
 
 
 def test_a_view_that_claims_more_than_the_file_has(tmp_path):
