@@ -8,12 +8,14 @@ import pytest
 
 from semtta.config import load_config
 from semtta.jobs import run_demo
+from semtta.output.layout import OverlayOptions
 
 
 @pytest.mark.slow
 def test_the_demo_helps_and_writes_what_it_promises(tmp_path):
     folder = tmp_path / "demo"
-    numbers = run_demo(load_config("default"), folder)
+    config = load_config("default", ["optimizer.epochs=4"])  # half of them show the way
+    numbers = run_demo(config, folder, overlay_options=OverlayOptions(0.25))
     assert numbers["frames"] >= 90
     base, adapted = numbers["frozen"], numbers["adapted"]
     assert adapted["pa_mpjpe_mm"] < base["pa_mpjpe_mm"]
@@ -26,11 +28,11 @@ def test_the_demo_helps_and_writes_what_it_promises(tmp_path):
 
     video = cv2.VideoCapture(str(folder / "overlay.mp4"))
     shape = video.read()[1].shape
-    assert shape[0] == 1280 and 1400 < shape[1] < 1500  # two upright pictures
+    assert shape[0] == 480 and 530 < shape[1] < 560  # two upright pictures
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 100
     video.release()
 
-    assert (folder / "overlay.mp4").stat().st_size < 2e6
+    assert (folder / "overlay.mp4").stat().st_size < 5e5
     assert 20_000 < (folder / "thumbnails.jpg").stat().st_size < 300_000
 
     with np.load(folder / "track-01.npz") as z:

@@ -223,10 +223,11 @@ QUICK = ("optimizer.epochs=3", "evidence.fill_from_epoch=0", "alignment.from_epo
 
 def adapted(settings, overrides, labelled, denoiser):
     config = load_config(settings, [*QUICK, *overrides])
-    labels = ["walk"] * 40 if labelled else None
-    return quick_adapter(config, denoiser).adapt(walker(40), CAMERA, labels).adapted
+    labels = ["walk"] * 24 if labelled else None
+    return quick_adapter(config, denoiser).adapt(walker(24), CAMERA, labels).adapted
 
 
+@pytest.mark.slow
 def test_every_override_of_the_fair_table_has_an_effect(denoiser):
     """Against the same method without that override, on a small network and track."""
     spec = load_table("fair")
