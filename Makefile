@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
+# Processes among which the files of tests are shared out.
+WORKERS ?= 2
 BIN = $(VENV)/bin
 # Idle worker threads sleep instead of spinning: much faster on a machine that is also busy.
 export OMP_WAIT_POLICY ?= passive
@@ -14,7 +16,7 @@ demo: install
 	$(BIN)/semtta demo --output semtta-out/demo --overwrite
 
 test: install
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile
 
 # Each call of make builds .venv once: `make lint test` shares one, two calls build it twice.
 lint: install
@@ -24,7 +26,8 @@ lint: install
 
 # Line coverage of the heart: adaptation, motion priors and geometry.
 coverage: install
-	$(BIN)/python -m pytest tests --cov=semtta/tta --cov=semtta/motion --cov=semtta/geometry \
+	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile \
+		--cov=semtta/tta --cov=semtta/motion --cov=semtta/geometry \
 		--cov-report=term-missing:skip-covered
 
 # PyTorch first and by version, so that nothing below asks for another build of it.

@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,8 @@ sys.path.insert(0, str(ROOT))  # tools.training is not installed
 
 @pytest.fixture(autouse=True)
 def _few_threads():
-    torch.set_num_threads(2)
+    # Workers of pytest-xdist share the processor: a thread for each.
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
     torch.manual_seed(0)
 
 
