@@ -182,6 +182,7 @@ def test_a_detection_at_the_scale_counts_half_and_filled_joints_keep_their_weigh
     assert torch.allclose(evidence.weight[~filled, ankle], torch.tensor(0.1))
 
 
+@pytest.mark.slow
 def test_an_invented_limb_pulls_less_on_a_regressor_that_starts_near():
     track = walker(45, hidden=False)
     leg, inside = BODY27.indices(["left_ankle", "left_heel", "left_big_toe"]), slice(12, 34)

@@ -85,6 +85,7 @@ def test_a_killed_worker_loses_no_track(whole, tmp_path):
     assert numbers(outcome.rows) == numbers(whole[1].rows)
 
 
+@pytest.mark.slow
 def test_a_broken_track_is_one_sentence_and_is_tried_again(whole, tmp_path):
     outcome = run(tmp_path, FakeBenchmark(broken="walk0-clean"))
     assert len(outcome.failures) == 1 and "'walk0-clean' is broken." in outcome.failures[0]
@@ -133,6 +134,7 @@ def test_report_only_computes_nothing(whole, tmp_path):
     assert not (tmp_path / "empty").exists()
 
 
+@pytest.mark.slow
 def test_seeds_and_order_change_nothing_else(tmp_path):
     bench = FakeBenchmark()
     methods = find_methods(["frozen", "2d"])
@@ -329,6 +331,7 @@ def test_the_summary_tells_whose_weights_they_were(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signal masks here")
+@pytest.mark.slow
 def test_workers_do_not_hear_ctrl_c_while_they_start(tmp_path):
     """In an interpreter of its own: the first worker also starts multiprocessing's tracker."""
     script = tmp_path / "script.py"

@@ -453,6 +453,7 @@ def test_labels_of_a_track_that_is_not_adapted(run, tmp_path, empty_room):
     nothing_written(tmp_path, empty_room.name, "p.npz", "l.json")
 
 
+@pytest.mark.slow
 def test_own_poses_on_a_path_with_spaces_and_umlauts(run, tmp_path):
     """One frame, ten frames: whole output, readable, and the same again with the same seed."""
     folder = tmp_path / "Übung mit Leerzeichen"
@@ -483,6 +484,7 @@ def test_own_poses_on_a_path_with_spaces_and_umlauts(run, tmp_path):
             assert np.all(same | missing), key
 
 
+@pytest.mark.slow
 def test_inputs_says_what_a_file_is_taken_for(run, tmp_path):
     from poses_files import CLIP, mmpose_demo, save
 

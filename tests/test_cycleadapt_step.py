@@ -144,6 +144,7 @@ def gradient_tolerance(name: str, step: int) -> float:
     return 5e-3 if early and step else 1e-3
 
 
+@pytest.mark.slow
 def test_three_steps_of_the_regressor(weights, view, wanted):
     """The first two at once, the last in chunks that do not divide the batch."""
     model = HMR("group").eval()

@@ -448,6 +448,7 @@ def demo_truth():
         return uv, truth["occluded"][camera], truth["joint_names"].tolist()
 
 
+@pytest.mark.slow
 def test_real_clip_with_a_hidden_ankle(tmp_path):
     """Every fifth frame of a real clip in which somebody hides the man's right ankle for a
     while; truth by triangulation of four cameras (good to about 5 px)."""

@@ -97,6 +97,7 @@ def test_settings_are_checked(tmp_path):
 # ------------------------------------------------------------------------------ commands
 
 
+@pytest.mark.slow
 def test_render_train_adapt_eval(tmp_path):
     renders, first, second = tmp_path / "renders", tmp_path / "train", tmp_path / "adapt"
     assert "6 renders" in run("render", "--count", 6, "--size", 64, "-o", renders)
