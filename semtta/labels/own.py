@@ -131,8 +131,8 @@ def _bare(data: list, path: Path) -> Labels:
     note = f"{path.name}: {_BARE}"
     if all(isinstance(entry, dict) for entry in data):
         return _labels(data, path, None, None, [note.format("entries")])
-    entries = [entry for triple in data if (entry := _as_entry(triple)) is not None]
-    if len(entries) == len(data):
+    entries = _triples(data)
+    if entries is not None:
         return _labels(entries, path, None, None, [note.format("[start, end, text]")])
     if all(entry is None or isinstance(entry, str) for entry in data):
         notes = [f"{path.name}: its {len(data)} texts were read as one for each frame."]
@@ -142,9 +142,20 @@ def _bare(data: list, path: Path) -> Labels:
                       "text per frame.")  # fmt: skip
 
 
+def _triples(data: list) -> list[dict] | None:
+    """All entries by name; None as soon as one is no triple."""
+    entries = []
+    for triple in data:
+        entry = _as_entry(triple)
+        if entry is None:
+            return None
+        entries.append(entry)
+    return entries
+
+
 def _as_entry(entry: object) -> dict | None:
     """[start, end, text] or [text, start, end] by name; None for anything else."""
-    if not isinstance(entry, list):
+    if not isinstance(entry, list) or len(entry) != 3:
         return None
     kinds = ["number" if isinstance(x, str) and is_number(x) else _kind(x) for x in entry]
     if kinds == ["number", "number", "str"]:
