@@ -2,9 +2,9 @@
 
     python tools/evaluate_gate.py --motions motion_lite_30fps.npz
 
-Tracks of the mocap benchmark's dev split, each adapted with its own label, with a wrong one and
-without. Prints how many of the missing joints were filled, and the errors on all and on hidden
-joints, for walking and for everything else.
+Tracks of the mocap benchmark's dev split (of its first form), each adapted with its own label, with
+a wrong one and without. Prints how many of the missing joints were filled, and the errors on all
+and on hidden joints, for walking and for everything else.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    benchmark = open_mocap(args.motions, args.split, levels=(args.level,), cameras=1)
+    benchmark = open_mocap(
+        args.motions, args.split, levels=(args.level,), cameras=1, name="mocap-v1"
+    )
     table = Table(title=f"{benchmark.protocol}, {args.split}, {args.level}")
     for heading in ("motion", "label given", "tracks", "filled", "gate similarity", "MPJPE",
                     "PA", "hidden MPJPE", "hidden PA", "accel"):  # fmt: skip

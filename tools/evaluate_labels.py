@@ -3,8 +3,8 @@
     python tools/evaluate_labels.py --motions motion_lite_30fps.npz
 
 Windows of the true motion of held-out subjects (the file's val split), then tracks of the mocap
-benchmark as the regressor predicts them. Top-1 and top-5 over all (micro) and as the mean over
-names (macro); names that one and the same motion may carry count as right.
+benchmark's first form as the regressor predicts them. Top-1 and top-5 over all (micro) and as the
+mean over names (macro); names that one and the same motion may carry count as right.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def _scored(retrieval: Retrieval, truth: str, similarity: Tensor) -> Scored:
 def predicted_tracks(retrieval: Retrieval, args: argparse.Namespace) -> list[Scored]:
     """The name that holds longest in each track of the benchmark."""
     dictionary = retrieval.priors[0].dictionary
-    benchmark = open_mocap(args.motions, args.split, levels=(args.level,), cameras=args.cameras)
+    benchmark = open_mocap(
+        args.motions, args.split, levels=(args.level,), cameras=args.cameras, name="mocap-v1"
+    )
     overrides = [f"model.name={args.model}"]
     if args.prediction == "frozen":
         overrides.append("strategy=frozen")

@@ -25,13 +25,13 @@ METHODS = {
     "semtta": ("semtta", "#3a78c2"),
 }
 PANELS = {
-    ("mocap-v1", "lifter-narrow"): "Motion capture, network trained on walking only",
-    ("mocap-v1", "lifter"): "Motion capture, network trained broadly",
+    ("mocap", "lifter-narrow"): "Motion capture, network trained on walking only",
+    ("mocap", "lifter"): "Motion capture, network trained broadly",
     ("beam", "lifter-narrow"): "Real video (4 clips a level), trained on walking only",
     ("beam", "lifter"): "Real video (4 clips a level), trained broadly",
 }
 LEVELS = {
-    "mocap-v1": ("easy", "medium", "hard"),
+    "mocap": ("medium", "gone"),
     "beam": ("clean", "occluded", "legs", "patch"),
 }
 METRIC = "pa_mpjpe_mm"
@@ -42,7 +42,8 @@ def draw(rows: dict[tuple[str, str, str], dict[str, dict]]) -> plt.Figure:
     plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
     figure, axes = plt.subplots(2, 2, figsize=(10, 5.6), sharey="row", layout="constrained")
     for axis, ((data, model), title) in zip(axes.flat, PANELS.items()):
-        panel(axis, {level: rows[data, model, level] for level in LEVELS[data]})
+        shown = {level: rows.get((data, model, level), {}) for level in LEVELS[data]}
+        panel(axis, {level: row for level, row in shown.items() if row})
         axis.set_title(title, fontsize=10, loc="left")
     for axis in axes[:, 0]:
         axis.set_ylabel("PA-MPJPE, mm")
