@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 # Idle worker threads sleep instead of spinning: much faster on a machine that is also busy.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lint coverage install clean
+.PHONY: demo test lint coverage mutants install clean
 
 demo: install
 	$(BIN)/semtta demo --output semtta-out/demo --overwrite
@@ -29,6 +29,10 @@ coverage: install
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile \
 		--cov=semtta/tta --cov=semtta/motion --cov=semtta/geometry \
 		--cov-report=term-missing:skip-covered
+
+# Whether the tests of that heart notice when one small thing in it is wrong; takes about an hour.
+mutants: install
+	$(BIN)/python -m tools.mutate --sample 400
 
 # PyTorch first and by version, so that nothing below asks for another build of it.
 install:

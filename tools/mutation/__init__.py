@@ -1,0 +1,1 @@
+"""Parts of ``tools/mutate.py``: what is changed, which tests see it, and a test run by fork."""
