@@ -11,6 +11,7 @@ import torch
 
 from semtta.errors import SemttaError
 from semtta.geometry import gaussian_smooth, geodesic_degrees
+from semtta.motion import denoiser as denoiser_module
 from semtta.motion.denoiser import (
     denoise_track,
     fit_video,
@@ -127,6 +128,68 @@ def test_gaps_are_not_bridged(denoiser):
     for part in (slice(0, 40), slice(40, 90)):
         alone = denoise_track(denoiser, poses[part], times[part], seen[part])
         torch.testing.assert_close(both[part], alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("fps", [30, 25, 60])
+def test_a_network_that_changes_nothing_leaves_a_track_of_any_rate_as_it_was(fps):
+    times = torch.arange(5 * fps) / fps
+    angle = torch.stack((times.sin(), 0.5 * times.cos(), 0.3 * times), -1)
+    poses = roma.rotvec_to_rotmat(angle[:, None] * torch.linspace(0, 1, 24)[:, None])
+    seen = torch.ones(len(times), 24)
+    out = denoise_track(lambda rotmats, seen, text: rotmats, poses, times, seen, gaussian=0)
+    torch.testing.assert_close(out, poses, atol=1e-5 if fps == 30 else 5e-3, rtol=0)
+
+
+def test_windows_count_most_in_their_middle_and_by_what_they_saw_of_a_joint():
+    index = torch.stack((torch.arange(WINDOW), torch.arange(30, 30 + WINDOW)))
+    turned = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.0, 1.0]))
+    poses = torch.eye(3).repeat(2, WINDOW, 24, 1, 1)
+    poses[1] = turned
+    seen = torch.ones(2, WINDOW, 24)
+    seen[1, :, 5] = 0.1
+
+    def angle(merged, joint):
+        return roma.rotmat_to_rotvec(merged[:, joint])[:, 2]
+
+    merged = denoiser_module._merge(poses, denoiser_module._Windows(poses, seen, None, index))
+    found = angle(merged, 0)
+    assert (found[:30] == 0).all() and torch.allclose(found[60:], torch.ones(30))
+    assert (found[30:60].diff() > 0).all() and found[44] + found[45] == pytest.approx(1, abs=1e-3)
+    assert found[35] < 0.1 and found[54] > 0.9
+    # the window that saw a tenth of the joint counts (0.02 + 0.1) / (0.02 + 1) as much
+    share = 0.12 / 1.02
+    between = np.arctan2(share * np.sin(1), 1 + share * np.cos(1))
+    assert float(angle(merged, 5)[44:46].mean()) == pytest.approx(between, abs=1e-2)
+
+
+def test_between_two_frames_the_nearer_and_the_trusted_count():
+    poses = roma.rotvec_to_rotmat(torch.tensor([[0.0, 0, 0], [0, 0, 0.2]]))[:, None].repeat(
+        1, 3, 1, 1
+    )
+    trust = torch.tensor([[1.0, 1, 0], [1, 0, 1]])
+    times, at = torch.tensor([0.0, 0.1]), torch.tensor([-1.0, 0.025, 0.1, 9.0])
+    found = denoiser_module._interpolate(poses, times, trust, at)
+    angles = roma.rotmat_to_rotvec(found)[..., 2]
+    expected = torch.tensor([[0, 0, 0], [0.05, 0, 0.2], [0.2, 0.2, 0.2], [0.2, 0.2, 0.2]])
+    torch.testing.assert_close(angles, expected, atol=2e-3, rtol=0)
+
+
+def test_half_of_the_frames_are_asked_for_always_the_middle_one_and_only_where_seen():
+    poses, seen = motion("walk", WINDOW).repeat(8, 1, 1, 1, 1), torch.ones(8, WINDOW, 24)
+    seen[:, :, LEGS] = 0
+    given = {}
+
+    def network(rotmats, remaining, text):
+        given.update(remaining=remaining, text=text)
+        return poses + 0.5
+
+    words, generator = torch.randn(8, 4), torch.Generator().manual_seed(0)
+    loss = masked_reconstruction_loss(network, poses, seen, generator, words)
+    hidden = seen - given["remaining"]
+    assert (hidden[:, :, 0].sum(1) == WINDOW // 2).all() and hidden[:, WINDOW // 2, 0].all()
+    assert hidden[:, :, 0].unique(dim=0).shape[0] == 8 and given["text"] is words
+    assert not hidden[:, :, LEGS].any()
+    assert float(loss) == pytest.approx(0.5 * 0.5 * (24 - len(LEGS)) / 24)
 
 
 def test_masked_reconstruction_does_not_read_what_it_asks_for():

@@ -15,6 +15,7 @@ from semtta.body import load_body
 from semtta.errors import SemttaError, SemttaWarning, announce
 from semtta.messages import show_announcements
 from semtta.motion.bvh import read_bvh
+from semtta.motion.bvh_names import ancestors, spine_joints
 from semtta.motion.motion_files import list_motions, read_motion
 from semtta.skeletons import SMPL24
 
@@ -178,6 +179,22 @@ def test_a_neck_and_a_head_without_a_name_are_found_by_their_place(tmp_path, pla
         read_bvh(path)
 
 
+def test_the_spine_is_what_lies_between_pelvis_and_both_shoulders():
+    # 0 pelvis, 1-4 spine, 5 and 6 collar and shoulder, 7 and 8 those of the other side
+    parents = [-1, 0, 1, 2, 3, 4, 5, 4, 7]
+    assert ancestors(parents, 3) == [0, 1, 2] and ancestors(parents, 0) == []
+    places = {"pelvis": 0, "left_shoulder": 6, "right_shoulder": 8}
+    assert spine_joints(parents, places) == {"spine1": 1, "spine2": 3, "spine3": 4}
+    below = [-1, *(i + 1 for i in parents)]  # the pelvis hangs on a root of its own
+    below[1] = 0
+    moved = {name: i + 1 for name, i in places.items()}
+    assert spine_joints(below, moved) == {"spine1": 2, "spine2": 4, "spine3": 5}
+    short = [-1, 0, 1, 1]
+    assert spine_joints(short, {"pelvis": 0, "left_shoulder": 2, "right_shoulder": 3}) == {
+        "spine2": 1
+    }
+
+
 def test_a_foot_beyond_an_ankle_is_no_ankle(tmp_path, plain):
     names = {"LeftFoot": "LeftAnkle", "LeftToeBase": "LeftFoot", "LeftHand": "LeftWrist"}
     rotmats, _, _ = read_bvh(write_bvh(tmp_path / "a.bvh", swing(), PLACES, None, names))
@@ -271,6 +288,12 @@ def test_a_broken_file_in_a_folder_is_left_out_and_named_once(tmp_path):
         assert [entry.name for entry in list_motions(tmp_path)] == ["S1/walk_01_poses"]
     assert len(said) == 1 and "left out: " in str(said[0].message)
     assert "walk_02_poses.npz' cannot be read" in str(said[0].message)
+
+
+def test_a_folder_of_broken_files_alone_says_what_is_wrong_with_the_first(tmp_path):
+    (tmp_path / "walk_poses.npz").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(SemttaError, match=r"walk_poses\.npz' cannot be read"):
+        list_motions(tmp_path)
 
 
 def test_announcements_are_notes_on_the_terminal(capsys, monkeypatch):

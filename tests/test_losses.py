@@ -29,6 +29,34 @@ def test_a_frame_drawn_twice_counts_twice():
     assert torch.allclose(twice, plain)
 
 
+@pytest.mark.parametrize("loss", ["pose", "shape", "landmarks"])
+def test_losses_are_means_over_the_frames_as_often_as_they_were_drawn(loss):
+    found, target, weight = torch.randn(3, 24, 3, 3), torch.randn(3, 24, 3, 3), torch.rand(3, 24)
+    if loss == "pose":
+        compute = losses.pose_smoothing_loss
+        expected = ((found - target).abs().mean((2, 3)) * weight).mean()
+    elif loss == "shape":
+        found, target = torch.randn(3, 10), torch.randn(3, 10)
+
+        def compute(found, target, _, count):
+            return losses.shape_smoothing_loss(found, target, count)
+
+        expected = (found - target).abs().mean()
+    else:
+        found, target = found[..., 0], target[..., 0]
+
+        def compute(found, target, weight, count):
+            return losses.landmark3d_loss(found, target, weight, [1, 2], count)
+
+        hips = (found[:, 1] + found[:, 2])[:, None] / 2
+        expected = ((found - hips - target).abs() * weight[..., None]).mean()
+    assert torch.allclose(compute(found, target, weight, torch.ones(3)), expected)
+    rows = [0, 0, 1, 2, 2, 2]
+    counted = compute(found, target, weight, torch.tensor([2.0, 1, 3]))
+    repeated = compute(found[rows], target[rows], weight[rows], torch.ones(6))
+    assert torch.allclose(counted, repeated)
+
+
 def test_alignment_pulls_to_one_or_stops_at_the_ceiling():
     similarity = torch.tensor([0.2, 0.9], requires_grad=True)
     assert torch.allclose(losses.alignment_loss(similarity), torch.tensor(0.45))

@@ -68,3 +68,23 @@ def test_models_say_what_a_cached_frame_holds():
 
 def test_free_memory_is_a_plausible_number():
     assert 100 < memory.available_mb(torch.device("cpu")) < 1e7
+
+
+def test_weights_gradients_and_moments_count(monkeypatch):
+    class Heavy(Hungry):
+        frame_mb = {"all": (1.0, 0.0), "last": (1.0, 0.0)}
+
+        def __init__(self):
+            super().__init__()
+            self.body, self.end = (
+                nn.Linear(2**14, size, bias=False, device="meta") for size in (2**14, 2**13)
+            )  # 1 GiB and half of it
+
+        def parameter_groups(self, scope):
+            return list(self.parameters()) if scope == "all" else list(self.end.parameters())
+
+    monkeypatch.setattr(memory, "available_mb", lambda device: 1024.0)
+    settings = ["optimizer.precision=fp32", "optimizer.batch_segments=4"]
+    for scope, gib in (("all", 4 * 1.5), ("last", 1.5 + 3 * 0.5)):
+        config = load_config("default", [*settings, f"model.trainable={scope}"])
+        assert f"about {gib:.0f} GiB of 1 GiB" in memory.memory_note(config, Heavy(), 60, 30.0)

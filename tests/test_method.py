@@ -12,17 +12,18 @@ from semtta.engine import cosine_lr, silent
 from semtta.geometry import procrustes_align
 from semtta.hmr.base import Prediction
 from semtta.keypoints import Keypoints2D
+from semtta.motion.text import TextEncoder
 from semtta.skeletons import LIMB12, SMPL24
 from semtta.tta.segments import Segments
 from semtta.tta.strategies import build_strategy
 from semtta.tta.strategy import Draw
 
 
-def begun(*overrides, prior=None, gate=None, track=None):
+def begun(*overrides, prior=None, gate=None, track=None, texts=None):
     """A run and its strategy after the first look, as the Adapter makes them."""
     track = walker() if track is None else track
     made = adapter(*overrides, prior=prior, gate=gate)
-    texts = ["walk"] * len(track)
+    texts = texts or ["walk"] * len(track)
     run = made._begin(track, CAMERA, texts, silent, None)
     strategy = build_strategy(made.config, True, made._networks)
     run.first = run.latest = run.predict_all()
@@ -99,6 +100,27 @@ def test_what_fills_is_the_setting_s_choice():
         projected = run.project_all(run.latest)
         wanted = strategy._completed(run, projected) if source == "completed" else projected
         assert torch.allclose(run.evidence.xy[missing], wanted[missing], atol=1e-3)
+
+
+@pytest.mark.parametrize(("kind", "weight"), [("one", 1.0), ("similarity", 0.6)])
+def test_a_filled_joint_weighs_one_or_what_its_segment_has_in_common_with_the_text(kind, weight):
+    run, strategy = begun(*OPEN, f"evidence.fill_weight={kind}", "evidence.fill_from_epoch=0",
+                          prior=TinyPrior(0.6))  # fmt: skip
+    missing = run.evidence.known & ~run.evidence.present
+    strategy.end_epoch(run, 0)
+    assert torch.allclose(run.evidence.weight[missing], torch.tensor(weight))
+
+
+@pytest.mark.parametrize("update", ["ema", "none"])
+def test_detections_move_only_where_evidence_is_updated(update):
+    run, strategy = begun(*OPEN, f"evidence.update={update}", "evidence.fill=false")
+    present, before = run.evidence.present.clone(), run.evidence.xy.clone()
+    run.latest = moved(run.latest)
+    strategy.end_epoch(run, 0)
+    halfway = 0.5 * (before + run.project_all(run.latest))
+    expected = halfway if update == "ema" else before
+    assert torch.allclose(run.evidence.xy[present], expected[present], atol=1e-3)
+    assert not run.evidence.present[~present].any()
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
@@ -223,7 +245,36 @@ def test_unseen_rotations_are_smoothed_with_their_own_weight():
     assert found[5] == pytest.approx(5 * found[1], rel=1e-3) and found[1] > 0
 
 
+def test_the_denoiser_is_told_the_words_of_each_frame():
+    texts = ["walk"] * 30 + [None] * 15 + ["sit down"] * 25
+    run, strategy = begun(texts=texts)
+    walk, sit = TextEncoder.load().encode(["walk", "sit down"])
+    for kind, reads in (("denoiser", True), ("denoiser", False), ("gaussian", True)):
+        smoothing = replace(run.config.smoothing, kind=kind, text=reads)
+        run.config = replace(run.config, smoothing=smoothing)
+        text = strategy._frame_text(run)
+        if (kind, reads) != ("denoiser", True):
+            assert text is None
+            continue
+        assert torch.allclose(text[:30], walk) and torch.allclose(text[45:], sit)
+        assert not text[30:45].any()
+
+
 # ---------------------------------------------------------------- schedule and measures
+
+
+def test_history_holds_the_mean_of_the_steps_losses():
+    still = ("optimizer.lr=1e-12", "optimizer.min_lr=1e-12", "optimizer.batch_segments=1",
+             "optimizer.epochs=1", "alignment.weight=1", "alignment.from_epoch=0")  # fmt: skip
+    track = walker(60)  # one segment: every step is the same
+    run, strategy = begun(*still, track=track)
+    expected = {name: value.item() for name, value in terms(run, strategy)[1].items()}
+    result = adapter(*still, "optimizer.coverage=3").adapt(track, CAMERA, ["walk"] * 60)
+    (epoch,) = result.history
+    assert epoch["steps"] == 3
+    for name, value in expected.items():
+        assert epoch[f"loss_{name}"] == pytest.approx(value, rel=1e-3)
+    assert epoch["loss"] == pytest.approx(sum(expected.values()), rel=1e-3)
 
 
 def test_the_rate_goes_from_lr_to_min_lr_along_a_cosine():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ import torch
 from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
 from semtta.labels.changes import motion_segments
-from semtta.motion.retrieval import Retrieval, decode, windows
+from semtta.motion.retrieval import Named, Retrieval, decode, windows
 from semtta.shipped import asset
 from semtta.skeletons import COCO17
+from semtta.tta.labelling import retrieved_labels
 
 GOLDEN = Path(__file__).parent / "golden" / "walk_heldout.npz"
 
@@ -172,6 +174,25 @@ def test_where_texts_come_from_changes_only_the_hash_of_methods_that_ask():
         return [settings_hash(method, method.config("lifter", g), {}) for g in given]
 
     assert len(set(hashes("semtta"))) == 1 and len(set(hashes("semtta-auto"))) == 2
+
+
+def test_spans_count_frames_of_the_video_and_end_behind_the_last():
+    from test_adapter import CAMERA, adapter, walker
+
+    track = walker(40)
+    track = dataclasses.replace(track, id=7, frames=100 + 3 * torch.arange(40))
+    others = tuple((name, 0.1) for name in "abcd")
+
+    class Names:
+        def name(self, rotmats, times):
+            assert rotmats.shape == (40, 24, 3, 3) and torch.equal(times, track.times)
+            return [Named(0, 10, "walk", 0.7, others), Named(10, 40, "sit", 0.6)]
+
+    first, second = retrieved_labels(adapter(), Names(), track, CAMERA)
+    assert (first.text, first.start, first.end) == ("walk", 100, 128)
+    assert (second.text, second.start, second.end) == ("sit", 130, 218)
+    assert (first.track, first.source, first.confidence) == (7, "prior", 0.7)
+    assert first.others == ("a", "b", "c") and second.others == ()
 
 
 def test_a_benchmark_runs_with_retrieved_labels(tmp_path):

@@ -20,6 +20,7 @@ from semtta.output.axes import y_up, z_up
 from semtta.output.files import report, track_arrays
 from semtta.output.load import load_result
 from semtta.skeletons import BODY27, SMPL24
+from semtta.tta import world
 from semtta.tta.evidence import Evidence
 from semtta.tta.result import Motion, Result
 from semtta.tta.still_camera import in_world
@@ -181,6 +182,52 @@ def test_a_foot_that_nobody_saw_is_no_contact():
     )
     assert both["feet seen"] == one["feet seen"] == 1
     assert 0 < one["contacts"] < both["contacts"]
+
+
+def look(soles, line=(0.0, 1.0, 0.0), standing=True):
+    """A track of which one landmark's places (T, 3) are given; the others never rest."""
+    count = len(soles)
+    others = torch.arange(count, dtype=torch.float64)[:, None, None].expand(count, 5, 3) + 1
+    return world._Look(
+        torch.cat((soles[:, None].double(), others), 1), torch.ones(count, 6).bool(),
+        0.01 * torch.arange(6).double(), torch.tensor(line).double().expand(count, 3),
+        torch.full((count,), standing), torch.arange(count) / FPS, torch.ones(count - 1).bool(),
+    )  # fmt: skip
+
+
+def test_a_contact_is_where_a_landmark_rests_and_weighs_by_how_long():
+    up = torch.tensor([0.0, 1.0, 0.0]).double()
+    first, second = torch.tensor([0.0, 0.0, 5.0]), torch.tensor([0.6, 0.0, 5.0])
+    soles = torch.cat((first.expand(12, 3), second.expand(5, 3), first.expand(3, 3)))
+    points, heights, weights, feet = world._contacts(look(soles), up)
+    # a frame beside a step does not rest: 11, 3 and 2 are left, of 30 a second; 0.2 s weigh one
+    torch.testing.assert_close(points, torch.stack((first, second)).double())
+    assert heights.tolist() == [0.0, 0.0] and weights.tolist() == pytest.approx([1.0, 0.5])
+    assert feet == 2
+    assert world._contacts(look(soles, standing=False), up)[3] == 0
+
+
+def test_up_and_floor_are_the_minimum_of_what_the_module_says_it_fits():
+    generator = torch.Generator().manual_seed(3)
+    points = torch.rand(30, 3, generator=generator).double() - 0.5  # a slope of 10 cm a metre
+    points[:, 1] = 0.1 * points[:, 0] + 0.02 * torch.randn(30, generator=generator) - 1.2
+    points[0, 1] += 1.0  # one foot in the air
+    heights, weights = 0.02 * torch.rand(30, generator=generator).double(), torch.rand(30).double()
+    line = torch.tensor([0.0, 1.0, 0.0]).double()
+    up, floor, _ = world._fit(points, heights, weights, line, line)
+
+    def cost(up, floor):
+        off = (points @ up - heights - floor) / (world._KNEE * world._NOISE)
+        feet = (weights * world._KNEE**2 * off.square().log1p()).sum()
+        spread = torch.deg2rad(torch.tensor(world._BALANCE).double())
+        return float(feet + (up - line).square().sum() / spread**2)
+
+    best = cost(up, floor)
+    assert 1 < float(torch.rad2deg(torch.acos(up @ line))) < 7
+    for axis, angle in ((0, 0.3), (0, -0.3), (2, 0.3), (2, -0.3)):
+        turn = roma.rotvec_to_rotmat(torch.deg2rad(torch.tensor(angle)) * torch.eye(3)[axis])
+        assert cost(turn.double() @ up, floor) > best
+    assert min(cost(up, floor + 0.005), cost(up, floor - 0.005)) > best
 
 
 def lying():

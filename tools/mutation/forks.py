@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import math
 import os
+import resource
 import select
 import shutil
 import signal
@@ -21,6 +23,7 @@ from types import CodeType, ModuleType
 import pytest
 
 OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "--tb=no", "--assert=plain")
+WALL = 10  # seconds by the clock for one of computing: other programs may have the processor
 # Slow imports of library and tests, none of which imports the library.
 PRELOADED = (
     "numpy", "torch", "torch.nn.functional", "torch.utils.data", "scipy.spatial", "scipy.signal",
@@ -60,7 +63,8 @@ def in_child(work: Callable[[], dict], seconds: float, log: Path | None = None) 
 
     Args:
         work: returns what JSON can hold.
-        seconds: after which the process and all it has started are ended.
+        seconds: of computing after which the process and all it has started are ended; by the
+            clock it has ten times as long.
         log: gets what it prints; by default nobody does.
 
     Returns:
@@ -69,25 +73,27 @@ def in_child(work: Callable[[], dict], seconds: float, log: Path | None = None) 
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _be_child(work, writing, log)
+        _be_child(work, writing, seconds, log)
     os.close(writing)
     try:
-        text = _read_line(reading, time.monotonic() + seconds)
+        text = _read_line(reading, time.monotonic() + WALL * seconds)
     finally:
         os.close(reading)
         try:
             os.killpg(child, signal.SIGKILL)
         except ProcessLookupError:
             os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    if text is None:
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if text is None or ended == -signal.SIGXCPU:
         return "timeout"
     return json.loads(text) if text else "crash"
 
 
-def _be_child(work: Callable[[], dict], writing: int, log: Path | None) -> None:
+def _be_child(work: Callable[[], dict], writing: int, seconds: float, log: Path | None) -> None:
     try:
         os.setsid()
+        # a fork's clock of computing starts at zero
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), resource.RLIM_INFINITY))
         out = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1)
         os.dup2(out, 2)
@@ -157,7 +163,7 @@ def run_tests(loader: Changed | None, files: Mapping[str, Sequence[str]], second
     Args:
         loader: the changed module; ``None`` for the library as it is.
         files: test files, each with its tests in the order to run them in.
-        seconds: after which the run is ended.
+        seconds: of computing after which the run is ended.
 
     Returns:
         (status, by): "killed" by a test, "timeout", "crash" or "import"; "survived"; or "error"
