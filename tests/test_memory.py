@@ -47,6 +47,8 @@ def test_what_is_kept_of_every_frame_counts(monkeypatch):
     assert note(8192.0, head, frames=600, monkeypatch=monkeypatch) is None
     long = note(8192.0, head, frames=1000, monkeypatch=monkeypatch)
     assert "10 GiB of 8 GiB" in long and "shorter video" in long  # 1000 cached results of 10 MiB
+    # crops of 224 x 224 x 3 in half precision of a million frames, and 150 GiB of activations
+    assert "430 GiB of 8 GiB" in note(8192.0, frames=10**6, monkeypatch=monkeypatch)
 
 
 def test_models_say_what_a_cached_frame_holds():
@@ -88,3 +90,12 @@ def test_weights_gradients_and_moments_count(monkeypatch):
     for scope, gib in (("all", 4 * 1.5), ("last", 1.5 + 3 * 0.5)):
         config = load_config("default", [*settings, f"model.trainable={scope}"])
         assert f"about {gib:.0f} GiB of 1 GiB" in memory.memory_note(config, Heavy(), 60, 30.0)
+
+
+def test_free_memory_is_the_machine_s_where_nothing_says_what_is_free(monkeypatch):
+    def nothing(path):
+        raise OSError
+
+    monkeypatch.setattr(memory, "open", nothing, raising=False)
+    monkeypatch.setattr(memory.os, "sysconf", lambda name: 3 * 2**18)  # of 4 KiB
+    assert memory.available_mb(torch.device("cpu")) == 3 * 2**10

@@ -139,12 +139,18 @@ def test_a_process_that_hangs_or_dies_gives_a_reason_instead_of_a_result():
 def test_survivors_with_a_reason_are_counted_apart(tmp_path):
     path = tmp_path / "mutants.yaml"
     path.write_text(
-        "- {module: a.py, change: 'compare: x < 0 -> x <= 0', why: the same at 0}\n", "utf-8"
+        "- {module: a.py, code: 'if x < 0:', change: 'compare: x < 0 -> x <= 0', why: the same}\n"
     )
-    row = {"module": "a.py", "operator": "compare", "before": "x < 0", "after": "x <= 0"}
+    row = {
+        "module": "a.py",
+        "code": "if x < 0:",
+        "operator": "compare",
+        "before": "x < 0",
+        "after": "x <= 0",
+    }
     rows = [
         row | {"key": "a.py:1 same", "status": "survived"},
-        row | {"key": "a.py:9 gap", "status": "survived", "before": "x < 1"},
+        row | {"key": "a.py:9 gap", "status": "survived", "code": "while x < 0:"},
         row | {"key": "a.py:2 caught", "status": "killed"},
     ]
     text = report(rows, read_reasons(path))

@@ -112,3 +112,15 @@ def test_broken_dictionary_is_one_sentence(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(SemttaError, match="motion dictionary .* cannot be read"):
         Dictionary.load(path)
+
+
+def test_a_broken_text_table_is_one_sentence(tmp_path):
+    path = tmp_path / "table.npz"
+    scale, pieces = np.ones(3), np.frombuffer(b"a\nb\nc", np.uint8)
+    for rows, why in (
+        (np.ones(3), "cannot be read: its rows"),
+        (np.ones((2, 4)), "has 2 rows for 3"),
+    ):
+        np.savez(path, rows=rows, scale=scale[: len(rows)][:, None], pieces=pieces)
+        with pytest.raises(SemttaError, match=f"text table .*table.npz' {why}"):
+            TextEncoder.load(path)

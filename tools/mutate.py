@@ -18,9 +18,9 @@ as it is. Of --controls mutants the same tests run once more without the change:
 "killed", the tests, not the mutants, would be at fault.
 
 The sample is drawn in proportion to each module's mutants and run in random order, so a run that
-was stopped is a smaller sample; started again with the same --results it goes on. Survivors that
-change nothing anyone relies on stand with the reason in tests/mutants.yaml; the report counts with
-and without them.
+was stopped is a smaller sample; started again with the same --results it goes on, with --again
+(and a larger --cap) also over what survived. Survivors that change nothing anyone relies on stand
+with the reason in tests/mutants.yaml; the report counts with and without them.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--modules", nargs="+", default=MODULES, help="glob of library files")
     parser.add_argument("--tests", nargs="+", default=["tests/test_*.py"], help="glob of tests")
     parser.add_argument("--cap", type=float, default=30.0, help="seconds of tests per mutant")
+    parser.add_argument("--again", action="store_true", help="survivors too, with another --cap")
     parser.add_argument("--minutes", type=float, default=600.0, help="start no mutant after these")
     parser.add_argument(
         "--limit",
@@ -94,7 +95,11 @@ def run(root: Path, sources: Sequence[Path], reach: Reach, args: argparse.Namesp
     texts = {str(path.relative_to(root)): path.read_text(encoding="utf-8") for path in sources}
     drawn = sample({name: mutants(text, name) for name, text in texts.items()},
                    args.sample, args.seed)  # fmt: skip
-    done = {(row["key"], row["status"] == "control") for row in read_results(args.results)}
+    done = {
+        (row["key"], row["status"] == "control")
+        for row in read_results(args.results)
+        if not (args.again and row["status"] == "survived")
+    }
     args.results.parent.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + 60 * args.minutes
     with args.results.open("a", encoding="utf-8") as file:
@@ -145,6 +150,7 @@ def one(
         status, by = run_tests(loader, files, 3 * seconds + args.limit)
     return {
         "key": mutant.key, "module": mutant.module, "line": mutant.line,
+        "code": source.splitlines()[mutant.line - 1].strip(),
         "operator": mutant.operator, "before": mutant.before, "after": mutant.after,
         "status": "control" if control else status, "outcome": status, "by": by,
         "tests": sum(map(len, files.values())), "reached_by": len(tests),
@@ -153,10 +159,11 @@ def one(
 
 
 def read_results(path: Path) -> list[dict]:
-    """The lines of a results file; none if there is no such file."""
+    """The lines of a results file, of a mutant that ran again the last; none without a file."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return list({(row["key"], row["status"] == "control"): row for row in rows}.values())
 
 
 if __name__ == "__main__":

@@ -9,23 +9,24 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-Reasons = Mapping[tuple[str, str], str]
+Reasons = Mapping[tuple[str, str, str], str]
 
 
 def read_reasons(path: Path) -> Reasons:
-    """(module, change) -> why nobody could notice; a change is "operator: before -> after".
+    """(module, code, change) -> why nobody could notice.
 
-    Lines are left out: they move, and what holds for a change holds for its copy.
+    ``code`` is the line as it stands, since numbers of lines move; ``change`` is
+    "operator: before -> after".
     """
     if not path.exists():
         return {}
     entries = OmegaConf.to_container(OmegaConf.load(path)) or []
-    return {(entry["module"], entry["change"]): entry["why"] for entry in entries}
+    return {(entry["module"], entry["code"], entry["change"]): entry["why"] for entry in entries}
 
 
 def reason(row: Mapping, reasons: Reasons) -> str | None:
     change = f"{row['operator']}: {row['before']} -> {row['after']}"
-    return reasons.get((row["module"], change))
+    return reasons.get((row["module"], row["code"], change))
 
 
 def wilson(successes: int, total: int, z: float = 1.96) -> tuple[float, float]:
@@ -72,7 +73,7 @@ def _table(column: str, rows: Sequence[Mapping]) -> list[str]:
 
 
 def summary(results: Sequence[Mapping], reasons: Reasons, seed: int) -> dict:
-    """The figures as JSON holds them."""
+    """The figures as JSON holds them; shares are of one, with 95 % intervals."""
     rows = [row for row in results if row["status"] != "control"]
     controls = [row for row in results if row["status"] == "control"]
     survivors = [row for row in rows if row["status"] != "killed"]
@@ -93,7 +94,12 @@ def summary(results: Sequence[Mapping], reasons: Reasons, seed: int) -> dict:
         "modules": {
             name: {
                 "sampled": sum(row["module"] == name for row in rows),
-                "survived": [row["key"] for row in survivors if row["module"] == name],
+                "survived": [
+                    {"mutant": row["key"]} | ({"equivalent": why} if why else {})
+                    for row in survivors
+                    if row["module"] == name
+                    for why in [reason(row, reasons)]
+                ],
             }
             for name in modules
         },
