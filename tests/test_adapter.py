@@ -5,6 +5,7 @@ import math
 import random
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from semtta.geometry import Camera, keypoint_boxes, project
 from semtta.hmr.lifter import Lifter, LifterSettings
 from semtta.keypoints import Keypoints2D, Track
 from semtta.skeletons import BODY27
+from semtta.tta import people
 from semtta.tta.adapter import Adapter
 from semtta.tta.evidence import Evidence
 from semtta.tta.people import select_tracks
@@ -372,6 +374,14 @@ def test_a_run_whose_loss_or_prediction_is_no_number_diverged(strategy, count):
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
+def test_one_term_that_is_no_number_is_a_loss_that_diverged(monkeypatch):
+    nothing = torch.tensor(math.nan, requires_grad=True)
+    monkeypatch.setattr("semtta.tta.losses.shape_smoothing_loss", lambda *given: nothing * 1)
+    smoothing = ("smoothing.kind=gaussian", "smoothing.weight=1", "smoothing.from_epoch=0")
+    with pytest.raises(SemttaError, match=r"diverged in epoch 1 \(the loss is not finite\)"):
+        adapter(*smoothing).adapt(walker(), CAMERA)
+
+
 def test_a_diverging_run_says_so():
     model = tiny_model()
     before = copy.deepcopy(model.state_dict())
@@ -492,6 +502,30 @@ def test_a_camera_must_be_able_to_have_taken_the_picture(override, size, good):
         return
     with pytest.raises(SemttaError, match=override.split("=")[0]):
         runner.camera(*size)
+
+
+def test_a_camera_nobody_described_looks_from_the_middle_with_the_diagonal_as_focal_length():
+    assert adapter().camera(640, 480) == Camera(800.0, (319.5, 239.5))
+    told = adapter("camera.focal=900", "camera.center=[300,200]").camera(640, 480)
+    assert told == Camera(900.0, (300.0, 200.0))
+
+
+@pytest.mark.parametrize(("which", "most"), [("largest", 1), ("all", None), ("4", None)])
+def test_one_person_is_looked_for_where_one_is_wanted(which, most, monkeypatch):
+    asked, said = {}, []
+    tracks = [walker(9, id=1), walker(9, id=4)]
+    found = SimpleNamespace(info=SimpleNamespace(notes=["odd"]), tracks=tracks)
+
+    def track_video(video, **settings):
+        asked.update(settings)
+        return found
+
+    monkeypatch.setattr(people, "track_video", track_video)
+    assert people.find_people("clip.mp4", which, progress=lambda *now: said.append(now[3])) is found
+    assert asked["max_people"] == most
+    left = {"text": "9 frames belong to 1 other tracks, which are not adapted; --track all takes "
+            "them."}  # fmt: skip
+    assert said == [{"text": "odd"}, *([left] if which != "all" else [])]
 
 
 def test_labels_must_fit_and_tracks_must_exist():

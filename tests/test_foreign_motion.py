@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -48,6 +49,21 @@ def angles(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def plain(tmp_path):
     return read_bvh(write_bvh(tmp_path / "plain.bvh", swing(), PLACES))
+
+
+def test_the_unit_of_a_bvh_does_not_matter(tmp_path, plain):
+    def scaled(match):
+        return " ".join(f"{float(number) / 100:.8f}" for number in match[0].split())
+
+    text = (tmp_path / "plain.bvh").read_text()
+    head, motion = text.split("Frame Time", 1)
+    head = re.sub(r"(?<=OFFSET )[-\d. e]+", scaled, head)
+    first, *rows = motion.splitlines()
+    rows = [re.sub(r"^\s*(\S+\s+){3}", lambda m: scaled(m) + " ", row) for row in rows]
+    (tmp_path / "metres.bvh").write_text(head + "Frame Time" + "\n".join((first, *rows)))
+    rotmats, trans, _ = read_bvh(tmp_path / "metres.bvh")
+    np.testing.assert_allclose(rotmats, plain[0], atol=1e-4)
+    np.testing.assert_allclose(trans, plain[1], atol=1e-4)
 
 
 # Rest pose and gravity ----------------------------------------------------------------------------
@@ -293,6 +309,14 @@ def test_a_broken_file_in_a_folder_is_left_out_and_named_once(tmp_path):
 def test_a_folder_of_broken_files_alone_says_what_is_wrong_with_the_first(tmp_path):
     (tmp_path / "walk_poses.npz").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(SemttaError, match=r"walk_poses\.npz' cannot be read"):
+        list_motions(tmp_path)
+
+
+@pytest.mark.parametrize("content", ['["walk"]', '{"S1/walk_01_poses": 3}'])
+def test_labels_beside_motions_map_names_to_texts(tmp_path, content):
+    amass(tmp_path / "S1" / "walk_01_poses.npz")
+    (tmp_path / "labels.json").write_text(content)
+    with pytest.raises(SemttaError, match="labels.json' must map motion names to texts"):
         list_motions(tmp_path)
 
 

@@ -12,6 +12,7 @@ import pytest
 from tools import mutate
 from tools.mutation.forks import in_child
 from tools.mutation.operators import mutants, mutated
+from tools.mutation.reach import Reach
 from tools.mutation.report import read_reasons, report, wilson
 
 SOURCE = '''
@@ -134,6 +135,19 @@ def test_a_process_that_hangs_or_dies_gives_a_reason_instead_of_a_result():
     assert in_child(lambda: {"code": 0}, 20) == {"code": 0}
     assert in_child(lambda: time.sleep(60) or {}, 0.1) == "timeout"
     assert in_child(lambda: os._exit(1), 20) == "crash"
+
+
+def test_of_many_tests_the_fastest_run_and_some_of_every_file():
+    seconds = {f"a.py::{i}": 0.1 * (i + 1) for i in range(40)} | {
+        "b.py::slow": 3.0,
+        "c.py::9": 99.0,
+    }
+    shared = {test: {} for test in seconds} | {"a.py::39": {"fixture made": 1.0}}
+    files, total = Reach(seconds, shared, {}).choose(seconds, 10.0)
+    assert files["a.py"][:9] == [f"a.py::{i}" for i in range(9)] and files["b.py"] == ["b.py::slow"]
+    assert total == pytest.approx(sum(seconds[test] for those in files.values() for test in those))
+    assert 9 < total <= 10 and "c.py" not in files
+    assert Reach(seconds, shared, {}).choose(["a.py::39"], 10.0)[1] == pytest.approx(5.0)
 
 
 def test_survivors_with_a_reason_are_counted_apart(tmp_path):

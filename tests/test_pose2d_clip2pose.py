@@ -187,6 +187,7 @@ def test_losses():
     assert float(alignment_loss(z, w)) == pytest.approx(0.5)
     assert collapse_gauge(torch.tensor([[1.0, 0], [2.0, 0]])) == pytest.approx(1)
     assert collapse_gauge(torch.eye(4)) == pytest.approx(0, abs=1e-6)
+    assert collapse_gauge(torch.tensor([[2.0, 0], [1.0, 3**0.5]])) == pytest.approx(0.5)
 
 
 def test_the_adversary_learns_to_tell_and_features_to_hide():

@@ -16,6 +16,7 @@ def segments(labels, fps=30.0, frames=None, stride=1):
 def test_every_window_of_sixty_frames_is_a_segment():
     found = segments(["walk"] * 100)
     assert len(found) == 41 and not found.loose
+    assert segments([None] * 100).grid.shape == (0, 60)
     assert all(len(window) == 60 for window in found.windows)
     assert torch.equal(found.windows[5], torch.arange(5, 65))
 

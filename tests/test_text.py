@@ -97,6 +97,21 @@ def test_dictionary_reads_free_text(dictionary, phrase, label):
     assert dictionary.nearest(phrase) == label
 
 
+@pytest.mark.parametrize(
+    ("phrase", "parts"),
+    [
+        ("waving while walking", ("walk", "wave with the right hand")),  # the legs' first
+        ("sit down, then stand up", ("sit down", "stand up from sitting")),
+        ("walk", ()),
+        ("throw with the right hand and walk", ()),  # the dictionary has it whole
+        ("walk and quarterly report", ()),  # half of it is no action
+        ("walk and walking", ()),
+    ],
+)
+def test_a_compound_text_is_its_parts_unless_it_is_known_whole(dictionary, phrase, parts):
+    assert dictionary.parts(phrase) == parts
+
+
 def test_exemplar_roots_face_forward(dictionary):
     roots = dictionary.roots
     assert roots.shape == (len(dictionary.labels), 60, 3, 3)
@@ -112,6 +127,20 @@ def test_broken_dictionary_is_one_sentence(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(SemttaError, match="motion dictionary .* cannot be read"):
         Dictionary.load(path)
+
+
+def test_a_dictionary_that_points_nowhere_is_refused(tmp_path):
+    from semtta.shipped import asset
+
+    with np.load(asset("motion/dictionary.npz")) as file:
+        arrays = dict(file)
+    for name, wrong in (("phrase_label", len(arrays["labels"])), ("phrase_label", -1),
+                        ("pose_of", len(arrays["poses"])), ("roots", np.nan)):  # fmt: skip
+        spoilt = arrays[name].astype(np.float32 if name == "roots" else np.int64)
+        spoilt[0] = wrong
+        np.savez(tmp_path / "d.npz", **(arrays | {name: spoilt}))
+        with pytest.raises(SemttaError, match=r"d\.npz' is inconsistent"):
+            Dictionary.load(tmp_path / "d.npz")
 
 
 def test_a_broken_text_table_is_one_sentence(tmp_path):

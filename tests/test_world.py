@@ -1,6 +1,7 @@
 """Up and the floor from people before a camera that stands still, and whether it does."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,9 +134,11 @@ def test_a_walk_before_a_tilted_camera(tilt):
     assert world.confidence > 0.6 and degrees(world, turn) < 2.5
     heights = soles(replace(result, world=world))
     assert heights.abs().quantile(0.9) < 0.03
-    assert f"tilted by {torch.hypot(*map(torch.tensor, map(float, (*tilt, 0)[:2]))):.0f}"[:9] in (
-        world.note
-    )
+    upwards = turn @ torch.tensor([0.0, 1.0, 0.0])
+    tilted = float(torch.rad2deg(torch.acos(-upwards[1])))
+    said = re.search(r"stands (\S+) m above the floor, tilted by (\d+) degrees", world.note)
+    assert float(said[1]) == pytest.approx(1.4, abs=0.1)
+    assert float(said[2]) == pytest.approx(tilted, abs=3)
 
 
 def test_rotating_the_camera_rotates_the_answer():

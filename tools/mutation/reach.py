@@ -98,28 +98,35 @@ class Reach:
     def choose(self, tests: Iterable[str], cap: float) -> tuple[dict[str, list[str]], float]:
         """Tests that fit into ``cap`` seconds, by file.
 
+        Half of the time goes to the fastest, the other half to the fastest of each file, the
+        second of each and so on: tests of one file resemble each other.
+
         Returns:
-            (file -> tests, fastest first; the seconds they take). Of each file the fastest come
-            before any second: tests of one file resemble each other.
+            (file -> tests, fastest first; the seconds they take).
         """
-        paid: set[tuple[str, str]] = set()
-        files: dict[str, list[str]] = {}
-        total = 0.0
         alone = {test: self.seconds[test] + sum(self.shared[test].values()) for test in tests}
+        fastest = sorted(alone, key=lambda test: (alone[test], test))
+        turn: dict[str, int] = {}
         turns: dict[str, int] = {}
-        ranked: dict[str, int] = {}
-        for test in sorted(alone, key=lambda test: (alone[test], test)):
-            file = test.partition("::")[0]
-            ranked[test] = turns[file] = turns.get(file, -1) + 1
-        for test in sorted(alone, key=lambda test: (ranked[test], alone[test], test)):
-            file = test.partition("::")[0]
-            fixtures = {(file, name): cost for name, cost in self.shared[test].items()}
-            cost = self.seconds[test] + sum(v for k, v in fixtures.items() if k not in paid)
-            if total + cost <= cap:
-                total += cost
-                paid |= fixtures.keys()
-                files.setdefault(file, []).append(test)
-        return files, total
+        for test in fastest:
+            turn[test] = turns[_file(test)] = turns.get(_file(test), -1) + 1
+        chosen: dict[str, float] = {}
+        paid: set[tuple[str, str]] = set()
+        for part, order in ((0.5, fastest), (1.0, sorted(fastest, key=turn.__getitem__))):
+            for test in order:
+                shared = {(_file(test), name): cost for name, cost in self.shared[test].items()}
+                cost = self.seconds[test] + sum(v for k, v in shared.items() if k not in paid)
+                if test not in chosen and sum(chosen.values()) + cost <= part * cap:
+                    chosen[test] = cost
+                    paid |= shared.keys()
+        files: dict[str, list[str]] = {}
+        for test in filter(chosen.__contains__, fastest):
+            files.setdefault(_file(test), []).append(test)
+        return files, sum(chosen.values())
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def measure(
