@@ -396,3 +396,5 @@ def test_a_discriminator_that_says_source_to_everything_is_right_half_of_the_tim
     torch.nn.init.zeros_(says.bias)
     loss, right = clip2pose.adversarial_loss(says, torch.ones(6, 3), -torch.ones(6, 3), 1.0)
     assert right == 1.0 and loss.item() < 0.1
+    torch.nn.init.constant_(says.weight, 0.1)  # hardly sure, and as right
+    assert clip2pose.adversarial_loss(says, torch.ones(6, 3), -torch.ones(6, 3), 1.0)[1] == 1.0
