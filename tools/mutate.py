@@ -12,10 +12,11 @@ decorators, docstrings, f-strings, `assert`, `raise`, warnings and ``__repr__`` 
 
 Each test file runs once under coverage (kept in build/mutants while neither it nor the library
 changes). Each mutant then is a fork of one process that has imported PyTorch but not the library:
-it runs the tests that run the changed line, fastest first, up to --cap seconds, until one fails.
+it runs tests that run the changed line, the fastest and some of every file, --cap seconds in all,
+until one fails; then it is killed. Its time is that of computing: others may have the processor.
 A mutant without such a test has survived. Where tests start other processes, those run the library
-as it is. Of --controls mutants the same tests run once more without the change: were any of these
-"killed", the tests, not the mutants, would be at fault.
+as it is, and a test that compares both says nothing. Of --controls mutants the same tests run once
+more without the change: were any of these "killed", the tests, not the mutants, would be at fault.
 
 The sample is drawn in proportion to each module's mutants and run in random order, so a run that
 was stopped is a smaller sample; started again with the same --results it goes on, with --again
