@@ -240,6 +240,23 @@ def test_who_cannot_be_judged_is_named(tmp_path, monkeypatch):
         open_heldout([clip], cache=tmp_path)
 
 
+def test_one_video_without_people_does_not_end_a_run_over_many(tmp_path, monkeypatch):
+    shutil.copy(asset("demo/cam02_occluded.mp4"), tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes() + b"\0")
+
+    def found(video, *_):
+        if video.name == "b.mp4":
+            raise SemttaError(f"nobody was found in '{video}'.")
+        return [tall()], torch.arange(70) / 30.0
+
+    monkeypatch.setattr(heldout, "detected", found)
+    with pytest.warns(SemttaWarning, match="'b.mp4' is left out: nobody was found"):
+        people = open_heldout([tmp_path], cache=tmp_path / "cache").people
+    assert [person.video.name for person in people] == ["a.mp4"]
+    with pytest.raises(SemttaError, match="nobody was found"):
+        open_heldout([tmp_path / "b.mp4"], cache=tmp_path / "cache")
+
+
 def test_labels_lie_beside_the_video_or_in_a_folder(tmp_path):
     video = tmp_path / "clip.mp4"
     assert heldout._labels_of(video, None) is None

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from semtta.bench.benchmark import Item, Sample
 from semtta.bench.heldout_masks import MASKS, Hidden, hide
 from semtta.bench.motion_labels import wrong_label
@@ -162,7 +164,9 @@ def open_heldout(
         draws: masks for each person; see ``HeldoutBenchmark``.
         camera: of all videos, where it is known; the rest is guessed from the picture's size.
         progress: told of each video that people are looked for in.
-    Raises ``SemttaError`` for files that are no videos, and if nobody is fit to be judged."""
+    Of several files those in which nobody is found, or that cannot be read, are left out and
+    announced. Raises ``SemttaError`` for a single such file, for wrong labels, and if nobody is fit
+    to be judged."""
     unknown = [level for level in levels if level not in MASKS]
     if unknown or not levels:
         raise SemttaError(f"unknown level '{', '.join(unknown)}'; use {', '.join(MASKS)}.")
@@ -176,7 +180,14 @@ def open_heldout(
         progress("people", i, len(files), {"summary": file.name})
         own = shipped and labels is None
         said = load_labels(asset("demo/labels.json")) if own else _labels_of(file, labels)
-        people += _people(file, digest, said, folder, camera or CameraConfig())
+        try:
+            found = detected(file, folder, "people", digest)
+        except SemttaError as error:
+            if len(files) == 1:
+                raise
+            announce(f"'{file.name}' is left out: {error}")
+            continue
+        people += _people(file, digest, found, said, camera or CameraConfig())
     progress("people", len(files), len(files), {})
     if not people:
         raise SemttaError(
@@ -207,11 +218,15 @@ def find_videos(paths: Sequence[str | Path]) -> dict[str, Path]:
 
 
 def _people(
-    video: Path, digest: str, said: Labels | None, folder: Path, given: CameraConfig
+    video: Path,
+    digest: str,
+    found: tuple[list[Track], Tensor],
+    said: Labels | None,
+    given: CameraConfig,
 ) -> list[Person]:
-    """Everyone in a video who can be judged; who cannot is named."""
+    """Everyone found in a video who can be judged; who cannot is named."""
     info = probe(video)
-    tracks, times = detected(video, folder, "people", digest)
+    tracks, times = found
     if said is not None:
         step = float(times.diff().median()) if len(times) > 1 else 0.0
         said.check(len(times), float(times[-1]) + step)
