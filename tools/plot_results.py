@@ -71,6 +71,7 @@ def panel(axis: plt.Axes, levels: dict[str, dict[str, dict]]) -> None:
             axis.bar_label(bar, fmt="%.0f", label_type="center", fontsize=9,
                            color="white" if method == "semtta" else "#222")  # fmt: skip
     axis.set_xticks(range(len(levels)), levels)
+    axis.set_xlim(-0.6, max(1, len(levels) - 1) + 0.6)
     axis.tick_params(axis="x", length=0)
 
 
