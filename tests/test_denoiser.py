@@ -11,7 +11,6 @@ import torch
 
 from semtta.errors import SemttaError
 from semtta.geometry import gaussian_smooth, geodesic_degrees
-from semtta.motion import denoiser as denoiser_module
 from semtta.motion.denoiser import (
     denoise_track,
     fit_video,
@@ -21,6 +20,7 @@ from semtta.motion.denoiser import (
     without_unseen,
 )
 from semtta.motion.denoiser_net import WINDOW, fill_unseen
+from semtta.motion.denoiser_windows import Windows, interpolate, merged
 from semtta.motion.resample import MAX_GAP
 from semtta.skeletons import SMPL24
 from tools.training import procedural
@@ -148,18 +148,18 @@ def test_windows_count_most_in_their_middle_and_by_what_they_saw_of_a_joint():
     seen = torch.ones(2, WINDOW, 24)
     seen[1, :, 5] = 0.1
 
-    def angle(merged, joint):
-        return roma.rotmat_to_rotvec(merged[:, joint])[:, 2]
+    def angle(motion, joint):
+        return roma.rotmat_to_rotvec(motion[:, joint])[:, 2]
 
-    merged = denoiser_module._merge(poses, denoiser_module._Windows(poses, seen, None, index))
-    found = angle(merged, 0)
+    result = merged(poses, Windows(poses, seen, None, index))
+    found = angle(result, 0)
     assert (found[:30] == 0).all() and torch.allclose(found[60:], torch.ones(30))
     assert (found[30:60].diff() > 0).all() and found[44] + found[45] == pytest.approx(1, abs=1e-3)
     assert found[35] < 0.1 and found[54] > 0.9
     # the window that saw a tenth of the joint counts (0.02 + 0.1) / (0.02 + 1) as much
     share = 0.12 / 1.02
     between = np.arctan2(share * np.sin(1), 1 + share * np.cos(1))
-    assert float(angle(merged, 5)[44:46].mean()) == pytest.approx(between, abs=1e-2)
+    assert float(angle(result, 5)[44:46].mean()) == pytest.approx(between, abs=1e-2)
 
 
 def test_between_two_frames_the_nearer_and_the_trusted_count():
@@ -168,7 +168,7 @@ def test_between_two_frames_the_nearer_and_the_trusted_count():
     )
     trust = torch.tensor([[1.0, 1, 0], [1, 0, 1]])
     times, at = torch.tensor([0.0, 0.1]), torch.tensor([-1.0, 0.025, 0.1, 9.0])
-    found = denoiser_module._interpolate(poses, times, trust, at)
+    found = interpolate(poses, times, trust, at)
     angles = roma.rotmat_to_rotvec(found)[..., 2]
     expected = torch.tensor([[0, 0, 0], [0.05, 0, 0.2], [0.2, 0.2, 0.2], [0.2, 0.2, 0.2]])
     torch.testing.assert_close(angles, expected, atol=2e-3, rtol=0)

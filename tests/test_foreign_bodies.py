@@ -269,7 +269,7 @@ def test_lists_that_hold_each_other_have_an_end(tmp_path):
         change = {name: nested, "vertex_ids": [1]}
         with pytest.raises(SemttaError, match="nested to more"):
             read_body(save(tmp_path / "a.pkl", **change))
-    assert time.process_time() - start < 4
+    assert time.process_time() - start < 20  # coverage traces each step
     again = save(tmp_path / "b.pkl", v_template=smpl()["v_template"].tolist())
     assert is_smpl(again)
     piece = np.zeros(1 << 20)

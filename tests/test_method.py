@@ -15,6 +15,7 @@ from semtta.keypoints import Keypoints2D
 from semtta.motion.text import TextEncoder
 from semtta.skeletons import LIMB12, SMPL24
 from semtta.tta.segments import Segments
+from semtta.tta.smoothing import told_text
 from semtta.tta.strategies import build_strategy
 from semtta.tta.strategy import Draw
 
@@ -252,7 +253,7 @@ def test_the_denoiser_is_told_the_words_of_each_frame():
     for kind, reads in (("denoiser", True), ("denoiser", False), ("gaussian", True)):
         smoothing = replace(run.config.smoothing, kind=kind, text=reads)
         run.config = replace(run.config, smoothing=smoothing)
-        text = strategy._frame_text(run)
+        text = told_text(run, strategy.prior)
         if (kind, reads) != ("denoiser", True):
             assert text is None
             continue

@@ -7,6 +7,7 @@ import os
 import textwrap
 import time
 
+import coverage
 import pytest
 
 from tools import mutate
@@ -112,6 +113,9 @@ def toy(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.skipif(
+    coverage.Coverage.current() is not None, reason="coverage does not measure within coverage"
+)
 def test_a_change_that_a_test_notices_is_killed_and_one_that_none_does_survives(
     toy, tmp_path, capsys
 ):

