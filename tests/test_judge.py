@@ -65,3 +65,10 @@ def test_no_adaptation_uses_it(judge):
     theirs = load_prior("embedded-gate").encoder.state_dict()  # the one of the same build
     same = [k for k in ours if ours[k].dim() > 1 and torch.equal(ours[k], theirs[k])]
     assert not [key for key in same if key.endswith("weight")]
+
+
+def test_a_moment_between_gaps_shows_nothing(judge, walk):
+    times = torch.cat((TIMES, torch.tensor([9.0]).double()))  # one more frame, long after
+    alone = judge.score(walk, TIMES, WALK)
+    assert judge.score(torch.cat((walk, walk[:1])), times, [*WALK, "walk"]) == alone
+    assert judge.score(walk[:3], TIMES[:3], WALK[:3]) == {"named": None, "label_similarity": None}

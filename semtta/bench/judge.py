@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from semtta.motion.prior import EmbeddedPrior
-from semtta.motion.resample import stretches
-from semtta.motion.retrieval import raw_features, windows
+from semtta.motion.retrieval import raw_features, runs, windows
 from semtta.shipped import asset
 
 
@@ -48,11 +47,11 @@ class Judge:
             labels: T texts or None; the commonest one counts.
         Returns: ``named``, 1 or 0, whether the label comes first among all names, and
             ``label_similarity``, the cosine with it, in means over all windows; None where no
-            label is a name of the dictionary."""
-        known = self._index(labels)
-        if known is None:
+            label is a name of the dictionary, or no stretch is long enough to show one."""
+        known, found = self._index(labels), runs(times)
+        if known is None or not found:
             return {"named": None, "label_similarity": None}
-        parts = [windows(rotmats[part], times[part].double())[0] for part in stretches(times)]
+        parts = [windows(rotmats[part], times[part].double())[0] for part in found]
         with torch.no_grad():
             shown = raw_features([self.prior], torch.cat(parts)) @ self.prior.features.T
         mean = shown.mean(0)

@@ -118,10 +118,8 @@ class Retrieval:
             rotmats: (T, 24, 3, 3), root first (ignored).
             times: (T,) seconds."""
         found = []
-        for part in stretches(times):
-            local = times[part].double()
-            if float(local[-1] - local[0]) >= _SHORTEST:
-                found += self._name_run(rotmats[part], local, part.start)
+        for part in runs(times):
+            found += self._name_run(rotmats[part], times[part].double(), part.start)
         return found
 
     def _name_run(self, rotmats: Tensor, times: Tensor, first: int) -> list[Named]:
@@ -162,6 +160,11 @@ def raw_features(priors: Sequence[EmbeddedPrior], motion: Tensor) -> Tensor:
         torch.cat([prior.embed_motion(part) for part in motion.split(128)]) for prior in priors
     ]
     return torch.cat(parts, -1)
+
+
+def runs(times: Tensor) -> list[slice]:
+    """The stretches of a track, between gaps in its times (T,), that show something: 0.3 s."""
+    return [p for p in stretches(times) if float(times[p][-1] - times[p][0]) >= _SHORTEST]
 
 
 def windows(rotmats: Tensor, times: Tensor) -> tuple[Tensor, list[float]]:
