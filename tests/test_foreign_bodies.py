@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import sparse
+from traced import traced
 
 import semtta
 from semtta.bench.datasets.files import _DataUnpickler
@@ -269,7 +270,7 @@ def test_lists_that_hold_each_other_have_an_end(tmp_path):
         change = {name: nested, "vertex_ids": [1]}
         with pytest.raises(SemttaError, match="nested to more"):
             read_body(save(tmp_path / "a.pkl", **change))
-    assert time.process_time() - start < 20  # coverage traces each step
+    assert time.process_time() - start < (20 if traced() else 4)
     again = save(tmp_path / "b.pkl", v_template=smpl()["v_template"].tolist())
     assert is_smpl(again)
     piece = np.zeros(1 << 20)

@@ -7,8 +7,8 @@ import os
 import textwrap
 import time
 
-import coverage
 import pytest
+from traced import traced
 
 from tools import mutate
 from tools.mutation.forks import in_child
@@ -113,9 +113,7 @@ def toy(tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.skipif(
-    coverage.Coverage.current() is not None, reason="coverage does not measure within coverage"
-)
+@pytest.mark.skipif(traced(), reason="coverage does not measure within coverage")
 def test_a_change_that_a_test_notices_is_killed_and_one_that_none_does_survives(
     toy, tmp_path, capsys
 ):
