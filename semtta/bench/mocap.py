@@ -24,6 +24,7 @@ from semtta.errors import SemttaError
 from semtta.motion.motion_files import FPS
 from semtta.skeletons import BODY27, LIMB12
 
+FIRST_FORM = "mocap-v1"
 _PROTOCOL = "12 limb joints, body's own landmarks, root = mid hip, every frame"
 PROTOCOL, PROTOCOL_V1 = f"mocap12-v2: {_PROTOCOL}", f"mocap12: {_PROTOCOL}"
 _VIRTUAL = (
@@ -74,18 +75,18 @@ class MocapBenchmark:
 
     @property
     def protocol(self) -> str:
-        return PROTOCOL_V1 if self.name == "mocap-v1" else PROTOCOL
+        return PROTOCOL_V1 if self.name == FIRST_FORM else PROTOCOL
 
     @property
     def limits(self) -> str:
-        return LIMITS_V1 if self.name == "mocap-v1" else LIMITS.format(counted=_counted(self.split))
+        return LIMITS_V1 if self.name == FIRST_FORM else LIMITS.format(counted=_counted(self.split))
 
     def windows(self) -> list[Window]:
         """The stretches of motion that are seen, in a fixed order."""
         path = Path(self.motions)
         changed = max((file.stat().st_mtime_ns for file in [path, *path.glob("*.npz")]
                        if file.exists()), default=0)  # fmt: skip
-        choose = windows_v1 if self.name == "mocap-v1" else windows_v2
+        choose = windows_v1 if self.name == FIRST_FORM else windows_v2
         return list(choose(str(path), self.split, self.frames, changed))
 
     def items(self) -> list[Item]:
@@ -148,7 +149,7 @@ def open_mocap(
         levels: of "easy", "medium", "hard", and (not in the first form) "gone"; all of them.
         name: "mocap", or "mocap-v1" for the first form.
     Raises ``SemttaError`` for unknown names and for files without motion of that split."""
-    first_form = name == "mocap-v1"
+    first_form = name == FIRST_FORM
     known = _V1_LEVELS if first_form else tuple(_LEVELS)
     unknown = [level for level in levels if level not in known]
     if unknown:

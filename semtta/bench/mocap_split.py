@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from importlib import resources
 
 from omegaconf import OmegaConf
@@ -71,12 +71,6 @@ class Split:
         known = performer in self.known_to_shipped or side == TRAIN
         cut, animated = self.cut.get(clip, 0), performer in self.animated
         return Listed(performer, action, side, part, known, cut, animated)
-
-    @cached_property
-    def training_actions(self) -> frozenset[str]:
-        """What the training side does."""
-        found = map(self.find, self.clips)
-        return frozenset(clip.action for clip in found if clip is not None and clip.side == TRAIN)
 
 
 @lru_cache(1)

@@ -75,7 +75,7 @@ def windows_v1(motions: str, split: str, frames: int, changed: int) -> tuple[Win
         and split in ("all", v1_side(entry.subject))
     ]
     labels = [spoken_label(entry.text) for entry in chosen]
-    counts = [min(2, max(1, int(entry.frames / (_ENOUGH * frames)))) for entry in chosen]
+    counts = [_count(entry.frames, frames) for entry in chosen]
     totals: Counter[str | None] = Counter()
     for label, count in zip(labels, counts, strict=True):
         totals[label] += count
@@ -94,6 +94,11 @@ def v1_side(subject: str) -> str:
     return TEST if subject in _V1_TEST else subject_split(subject)
 
 
+def _count(whole: int, frames: int) -> int:
+    """How many windows a clip of so many frames gives: two where each is nearly whole."""
+    return min(2, max(1, int(whole / (_ENOUGH * frames))))
+
+
 def _stretches(
     entry: MotionEntry, frames: int, cut: int = 0, most: int = 2
 ) -> list[tuple[str, int, int]]:
@@ -101,7 +106,7 @@ def _stretches(
     whole = entry.frames - cut
     if whole < SHORTEST:
         return []
-    count = min(most, max(1, int(whole / (_ENOUGH * frames))))
+    count = min(most, _count(whole, frames))
     part = whole // count
     length = min(frames, part)
     name = entry.name.replace("/", "_")

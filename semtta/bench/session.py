@@ -9,7 +9,7 @@ from pathlib import Path
 from semtta.bench.benchmark import Benchmark, Item
 from semtta.bench.engines import check_engine, run_tasks
 from semtta.bench.methods import METHODS, Method, find_methods
-from semtta.bench.options import DEFAULT_METHODS, Options, check_options, inputs, overrides
+from semtta.bench.options import DEFAULT_METHODS, MOCAP, Options, check_options, inputs, overrides
 from semtta.bench.report import Outcome, stored_header, write_report
 from semtta.bench.rows import (
     append_row,
@@ -175,7 +175,7 @@ def open_benchmark(options: Options, progress: Progress = silent) -> Benchmark:
         from semtta.bench.beam import open_beam
 
         return _with_protocol(open_beam(options.wheel), options)
-    if options.data in ("mocap", "mocap-v1"):
+    if options.data in MOCAP:
         from semtta.bench.mocap import open_mocap
 
         if options.motions is None:
