@@ -3,19 +3,20 @@
 import ast
 import difflib
 import json
-import os
+import subprocess
+import sys
 import textwrap
-import time
+from pathlib import Path
 
 import pytest
 from traced import traced
 
 from tools import mutate
-from tools.mutation.forks import in_child
 from tools.mutation.operators import mutants, mutated
 from tools.mutation.reach import Reach
 from tools.mutation.report import read_reasons, report, wilson
 
+ROOT = Path(__file__).parents[1]
 SOURCE = '''
 """Says 1 < 2."""
 from math import inf
@@ -85,7 +86,7 @@ def test_each_change_is_one_place_and_has_a_name_of_its_own():
 
 
 @pytest.fixture
-def toy(tmp_path, monkeypatch):
+def toy(tmp_path):
     """A module of which the tests know one function well, one badly and one not at all."""
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
     (tmp_path / "toymodule.py").write_text(
@@ -100,24 +101,27 @@ def toy(tmp_path, monkeypatch):
         "def test_seen(made):\n    assert made == 3\n\n"
         "def test_missed():\n    toymodule.missed(2)\n"
     )
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(mutate, "preload", lambda: None)
 
-    def run():
-        return mutate.main(
-            ["--root", str(tmp_path), "--modules", "toymodule.py", "--tests", "test_*.py",
-             "--results", str(tmp_path / "run.jsonl"), "--reasons", str(tmp_path / "no.yaml"),
-             "--sample", "99", "--controls", "2"]
-        )  # fmt: skip
+    def run() -> str:
+        options = ["--root", str(tmp_path), "--modules", "toymodule.py", "--tests", "test_*.py",
+                   "--results", str(tmp_path / "run.jsonl"), "--reasons", str(tmp_path / "no.yaml"),
+                   "--sample", "99", "--controls", "2", "--preload", "json"]  # fmt: skip
+        return alone("-m", "tools.mutate", *options)
 
     return run
 
 
+def alone(*command: str) -> str:
+    """What Python prints in a process of its own: the tool forks, this process has threads."""
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, timeout=120,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.skipif(traced(), reason="coverage does not measure within coverage")
-def test_a_change_that_a_test_notices_is_killed_and_one_that_none_does_survives(
-    toy, tmp_path, capsys
-):
-    assert toy() == 0
+def test_a_change_that_a_test_notices_is_killed_and_one_that_none_does_survives(toy, tmp_path):
+    printed = toy()
     rows = mutate.read_results(tmp_path / "run.jsonl")
     found = {row["key"]: (row["status"], row["by"]) for row in rows if row["status"] != "control"}
     where = "toymodule.py:"
@@ -128,15 +132,20 @@ def test_a_change_that_a_test_notices_is_killed_and_one_that_none_does_survives(
     assert found[where + "8 arithmetic: x - 2 -> x + 2"] == ("untested", "")
     controls = [row for row in rows if row["status"] == "control"]
     assert controls and not [row for row in controls if row["outcome"] == "killed"]
-    assert "toymodule.py:5 arithmetic: x * 2 -> x / 2" in capsys.readouterr().out
-    assert toy() == 0  # nothing left to run
+    assert "toymodule.py:5 arithmetic: x * 2 -> x / 2" in printed
+    toy()  # nothing left to run
     assert mutate.read_results(tmp_path / "run.jsonl") == rows
 
 
 def test_a_process_that_hangs_or_dies_gives_a_reason_instead_of_a_result():
-    assert in_child(lambda: {"code": 0}, 20) == {"code": 0}
-    assert in_child(lambda: time.sleep(60) or {}, 0.1) == "timeout"
-    assert in_child(lambda: os._exit(1), 20) == "crash"
+    printed = alone("-c", textwrap.dedent("""
+        import os, time
+        from tools.mutation.forks import in_child
+        print(in_child(lambda: {"code": 0}, 20))
+        print(in_child(lambda: time.sleep(60) or {}, 0.1))
+        print(in_child(lambda: os._exit(1), 20))
+    """))  # fmt: skip
+    assert printed.split("\n")[:3] == ["{'code': 0}", "timeout", "crash"]
 
 
 def test_of_many_tests_the_fastest_run_and_some_of_every_file():

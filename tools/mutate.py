@@ -35,7 +35,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tools.mutation.forks import Changed, preload, run_tests
+from tools.mutation.forks import PRELOADED, Changed, preload, run_tests
 from tools.mutation.operators import Mutant, function_lines, mutants, mutated
 from tools.mutation.reach import Reach, measure
 from tools.mutation.report import read_reasons, report, summary
@@ -53,11 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reasons = read_reasons(args.reasons)
     if args.sample:
         os.chdir(args.root)
-        preload()
+        preload(args.preload)
         sources = sorted(path for glob in args.modules for path in args.root.glob(glob))
         tests = sorted(path for glob in args.tests for path in args.root.glob(glob))
         reach = measure(args.root, tests, sources, args.root / "build" / "mutants")
-        run(args.root, sources, reach, args)
+        drawn_from = [path for path in sources if path.match(args.only)]
+        run(args.root, drawn_from, reach, args)
     results = read_results(args.results)
     print(report(results, reasons))
     if args.summary:
@@ -74,6 +75,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=Path("build/mutants/run.jsonl"))
     parser.add_argument("--summary", type=Path, help="JSON file for the figures")
     parser.add_argument("--modules", nargs="+", default=MODULES, help="glob of library files")
+    parser.add_argument("--only", default="*", help="of these modules, those to change")
     parser.add_argument("--tests", nargs="+", default=["tests/test_*.py"], help="glob of tests")
     parser.add_argument("--cap", type=float, default=30.0, help="seconds of tests per mutant")
     parser.add_argument("--again", action="store_true", help="survivors too, with another --cap")
@@ -84,6 +86,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=10.0,
         help="a mutant may take 3 times as long as its tests and these seconds",
     )
+    parser.add_argument("--preload", nargs="+", default=PRELOADED, help="imported before the forks")
     parser.add_argument("--root", type=Path, default=ROOT, help="of library and tests")
     parser.add_argument("--reasons", type=Path, default=ROOT / "tests" / "mutants.yaml")
     args = parser.parse_args(arguments)

@@ -33,9 +33,9 @@ PRELOADED = (
 )  # fmt: skip
 
 
-def preload() -> None:
+def preload(names: Sequence[str]) -> None:
     """What every child needs, before the first fork; raises if the library is among it."""
-    for name in PRELOADED:
+    for name in names:
         try:
             importlib.import_module(name)
         except ImportError:

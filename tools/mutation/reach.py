@@ -148,17 +148,17 @@ def measure(
         key = hashlib.sha256(b"\0".join([file.read_bytes(), *library])).hexdigest()[:16]
         path = kept / f"{file.stem}-{key}.json"
         if not path.exists():
-            found = in_child(lambda file=file: _measured(file, sources), cap)
+            found = in_child(lambda file=file: _measured(file, sources, root), cap)
             if isinstance(found, str):
                 print(f"{file.name}: {found} while it was measured; left out", flush=True)
                 continue
             path.write_text(json.dumps(found), encoding="utf-8")
             print(f"{file.name}: {len(found['passed'])} tests measured", flush=True)
         parts.append(json.loads(path.read_text(encoding="utf-8")))
-    return _joined(parts, root)
+    return _joined(parts)
 
 
-def _measured(file: Path, sources: Sequence[Path]) -> dict:
+def _measured(file: Path, sources: Sequence[Path], root: Path) -> dict:
     measured = coverage.Coverage(data_file=None, include=[str(path) for path in sources])
     recorder = Recorder(measured)
     measured.start()
@@ -171,14 +171,14 @@ def _measured(file: Path, sources: Sequence[Path]) -> dict:
         "seconds": recorder.seconds,
         "uses": recorder.uses,
         "lines": {
-            path: {line: sorted(filter(None, names))
+            str(Path(path).relative_to(root)): {line: sorted(filter(None, names))
                    for line, names in data.contexts_by_lineno(path).items()}
             for path in data.measured_files()
         },
     }  # fmt: skip
 
 
-def _joined(parts: Sequence[dict], root: Path) -> Reach:
+def _joined(parts: Sequence[dict]) -> Reach:
     seconds: dict[str, float] = {}
     shared: dict[str, dict[str, float]] = {}
     lines: dict[str, dict[int, set[str]]] = {}
@@ -193,7 +193,7 @@ def _joined(parts: Sequence[dict], root: Path) -> Reach:
             for name in named:
                 users[name].add(test)
         for path, found in part["lines"].items():
-            by_line = lines.setdefault(str(Path(path).relative_to(root)), {})
+            by_line = lines.setdefault(path, {})
             for line, names in found.items():
                 tests = by_line.setdefault(int(line), set())
                 tests.update(*(users.get(name, set()) for name in names))
