@@ -23,6 +23,7 @@ from semtta.files import whole_file
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results: begin, made by tools/make_results.py -->", "<!-- results: end -->"
+LONG = 100  # lines
 README_METHODS = ("frozen", "frozen+gauss", "2d+smooth", "cycleadapt", "paper", "semtta")
 INTRO = """# Results
 
@@ -40,7 +41,8 @@ before they were measured.
 
 Repeatability: every job computes on one thread, so the same machine gives the same numbers whatever
 else it does. On another machine rows of the model as it is repeat exactly, adapted rows to 0.8
-mm and those of hidden joints to 1.5 mm (the default table of mocap on two machines): smaller differences between adapted rows mean nothing.
+mm and those of hidden joints to 1.5 mm (the default table of mocap on two machines): smaller
+differences between adapted rows mean nothing.
 """
 
 
@@ -102,7 +104,7 @@ def results_page(runs: dict[str, dict], published: dict) -> str:
         notes = [run["limits"], *run.get("remarks", ()), *run["failures"]]
         view = view_table(run["rows"], spec_of(run), notes)
         heading = f"## {run['title']}: {run['data']}"
-        parts.append(f"{heading}\n\n{run_lines(name, run)}\n\n{view.markdown()}")
+        parts.append(f"{heading}\n\n{run_lines(name, run)}\n\n{folded(view.markdown())}")
         if run["table"] in left:
             parts.append(published_table(left.pop(run["table"])))
     parts.append(f"## Published numbers\n\nNot ours. {published['source']}.\n")
@@ -110,6 +112,14 @@ def results_page(runs: dict[str, dict], published: dict) -> str:
         parts.append("Those on a question that was run above stand there.\n")
     parts += [published_table(table) for table in left.values()]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def folded(table: str) -> str:
+    """A table too long to scroll past, behind a line to click on."""
+    rows = table.count("\n")
+    if rows < LONG:
+        return table
+    return f"<details><summary>{rows} lines</summary>\n\n{table.rstrip()}\n\n</details>\n"
 
 
 def run_lines(name: str, run: dict) -> str:
