@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from golden_weights import noise
@@ -47,6 +49,7 @@ def test_known_weights_give_known_features():
     for encoder, wanted in golden.items():
         found = encoder(motion("c", 2, 60))
         torch.testing.assert_close(found, torch.tensor(wanted), atol=2e-4, rtol=0)
+        assert torch.equal(encoder.train()(motion("c", 2, 60)), found)  # no dropout
 
 
 @pytest.mark.parametrize("kind, encoder", [("align", AlignEncoder), ("gate", GateEncoder)])
@@ -56,7 +59,9 @@ def test_shipped_weights_have_the_usual_sizes(kind, encoder):
     assert {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in state.items()}
 
 
-def test_positions_of_frames_start_small():
-    encoder = AlignEncoder(4)
+def test_a_new_encoder_starts_with_small_positions_and_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder = AlignEncoder(4)
     for parameter in (encoder.position, encoder.query):
         assert 0.015 < parameter.std() < 0.025

@@ -67,6 +67,7 @@ class ClipBPE:
                 return cls(merges)
             ids = read_json(files[1], "CLIP's vocabulary")
             symbols = {*_byte_characters().values(), *(a + b for a, b in merges), _START, _END}
+            symbols |= {symbol + "</w>" for symbol in _byte_characters().values()}
             if not symbols <= ids.keys() or max(ids.values()) != ids[_END]:
                 raise ValueError("vocabulary and merges do not belong together")
             return cls(merges, ids)

@@ -95,7 +95,7 @@ def joined(parts: list[Grid]) -> Grid:
 
 def gather(track: Grid, index: Tensor) -> Windows:
     """Windows of the frames (S, 60)."""
-    label = F.normalize(track.text[index.to(track.text.device)].mean(1), dim=-1)
+    label = F.normalize(track.text[index.to(track.text.device)].mean(1))
     return Windows(track.rotmats[index], track.seen[index], label, index)
 
 
@@ -138,4 +138,4 @@ def interpolate(rotmats: Tensor, times: Tensor, trust: Tensor, at: Tensor) -> Te
     share = share[:, None].to(rotmats)
     low, high = (1 - share) * (trust[left] + 1e-3), share * (trust[right] + 1e-3)
     mean = low[..., None, None] * rotmats[left] + high[..., None, None] * rotmats[right]
-    return roma.special_procrustes(mean / (low + high)[..., None, None])
+    return roma.special_procrustes(mean)

@@ -105,7 +105,7 @@ class Retrieval:
     def embed(self, motion: Tensor) -> Tensor:
         """(S, 60, 24, 3, 3) local rotations at 30 fps, any root -> (S, D) unit."""
         raw = F.pad(raw_features(self.priors, motion), (0, 1), value=1.0)
-        return F.normalize(raw @ self.matrix, dim=-1)
+        return F.normalize(raw @ self.matrix)
 
     def similarity(self, motion: Tensor) -> Tensor:
         """(S, L) cosines of motions (S, 60, 24, 3, 3) with every name."""
@@ -138,7 +138,7 @@ class Retrieval:
             )  # fmt: skip
             chance = posterior[a:b].mean(0)
             label = int(path[a])
-            rest = [i for i in chance.topk(min(6, len(chance))).indices.tolist() if i != label][:4]
+            rest = [i for i in chance.argsort(descending=True).tolist() if i != label][:4]
             others = tuple((self.names[i], float(chance[i])) for i in rest)
             found.append(
                 Named(first + low, first + high, self.names[label], float(chance[label]), others)
