@@ -112,6 +112,8 @@ def files(tmp_path_factory):
     write_safetensors(folder / "model.safetensors", hugging_face_names(state))
     write_folder_vocabulary(folder)
     (folder / "config.json").write_text('{"text_config": {"hidden_act": "quick_gelu"}}')
+    (root / "bare").mkdir()
+    (root / "bare" / "model.safetensors").symlink_to(folder / "model.safetensors")
     older = root / "hf_bin"
     older.mkdir()
     torch.save(hugging_face_names(state), older / "pytorch_model.bin")
@@ -192,6 +194,14 @@ def test_a_loaded_tower_is_frozen_and_says_its_sizes(files):
     clip = load_clip_text(files / "open_clip.pt", files / "bpe.txt.gz")
     assert not clip.training and not any(p.requires_grad for p in clip.parameters())
     assert (len(clip.tower.blocks), clip.tower.context) == (LAYERS, CONTEXT)
+    ids = torch.zeros(2, 3, dtype=torch.long, device="meta")
+    assert clip.tower.to("meta")(ids).device.type == "meta"
+
+
+def test_a_tower_of_one_block_is_found_inside_a_larger_network(files, tmp_path):
+    state = {f"net.{key}": value for key, value in random_state().items() if "s.1." not in key}
+    torch.save(state, tmp_path / "clip.pt")
+    assert len(load_clip_text(tmp_path / "clip.pt", files / "bpe.txt.gz").tower.blocks) == 1
 
 
 def test_more_texts_than_a_batch_are_all_encoded_in_order(files):
@@ -289,8 +299,9 @@ def test_damaged_files_are_refused(files, tmp_path):
 
 
 def test_other_activation_or_vocabulary_is_refused(files, tmp_path):
-    with pytest.raises(SemttaError, match="does not fit a vocabulary of 49408"):
-        load_clip_text(files / "open_clip.pt")
+    for layout in ("open_clip.pt", "bare"):
+        with pytest.raises(SemttaError, match="does not fit a vocabulary of 49408"):
+            load_clip_text(files / layout)
     (tmp_path / "config.json").write_text('{"hidden_act": "gelu"}')
     write_safetensors(tmp_path / "model.safetensors", hugging_face_names(random_state()))
     with pytest.raises(SemttaError, match="the activation 'gelu', but .* quick_gelu"):

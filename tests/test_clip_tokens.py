@@ -92,6 +92,8 @@ def test_printable_bytes_are_themselves_and_the_others_follow_from_256():
     assert all(found[b] == chr(b) for b in printable)
     others = [found[b] for b in range(256) if b not in printable]
     assert others == [chr(256 + i) for i in range(len(others))]
+    symbols = [found[b] for b in sorted(printable)] + others
+    assert [*ClipBPE(MERGES)._ids][:512] == symbols + [symbol + "</w>" for symbol in symbols]
 
 
 # ------------------------------------------------------------------ vocabulary files

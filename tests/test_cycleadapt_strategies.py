@@ -20,7 +20,7 @@ from semtta.engine import cosine_lr, silent
 from semtta.errors import SemttaError
 from semtta.hmr.lifter import Lifter, LifterSettings
 from semtta.motion.dictionary import Dictionary
-from semtta.motion.discriminator import MotionDiscriminator, load_discriminator
+from semtta.motion.discriminator import LENGTH, MotionDiscriminator, load_discriminator
 from semtta.motion.mdnet import MDNet
 from semtta.tta.adapter import Adapter
 from semtta.tta.cycleadapt import CycleAdapt
@@ -280,7 +280,7 @@ def test_the_discriminator_answers_as_the_official_one(official_discriminator, g
     net = MotionDiscriminator().eval()
     assert set(net.state_dict()) == set(official_discriminator) and len(net.state_dict()) == 16
     net.load_state_dict(official_discriminator)
-    numbers = np.random.RandomState(0).standard_normal((4, 16, 69)).astype(np.float32)
+    numbers = np.random.RandomState(0).standard_normal((4, LENGTH, 69)).astype(np.float32)
     with torch.no_grad():
         out = net(torch.from_numpy(numbers))
         one = net(torch.from_numpy(numbers[:1]))
@@ -294,6 +294,8 @@ def test_the_discriminator_is_read_from_a_file(official_discriminator, tmp_path)
     net = load_discriminator(path)
     for key, value in net.state_dict().items():
         assert torch.equal(value, official_discriminator[key])
+    torch.save({f"judge.{key}": v for key, v in official_discriminator.items()}, path)
+    assert load_discriminator(path).gru.hidden_size == 1024
     torch.save({"model": {"gru.weight_ih_l0": torch.zeros(3)}}, path)
     with pytest.raises(SemttaError, match="motion discriminator"):
         load_discriminator(path)

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from semtta.errors import SemttaError
 from semtta.geometry import columns_to_rotmat, rotmat_to_columns
+from semtta.motion import denoiser
 from semtta.motion.denoiser import load_denoiser, without_unseen
 from semtta.motion.denoiser_net import DenoiserConfig, MotionDenoiser, fill_unseen
+from semtta.shipped import asset
 
 SMALL = DenoiserConfig(width=12, layers=2, heads=3, patch=4, text_dim=5)
 
@@ -69,6 +71,34 @@ def parts_of(rotmats: Tensor, seen: Tensor) -> tuple[Tensor, list[Tensor], Tenso
     return frame, candidates, read
 
 
+def test_a_file_that_does_not_fit_its_sizes_gets_no_memory(tmp_path, monkeypatch):
+    made = []
+
+    class Watched(MotionDenoiser):
+        def __init__(self, config):
+            super().__init__(config)
+            made.append(self.position.device.type)
+
+    monkeypatch.setattr(denoiser, "MotionDenoiser", Watched)
+    content = torch.load(asset("motion/denoiser.pt"), weights_only=True)
+    content["config"]["width"] = 384
+    torch.save(content, tmp_path / "d.pt")
+    with pytest.raises(SemttaError, match="is not a semtta denoiser: "):
+        denoiser.load_denoiser(tmp_path / "d.pt")
+    assert made == ["meta"]
+
+
+def test_a_file_that_is_something_else_is_told_so(tmp_path):
+    for content, words in (
+        ([1], "train one with"),
+        ({"format": 1}, "train one with"),
+        ({"format": "semtta-denoiser-2"}, "^denoiser '.*d.pt' cannot be read"),
+    ):
+        torch.save(content, tmp_path / "d.pt")
+        with pytest.raises(SemttaError, match=words):
+            denoiser.load_denoiser(tmp_path / "d.pt")
+
+
 @torch.no_grad()
 def test_an_untrained_network_is_the_mean_of_its_six_candidates():
     net, rotmats, seen = MotionDenoiser(SMALL), motion("a", 2, 60), evidence("b", 2, 60)
@@ -122,6 +152,7 @@ def test_what_was_half_seen_lies_between_its_own_value_and_the_line():
     seen = torch.tensor([0.0, 1.0, 0.25, 0.5, 0.0])[None, :, None]
     found = fill_unseen(x, seen).flatten()
     torch.testing.assert_close(found, torch.tensor([0.0, 0.0, 5.0, 4.0, 4.0]))
+    assert fill_unseen(x.to("meta"), seen.to("meta")).device.type == "meta"  # where it is given
 
 
 def test_a_rotation_with_half_the_evidence_is_kept_as_it_is():

@@ -50,6 +50,7 @@ def test_a_text_is_for_all_frames_or_one_for_each():
     assert torch.equal(per_frame(rows, times), rows)
     assert torch.equal(per_frame(rows[0], times), rows[:1].expand(3, 4))
     assert per_frame(None, times).shape == (3, 0)
+    assert per_frame(None, times.to("meta")).device.type == "meta"
 
 
 @pytest.mark.parametrize("last, frames", [(1.0, 31), (1.0003, 31), (1.0006, 32), (0.0, 1)])
@@ -189,6 +190,14 @@ def test_windows_that_are_not_drawn_come_by_once_in_a_pass():
 def test_the_text_of_a_video_reaches_every_step():
     net, _ = fitted(70, text=torch.tensor([3.0, 4.0]), steps=1)
     assert torch.allclose(net.given[0][2], torch.tensor([0.6, 0.8]))
+
+
+def test_a_step_forgets_earlier_gradients():
+    net = Recorder()
+    net.scale.grad = torch.tensor(-1e6)
+    fit_video(net, motion("t", 70), seconds(70), torch.ones(70, 24), steps=1, lr=1e-2,
+              generator=torch.Generator())  # fmt: skip
+    assert net.scale.item() == pytest.approx(1 - 1e-2, abs=1e-5)
 
 
 def test_fitting_thaws_the_network_and_moves_it_by_the_learning_rate():

@@ -194,6 +194,15 @@ def test_one_step_moves_weights_by_the_learning_rate_which_is_that_of_cycleadapt
     assert (settings["lr"], settings["betas"]) == (5e-5, (0.5, 0.9))
 
 
+def test_a_step_forgets_earlier_gradients(net):
+    twin = copy.deepcopy(net).requires_grad_(True)
+    for parameter in twin.parameters():
+        parameter.grad = 1e6 * torch.ones_like(parameter)
+    for each in (net, twin):
+        mdnet_fit(each, motion(50), times_of(50), generator=torch.Generator(), steps=1)
+    assert all(map(torch.equal, net.parameters(), twin.parameters()))
+
+
 def test_a_pass_takes_thirty_two_windows_at_a_time(net):
     sizes = []
     net.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
@@ -245,6 +254,12 @@ def test_completion_does_not_read_unseen_guesses(net):
 
 
 # ------------------------------------------------------------------ hostile input
+
+
+def test_the_net_is_found_inside_a_larger_one(tmp_path):
+    torch.save({f"md.{key}": value for key, value in golden_state().items()}, tmp_path / "md.pt")
+    assert torch.equal(load_mdnet(tmp_path / "md.pt").motion_fc_in.bias,
+                       golden_state()["motion_fc_in.bias"])  # fmt: skip
 
 
 @pytest.mark.parametrize("change, message", [

@@ -19,7 +19,6 @@ from semtta.motion.dictionary import Dictionary
 from semtta.motion.encoder import joint_positions
 from semtta.motion.exemplars import ExemplarRoots
 from semtta.motion.motionclip import MotionCLIPEncoder, MotionCLIPPrior, load_motionclip
-from semtta.shipped import asset
 
 TINY = dict(width=64, layers=2, heads=4, feedforward=32)
 
@@ -221,17 +220,16 @@ def test_prior_from_files(tmp_path):
     text = clip_text(64)
     torch.save(text.tower.state_dict(), tmp_path / "clip.pt")
     (tmp_path / "bpe.txt").write_text("#version: 0.2\nw a\nl k\n", encoding="utf8")
-    prior = load_prior("motionclip", tmp_path / "c.pth.tar", clip=tmp_path / "clip.pt",
-                       bpe=tmp_path / "bpe.txt", exemplars=asset("motion/dictionary.npz"),
-                       translation="ankle")  # fmt: skip
-    assert torch.equal(prior.embed_text(["walk"]), text.encode(["walk"]))
-    assert prior.translation == "ankle" and len(prior.exemplars.labels) > 10
     np.savez(tmp_path / "roots.npz", walk=np.zeros((60, 3)))
-    own = MotionCLIPPrior.load(tmp_path / "c.pth.tar", tmp_path / "clip.pt",
-                               bpe=tmp_path / "bpe.txt", exemplars=tmp_path / "roots.npz",
-                               sigma=0.5)  # fmt: skip
-    assert own.exemplars.labels == ("walk",)
-    assert (own.sigma, own.translation) == (0.5, "zeros")
+    own = load_prior("motionclip", tmp_path / "c.pth.tar", clip=tmp_path / "clip.pt",
+                     bpe=tmp_path / "bpe.txt", exemplars=tmp_path / "roots.npz",
+                     translation="ankle")  # fmt: skip
+    assert own.exemplars.labels == ("walk",) and own.translation == "ankle"
+    prior = MotionCLIPPrior.load(tmp_path / "c.pth.tar", tmp_path / "clip.pt",
+                                 bpe=tmp_path / "bpe.txt", sigma=0.5)  # fmt: skip
+    assert torch.equal(prior.embed_text(["walk"]), text.encode(["walk"]))
+    assert prior.exemplars.labels == Dictionary.load().labels
+    assert (prior.sigma, prior.translation, prior.rest_joints) == (0.5, "zeros", None)
     assert prior.embed_motion(motion()).shape == (2, 64)
     assert roma.is_rotation_matrix(prior.exemplar_root("an unknown text"), epsilon=1e-3)
 
@@ -244,6 +242,7 @@ def test_without_exemplars_the_root_is_constant():
     assert root.shape == (60, 3, 3)
     assert torch.equal(root[59], torch.diag(torch.tensor([1.0, -1.0, -1.0])))
     assert root[0, :2].flatten().tolist() == [1, 0, 0, 0, -1, 0]
+    assert tiny().to("meta").exemplar_root("anything").device.type == "meta"
 
 
 def test_exemplars_of_the_user(tmp_path):

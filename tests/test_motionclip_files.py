@@ -17,10 +17,11 @@ def test_sizes_come_from_the_file(tmp_path):
     assert (encoder.joints, encoder.muQuery.shape[1]) == (25, 64)
     assert len(encoder.seqTransEncoder.layers) == 2
     assert not encoder.training and not any(p.requires_grad for p in encoder.parameters())
-    state = tiny_state()
+    state = {key: value for key, value in tiny_state().items() if "layers.1" not in key}
     state["encoder.skelEmbedding.weight"] = torch.ones(64, 24 * 6)
-    torch.save(state, tmp_path / "c.pth.tar")
-    assert load_motionclip(tmp_path / "c.pth.tar").joints == 24
+    torch.save({f"net.{key}": value for key, value in state.items()}, tmp_path / "c.pth.tar")
+    encoder = load_motionclip(tmp_path / "c.pth.tar")
+    assert (encoder.joints, len(encoder.seqTransEncoder.layers)) == (24, 1)
 
 
 LINEAR = "encoder.seqTransEncoder.layers.0.linear1.bias"

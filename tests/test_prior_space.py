@@ -89,6 +89,11 @@ def test_a_text_space_of_other_sizes_or_without_numbers_is_refused(tmp_path, nam
 def test_a_prior_of_another_dictionary_is_refused(tmp_path):
     with pytest.raises(SemttaError, match="trained on another dictionary"):
         EmbeddedPrior.load(changed(tmp_path, labels=["walk", "run"]))
+    saved = torch.load(asset(FILES["embedded"]), weights_only=True)
+    del saved["settings"]
+    torch.save(saved, tmp_path / "less.pt")
+    with pytest.raises(SemttaError, match="^motion prior '.*less.pt' cannot be read: it has no"):
+        EmbeddedPrior.load(tmp_path / "less.pt")
     torch.save([1], tmp_path / "list.pt")
     with pytest.raises(SemttaError, match="is not a motion prior of tools/train_prior.py"):
         EmbeddedPrior.load(tmp_path / "list.pt")

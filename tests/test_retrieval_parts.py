@@ -12,7 +12,15 @@ from test_denoiser_network import motion
 
 from semtta.errors import SemttaError
 from semtta.geometry import geodesic_degrees
-from semtta.motion.retrieval import Retrieval, decode, prior_hashes, raw_features, runs, windows
+from semtta.motion.retrieval import (
+    Retrieval,
+    _first_after,
+    decode,
+    prior_hashes,
+    raw_features,
+    runs,
+    windows,
+)
 from semtta.shipped import asset, file_sha256
 
 
@@ -27,7 +35,7 @@ def retrieval():
 def test_a_run_of_three_tenths_of_a_second_shows_something_and_a_shorter_one_nothing():
     times = torch.cat((torch.arange(7) * 0.05, 5 + torch.arange(7) * 0.0499, torch.tensor([9.0])))
     assert runs(times.double()) == [slice(0, 7)]
-    assert runs(times[:7].double() + 100) == [slice(0, 7)]
+    assert runs(torch.tensor([0.0, 0.15, 0.3], dtype=torch.float64)) == [slice(0, 3)]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +51,8 @@ def test_windows_of_two_seconds_lie_about_half_a_second_apart(seconds, starts):
     for window, start in zip(found, starts, strict=True):
         wanted = (start + torch.arange(60, dtype=torch.float64) / 30).clamp(max=seconds)
         assert geodesic_degrees(window, rotations_about_z(0.5 * wanted)).max() < 0.1
+    late, _ = windows(rotations_about_z(0.5 * (times - 7)), times + 1e5)  # after a day
+    torch.testing.assert_close(late, found, atol=1e-4, rtol=0)
 
 
 def rotations_about_z(angle: torch.Tensor) -> torch.Tensor:
@@ -118,23 +128,25 @@ def told(similarity: torch.Tensor, temperature: float = 0.1) -> Told:
 
 
 def test_names_meet_between_the_middles_of_their_windows():
-    frames = 30 * 4  # 3.97 s: five windows, their middles from 0.98 s to 2.98 s
+    frames = 118  # 3.9 s: five windows, their middles from 0.98 s to 2.92 s
     times = 2 + torch.arange(frames, dtype=torch.float64) / 30
     similarity = torch.zeros(5, 7)
     similarity[:3, 1], similarity[3:, 4] = 1.0, 1.0
     similarity[:, 6] = 0.5
     first, second = told(similarity).name(motion("c", frames), times)
-    # between the third window's middle at 1.98 s and the fourth's at 2.48 s
-    assert (first.start, first.stop, second.start, second.stop) == (0, 67, 67, 120)
+    # between the third window's middle at 1.95 s and the fourth's at 2.43 s
+    assert (first.start, first.stop, second.start, second.stop) == (0, 66, 66, 118)
     assert (first.text, second.text) == ("b", "e")
-    weight = (119 / 30 / 2) / 5  # five windows of two seconds tell as much as fit into four
+    weight = (117 / 30 / 2) / 5  # five windows of two seconds tell as much as fit into four
     _, posterior = decode(weight * (similarity / 0.1).log_softmax(-1), 0.02)
     chance = posterior[:3].mean(0)
     assert first.confidence == pytest.approx(float(chance[1]))
+    assert second.confidence == pytest.approx(float(posterior[3:, 4].mean()))
     assert first.others[0] == ("g", pytest.approx(float(chance[6])))
     assert len(first.others) == 4 and "b" not in dict(first.others)
     values = [value for _, value in first.others]
     assert values == sorted(values, reverse=True)
+    assert _first_after(times, float(times[9])) == 9  # on the border it belongs to the later
 
 
 def test_a_later_stretch_is_counted_from_the_start_of_the_track():
@@ -163,6 +175,7 @@ def test_a_matrix_that_is_none_or_of_another_space_is_refused(tmp_path, retrieva
     for change, words in (
         ({"matrix": good["matrix"][0]}, "its matrix is none"),
         ({"matrix": good["matrix"][:, :-1]}, "another dictionary"),
+        ({"temperature": np.array("warm")}, "^retrieval file .* cannot be read"),
     ):
         np.savez(tmp_path / "x.npz", **(good | change))
         with pytest.raises(SemttaError, match=words):

@@ -155,7 +155,7 @@ class ClipText(nn.Module):
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
             ids = torch.zeros(len(batch), max(map(len, batch)), dtype=torch.long)
-            for row, text_ids in zip(ids, batch, strict=True):
+            for row, text_ids in zip(ids, batch):
                 row[: len(text_ids)] = torch.tensor(text_ids)
             features.append(self.tower(ids.to(weight.device)))
         return F.normalize(torch.cat(features)) if features else weight[:0]

@@ -110,9 +110,9 @@ def merged(out: Tensor, windows: Windows) -> Tensor:
 
     A window counts most in its middle, and for each joint in proportion to how much of it the
     window has seen: a neighbour that saw the limb knows more about it."""
-    ramp = torch.sin(torch.pi * (torch.arange(WINDOW, device=out.device) + 0.5) / WINDOW) ** 2
-    evidence = 0.02 + windows.seen.mean(1)
-    weights = ((1e-3 + ramp)[None, :, None] * evidence[:, None]).to(out)
+    ramp = torch.sin(torch.pi * (torch.arange(WINDOW) + 0.5) / WINDOW).to(out) ** 2
+    evidence = 0.02 + windows.seen.to(out).mean(1)
+    weights = (1e-3 + ramp)[None, :, None] * evidence[:, None]
     total = out.new_zeros(int(windows.index.max()) + 1, JOINTS, 3, 3)
     total.index_add_(0, windows.index.flatten(), (out * weights[..., None, None]).flatten(0, 1))
     return roma.special_procrustes(total)

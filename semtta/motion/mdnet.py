@@ -100,7 +100,7 @@ def mdnet_track(net: MDNet, rotmats: Tensor, times: Tensor, *, batch: int = 256)
     out = torch.empty_like(rotmats)
     for run in _checked_stretches(rotmats, times):
         windows = _windows(rotmats[run])
-        shown = (torch.arange(WINDOW, device=rotmats.device) % 2).to(rotmats)[:, None]
+        shown = (torch.arange(WINDOW) % 2).to(rotmats)[:, None]
         pieces = [net(part * shown) for part in windows.split(batch)]
         sequence = slide_mean(torch.cat(pieces))[: run.stop - run.start]
         out[run] = _from_numbers(sequence)

@@ -146,7 +146,7 @@ class MotionCLIPPrior(nn.Module):
             rest_joints = load_body().joint_template
         self.encoder, self.text, self.exemplars = encoder, text, exemplars
         self.sigma, self.translation = float(sigma), translation
-        self.register_buffer("rest_joints", rest_joints, persistent=False)
+        self.register_buffer("rest_joints", rest_joints)
         self.requires_grad_(False).eval()
 
     @classmethod

@@ -125,7 +125,7 @@ class EmbeddedPrior(nn.Module):
             raise SemttaError("labels must be a list of texts, not one text.")
         known = [self.dictionary.find(label) for label in labels]
         rows = [self._free_text(label) if i is None else self.features[i]
-                for label, i in zip(labels, known, strict=True)]  # fmt: skip
+                for label, i in zip(labels, known)]  # fmt: skip
         return torch.stack(rows) if rows else self.features[:0]
 
     def _free_text(self, text: str) -> Tensor:
@@ -175,7 +175,7 @@ def _check_sizes(settings: dict) -> None:
 
 def _space(saved: dict, labels: int, dim: int) -> dict:
     """The text space of a checkpoint; raises ``ValueError`` for wrong shapes."""
-    width = saved["features"].shape[-1]
+    width = saved["features"].shape[1]
     shapes = {"features": (labels, width), "mean": (dim,), "whiten": (dim, width),
               "matched": (labels,)}  # fmt: skip
     for name, shape in shapes.items():

@@ -159,7 +159,7 @@ def raw_features(priors: Sequence[EmbeddedPrior], motion: Tensor) -> Tensor:
     parts = [
         torch.cat([prior.embed_motion(part) for part in motion.split(128)]) for prior in priors
     ]
-    return torch.cat(parts, -1)
+    return torch.cat(parts, 1)
 
 
 def runs(times: Tensor) -> list[slice]:
@@ -191,10 +191,10 @@ def decode(evidence: Tensor, switch: float) -> tuple[Tensor, Tensor]:
     evidence = evidence.double()
     count, states = evidence.shape
     other = np.log(switch / max(1, states - 1))
-    step = torch.full((states, states), other, dtype=torch.float64)
+    step = evidence.new_full((states, states), other)
     step.fill_diagonal_(np.log(1 - switch))
     best, back = evidence[0], []
-    forward, backward = [evidence[0]], [torch.zeros(states, dtype=torch.float64)]
+    forward, backward = [evidence[0]], [torch.zeros_like(evidence[0])]
     for i in range(1, count):
         value, came = (best[:, None] + step).max(0)
         best = value + evidence[i]
