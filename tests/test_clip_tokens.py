@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import GOLDEN
 from test_clip_text import MERGES, write_folder_vocabulary
 
 from semtta.errors import SemttaError
 from semtta.motion.clip_bpe import ClipBPE, _byte_characters, clean, split_words
 from semtta.reading import MEBI
-
-GOLDEN = Path(__file__).parent / "golden"
 
 
 def test_ids_of_the_original_tokenizer():

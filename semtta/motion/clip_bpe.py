@@ -137,9 +137,9 @@ def _kind(character: str) -> str:
 
 def _byte_characters() -> dict[int, str]:
     """A printable character for each byte: itself where it is one, else one above 255."""
-    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    others = [b for b in range(256) if b not in printable]
-    return {b: chr(b) if b in printable else chr(256 + others.index(b)) for b in range(256)}
+    every = range(256)
+    others = [b for b in every if chr(b).isspace() or not chr(b).isprintable()]
+    return {b: chr(256 + others.index(b)) if b in others else chr(b) for b in every}
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:

@@ -98,7 +98,7 @@ def denoise_track(
             ]  # fmt: skip
         grid = merged(torch.cat(pieces), windows)
         local = seconds_from_first(times[run])
-        result = interpolate(grid, stretch.at, torch.ones_like(grid[..., 0, 0]), local)
+        result = interpolate(grid, stretch.at, grid.new_ones(grid.shape[:2]), local)
         out[run] = gaussian_smooth(result, local, gaussian) if gaussian > 0 else result
     return out
 

@@ -78,13 +78,12 @@ class Retrieval:
             made_for = list(map(str, file["priors"]))
             if matrix.dim() != 2:
                 raise ValueError("its matrix is none")
-        priors = (load_embedded("embedded"), load_embedded("embedded-gate"))
-        features = priors[0].features
-        if names != priors[0].dictionary.labels or matrix.shape[1] != features.shape[1]:
+        align, gate = load_embedded("embedded"), load_embedded("embedded-gate")
+        if names != align.dictionary.labels or matrix.shape[1] != align.features.shape[1]:
             raise SemttaError(f"'{path}' belongs to another dictionary; make it anew.")
         if made_for != prior_hashes():
             raise SemttaError(f"'{path}' belongs to other motion priors; make it anew.")
-        return cls(priors, names, features, matrix, temperature)
+        return cls((align, gate), names, align.features, matrix, temperature)
 
     def with_exemplars(self, motions: dict[str, Tensor]) -> Retrieval:
         """With further candidates, each by motions (K, 60, 24, 3, 3) that show it.
