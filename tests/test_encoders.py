@@ -52,6 +52,14 @@ def test_known_weights_give_known_features():
         assert torch.equal(encoder.train()(motion("c", 2, 60)), found)  # no dropout
 
 
+def test_a_channel_that_never_moves_has_a_gradient():
+    gate, rotmats = GateEncoder(4, width=8, dilations=()), motion("d", 1, 60).requires_grad_(True)
+    gate.rest.copy_(REST)
+    gate.inlet.weight.data.zero_()
+    gate(rotmats).sum().backward()
+    assert rotmats.grad.isfinite().all() and gate.inlet.bias.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("kind, encoder", [("align", AlignEncoder), ("gate", GateEncoder)])
 def test_shipped_weights_have_the_usual_sizes(kind, encoder):
     state = torch.load(asset(f"motion/prior_{kind}.pt"), weights_only=True)["state"]

@@ -125,7 +125,7 @@ class ClipTextTower(nn.Module):
         x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
         for block in self.transformer["resblocks"].children():
             x = block(x)
-        end = x[torch.arange(len(x), device=x.device), ids.argmax(1)]
+        end = x[torch.arange(len(x)), ids.argmax(1)]
         return self.ln_final(end) @ self.text_projection
 
 

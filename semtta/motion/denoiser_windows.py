@@ -61,7 +61,7 @@ def per_frame(text: Tensor | None, times: Tensor) -> Tensor:
     """(T, D) of a text for each frame, (D,) for all, or None: then D is 0."""
     if text is None:
         return torch.zeros(len(times), 0, device=times.device)
-    return text.expand(len(times), -1) if text.dim() == 1 else text
+    return text.expand(len(times), -1)
 
 
 def grid_of(

@@ -86,7 +86,7 @@ class GateEncoder(nn.Module):
         x = F.gelu(self.inlet(x))
         for block in self.blocks:
             x = block(x)
-        pooled = torch.cat((x.mean(-1), (x.var(-1) + 1e-4).sqrt(), x.amax(-1)), -1)
+        pooled = torch.cat((x.mean(-1), (x.var(-1) + 1e-4).sqrt(), x.amax(-1)), 1)
         return F.normalize(self.outlet(pooled))
 
 

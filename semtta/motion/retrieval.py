@@ -126,7 +126,7 @@ class Retrieval:
         # Overlapping windows are no independent witnesses: together they count as many as fit.
         span = float(times[-1] - times[0]) / 2
         weight = max(1.0, span) / len(motion)
-        evidence = weight * (self.similarity(motion) / self.temperature).log_softmax(-1)
+        evidence = weight * (self.similarity(motion) / self.temperature).log_softmax(1)
         path, posterior = decode(evidence, _SWITCH)
         cuts = [0, *(i for i in range(1, len(path)) if path[i] != path[i - 1]), len(path)]
         found = []
