@@ -192,6 +192,14 @@ def test_the_text_of_a_video_reaches_every_step():
     assert torch.allclose(net.given[0][2], torch.tensor([0.6, 0.8]))
 
 
+def test_a_network_is_not_fitted_to_what_is_no_track():
+    rotmats, seen = motion("t", 3), torch.ones(3, 24)
+    for times, words in ((seconds(3).flip(0), "strictly increasing"), (seconds(2), "per frame")):
+        with pytest.raises(SemttaError, match=words):
+            fit_video(Recorder(), rotmats, times, seen, steps=1, lr=1e-2,
+                      generator=torch.Generator())  # fmt: skip
+
+
 def test_a_step_forgets_earlier_gradients():
     net = Recorder()
     net.scale.grad = torch.tensor(-1e6)

@@ -40,7 +40,7 @@ class AlignEncoder(nn.Module):
 
     def forward(self, rotmats: Tensor) -> Tensor:
         """(S, 60, 24, 3, 3) local rotations, root first -> (S, dim) unit features."""
-        columns = rotmats[..., :2].transpose(-1, -2).flatten(2)  # (S, 60, 144)
+        columns = rotmats[..., :2].transpose(-1, -2)  # (S, 60, 24, 2, 3)
         tokens = self.inlet(columns.unflatten(1, (-1, self.patch)).flatten(2))
         tokens = torch.cat((self.query.expand(len(tokens), 1, -1), tokens), 1) + self.position
         return F.normalize(self.outlet(self.norm(self.body(tokens)[:, 0])))
