@@ -259,6 +259,13 @@ def test_exemplars_of_the_user(tmp_path):
     assert torch.equal(prior.exemplar_root("wave bow"), prior.exemplar_root(nearest))
 
 
+@pytest.mark.parametrize("meant", [0, 1])
+def test_a_phrase_means_its_label_however_near_another_is(meant):
+    roots = roma.random_rotmat((2, 60))
+    prior = tiny(exemplars=ExemplarRoots(("walk", "wave"), roots, {"stroll": meant}))
+    assert torch.equal(prior.exemplar_root("stroll"), roots[meant])
+
+
 def test_exemplars_of_the_library_stand_upright_in_z():
     dictionary = Dictionary.load()
     exemplars = ExemplarRoots.of(dictionary)
