@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 
-import numpy as np
 import pytest
 import roma
 import torch
-from conftest import GOLDEN
-from golden_weights import rule_weights
 from test_adapter import CAMERA, TinyPrior, same, tiny_model, walker
 from torch import nn
 
@@ -20,7 +16,6 @@ from semtta.engine import cosine_lr, silent
 from semtta.errors import SemttaError
 from semtta.hmr.lifter import Lifter, LifterSettings
 from semtta.motion.dictionary import Dictionary
-from semtta.motion.discriminator import MotionDiscriminator, load_discriminator
 from semtta.motion.mdnet import MDNet
 from semtta.tta.adapter import Adapter
 from semtta.tta.cycleadapt import CycleAdapt
@@ -268,35 +263,6 @@ def test_unpaired_pulls_towards_its_exemplar(dictionary):
 
 
 # ------------------------------------------------------------------ discriminator
-
-
-@pytest.fixture(scope="module")
-def official_discriminator():
-    meta = json.loads((GOLDEN / "vibe_motion_disc" / "meta.json").read_text())
-    return rule_weights(meta["keys"])
-
-
-def test_the_discriminator_answers_as_the_official_one(official_discriminator, golden):
-    net = MotionDiscriminator().eval()
-    assert set(net.state_dict()) == set(official_discriminator) and len(net.state_dict()) == 16
-    net.load_state_dict(official_discriminator)
-    numbers = np.random.RandomState(0).standard_normal((4, 16, 69)).astype(np.float32)
-    with torch.no_grad():
-        out = net(torch.from_numpy(numbers))
-        one = net(torch.from_numpy(numbers[:1]))
-    torch.testing.assert_close(out, golden("vibe_motion_disc/out.npz")["out"], atol=1e-6, rtol=0)
-    torch.testing.assert_close(one, out[:1], atol=1e-6, rtol=0)
-
-
-def test_the_discriminator_is_read_from_a_file(official_discriminator, tmp_path):
-    path = tmp_path / "disc.pt"
-    torch.save({"disc_motion_state_dict": official_discriminator, "epoch": 3}, path)
-    net = load_discriminator(path)
-    for key, value in net.state_dict().items():
-        assert torch.equal(value, official_discriminator[key])
-    torch.save({"model": {"gru.weight_ih_l0": torch.zeros(3)}}, path)
-    with pytest.raises(SemttaError, match="motion discriminator"):
-        load_discriminator(path)
 
 
 def test_it_learns_to_tell_and_the_regressor_is_told(dictionary):

@@ -68,7 +68,7 @@ def times_of(frames: int) -> torch.Tensor:
 def test_official_outputs(net, golden):
     wanted = golden("cycleadapt_mdnet/out.npz")
     x = torch.from_numpy(np.random.RandomState(0).standard_normal((3, 49, 144))).float()
-    assert len(net.state_dict()) == 20
+    assert len(net.state_dict()) == 20 and not any(p.requires_grad for p in net.parameters())
     assert (net(x) - wanted["y"]).abs().max() < 1e-5
     masked = net(x * wanted["testmask"][:, None])
     assert (masked - wanted["y_testmask"]).abs().max() < 1e-5
@@ -103,6 +103,13 @@ def test_hidden_frames():
     assert (hidden.sum(1) == 25).all() and hidden[:, 24].all()
     share = hidden.float().mean(0)
     assert len(hidden.unique(dim=0)) == 40 and share[torch.arange(49) != 24].max() < 0.9
+
+
+def test_a_new_network_starts_from_nothing():
+    net, x = MDNet(), torch.randn(2, 49, 144)
+    assert net(x).abs().max() < 1e-6
+    mixed = net.motion_mlp["mlps"](x.transpose(1, 2))
+    torch.testing.assert_close(mixed, x.transpose(1, 2), atol=1e-3, rtol=0)
 
 
 # ------------------------------------------------------------------ tracks
@@ -177,6 +184,49 @@ def test_adapting_learns_the_video_and_repeats():
     assert len(one_pass) == 2  # 32 windows
 
 
+def test_one_step_moves_weights_by_the_learning_rate_which_is_that_of_cycleadapt(net):
+    before = net.motion_fc_in.bias.detach().clone()
+    mdnet_fit(net, motion(50), times_of(50), generator=torch.Generator(), steps=1)
+    moved = (net.motion_fc_in.bias - before).abs()
+    assert net.motion_fc_in.bias.requires_grad
+    torch.testing.assert_close(moved, torch.full_like(moved, 5e-5), atol=1e-6, rtol=0)
+    settings = mdnet_optimizer(net).defaults
+    assert (settings["lr"], settings["betas"]) == (5e-5, (0.5, 0.9))
+
+
+def test_a_step_forgets_earlier_gradients(net):
+    twin = copy.deepcopy(net).requires_grad_(True)
+    for parameter in twin.parameters():
+        parameter.grad = 1e6 * torch.ones_like(parameter)
+    for each in (net, twin):
+        mdnet_fit(each, motion(50), times_of(50), generator=torch.Generator(), steps=1)
+    assert all(map(torch.equal, net.parameters(), twin.parameters()))
+
+
+def test_a_pass_takes_thirty_two_windows_at_a_time(net):
+    sizes = []
+    net.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    assert len(mdnet_fit(net, motion(81), times_of(81), generator=torch.Generator())) == 2
+    assert sizes == [32, 1]
+
+
+def test_smoother_keeps_its_optimizer_and_rate_unless_told_otherwise(net):
+    poses, seen, generator = motion(50), torch.ones(50, 24), torch.Generator()
+    kept = MDNetSmoother(net, times_of(50), steps=1)
+    fresh = MDNetSmoother(net, times_of(50), lr=1e-3, steps=1, keep_state=False)
+    usual = MDNetSmoother(net, times_of(50))
+    assert len(usual.fit(poses, seen, generator)) == 1  # two windows: one pass
+    for smoother, rate, same in ((kept, 5e-5, True), (fresh, 1e-3, False)):
+        optimizer = smoother.optimizer
+        for lr, wanted in ((None, rate), (2e-4, 2e-4), (None, 2e-4)):
+            assert len(smoother.fit(poses, seen, generator, lr)) == 1
+            assert smoother.optimizer.param_groups[0]["lr"] == wanted
+        assert (smoother.optimizer is optimizer) == same
+        (step,) = {int(state["step"]) for state in smoother.optimizer.state.values()}
+        assert step == (3 if same else 1)
+    assert MDNetSmoother(net, times_of(50), steps=0).fit(poses, seen, generator) == []
+
+
 def test_smoother_leaves_the_net_alone(net):
     before = copy.deepcopy(net.state_dict())
     poses, seen = motion(60), torch.ones(60, 24)
@@ -206,6 +256,12 @@ def test_completion_does_not_read_unseen_guesses(net):
 # ------------------------------------------------------------------ hostile input
 
 
+def test_the_net_is_found_inside_a_larger_one(tmp_path):
+    torch.save({f"md.{key}": value for key, value in golden_state().items()}, tmp_path / "md.pt")
+    assert torch.equal(load_mdnet(tmp_path / "md.pt").motion_fc_in.bias,
+                       golden_state()["motion_fc_in.bias"])  # fmt: skip
+
+
 @pytest.mark.parametrize("change, message", [
     (lambda s: s.pop("motion_fc_in.bias"), "lacks 'motion_fc_in.bias'"),
     (lambda s: s.update({"more": torch.ones(2)}), "unknown tensor 'more'"),
@@ -227,3 +283,5 @@ def test_wrong_tracks_are_refused(net):
         mdnet_track(net, motion(10), times_of(9))
     with pytest.raises(SemttaError, match="one time each"):
         mdnet_track(net, motion(10)[:, :23], times_of(10))
+    with pytest.raises(SemttaError, match="one time each"):
+        mdnet_track(net, motion(10)[:0], times_of(0))

@@ -125,7 +125,7 @@ class ClipTextTower(nn.Module):
         x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
         for block in self.transformer["resblocks"].children():
             x = block(x)
-        end = x[torch.arange(len(x), device=x.device), ids.argmax(1)]
+        end = x[torch.arange(len(x)), ids.argmax(1)]
         return self.ln_final(end) @ self.text_projection
 
 
@@ -155,10 +155,10 @@ class ClipText(nn.Module):
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
             ids = torch.zeros(len(batch), max(map(len, batch)), dtype=torch.long)
-            for row, text_ids in zip(ids, batch, strict=True):
+            for row, text_ids in zip(ids, batch):
                 row[: len(text_ids)] = torch.tensor(text_ids)
             features.append(self.tower(ids.to(weight.device)))
-        return F.normalize(torch.cat(features), dim=-1) if features else weight[:0]
+        return F.normalize(torch.cat(features)) if features else weight[:0]
 
     def _ids(self, text: str) -> list[int]:
         ids = self.bpe.encode(text)
@@ -189,7 +189,7 @@ def load_clip_text(path: str | Path, bpe: str | Path | None = None) -> ClipText:
     try:
         rows, width = state["token_embedding.weight"].shape
         context, dim = len(state["positional_embedding"]), state["text_projection"].shape[1]
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError, TypeError) as error:
         raise SemttaError(f"'{file}' is not {_WHAT}: it lacks embeddings or the text projection; "
                           "give the whole CLIP checkpoint.") from error  # fmt: skip
     layers = {key.split(".")[2] for key in state if key.startswith("transformer.resblocks.")}

@@ -98,7 +98,7 @@ def denoise_track(
             ]  # fmt: skip
         grid = merged(torch.cat(pieces), windows)
         local = seconds_from_first(times[run])
-        result = interpolate(grid, stretch.at, torch.ones_like(grid[..., 0, 0]), local)
+        result = interpolate(grid, stretch.at, grid.new_ones(grid.shape[:2]), local)
         out[run] = gaussian_smooth(result, local, gaussian) if gaussian > 0 else result
     return out
 
@@ -133,7 +133,7 @@ def without_unseen(rotmats: Tensor, seen: Tensor) -> Tensor:
     """Windows (S, T, J, 3, 3) whose unseen rotations are interpolated instead of guessed."""
     filled = fill_unseen(rotmats.flatten(-2), seen).unflatten(-1, (3, 3))
     kept = (seen >= 0.5)[..., None, None]
-    return torch.where(kept, rotmats, roma.special_gramschmidt(filled[..., :2]))
+    return torch.where(kept, rotmats, roma.special_gramschmidt(filled))
 
 
 def fit_video(

@@ -166,7 +166,7 @@ class MotionDenoiser(nn.Module):
                     f"the denoiser wants label embeddings ({len(features)}, "
                     f"{self.config.text_dim}), not {tuple(text.shape)}; use TextEncoder's."
                 )
-            given = text.abs().sum(-1, keepdim=True) > 0
+            given = text.abs().sum(1, keepdim=True) > 0
             label = torch.where(given, self.text(text.to(features)), label)
         tokens = tokens + self.position + label[:, None]
         for block in self.blocks:

@@ -61,7 +61,7 @@ def per_frame(text: Tensor | None, times: Tensor) -> Tensor:
     """(T, D) of a text for each frame, (D,) for all, or None: then D is 0."""
     if text is None:
         return torch.zeros(len(times), 0, device=times.device)
-    return text.expand(len(times), -1) if text.dim() == 1 else text
+    return text.expand(len(times), -1)
 
 
 def grid_of(
@@ -95,7 +95,7 @@ def joined(parts: list[Grid]) -> Grid:
 
 def gather(track: Grid, index: Tensor) -> Windows:
     """Windows of the frames (S, 60)."""
-    label = F.normalize(track.text[index.to(track.text.device)].mean(1), dim=-1)
+    label = F.normalize(track.text[index.to(track.text.device)].mean(1))
     return Windows(track.rotmats[index], track.seen[index], label, index)
 
 
@@ -110,9 +110,9 @@ def merged(out: Tensor, windows: Windows) -> Tensor:
 
     A window counts most in its middle, and for each joint in proportion to how much of it the
     window has seen: a neighbour that saw the limb knows more about it."""
-    ramp = torch.sin(torch.pi * (torch.arange(WINDOW, device=out.device) + 0.5) / WINDOW) ** 2
-    evidence = 0.02 + windows.seen.mean(1)
-    weights = ((1e-3 + ramp)[None, :, None] * evidence[:, None]).to(out)
+    ramp = torch.sin(torch.pi * (torch.arange(WINDOW) + 0.5) / WINDOW).to(out) ** 2
+    evidence = 0.02 + windows.seen.to(out).mean(1)
+    weights = (1e-3 + ramp)[None, :, None] * evidence[:, None]
     total = out.new_zeros(int(windows.index.max()) + 1, JOINTS, 3, 3)
     total.index_add_(0, windows.index.flatten(), (out * weights[..., None, None]).flatten(0, 1))
     return roma.special_procrustes(total)
@@ -138,4 +138,4 @@ def interpolate(rotmats: Tensor, times: Tensor, trust: Tensor, at: Tensor) -> Te
     share = share[:, None].to(rotmats)
     low, high = (1 - share) * (trust[left] + 1e-3), share * (trust[right] + 1e-3)
     mean = low[..., None, None] * rotmats[left] + high[..., None, None] * rotmats[right]
-    return roma.special_procrustes(mean / (low + high)[..., None, None])
+    return roma.special_procrustes(mean)

@@ -55,6 +55,4 @@ def load_discriminator(path: str | Path) -> MotionDiscriminator:
     weights = read_weights(path, _WHAT, known="gru.weight_ih_l0")
     with torch.device("meta"):
         net = MotionDiscriminator()
-    net = load_strictly(net, weights, path, _WHAT)
-    net.gru.flatten_parameters()
-    return net
+    return load_strictly(net, weights, path, _WHAT)

@@ -26,14 +26,13 @@ class AlignEncoder(nn.Module):
         patch: frames per token; must divide 60.
     """
 
-    def __init__(self, dim: int, width: int = 160, layers: int = 4, heads: int = 4,
-                 patch: int = 5, dropout: float = 0.0):  # fmt: skip
+    def __init__(self, dim: int, width: int = 160, layers: int = 4, heads: int = 4, patch: int = 5):
         super().__init__()
         self.patch = patch
         self.inlet = nn.Linear(24 * 6 * patch, width)
         self.position = nn.Parameter(torch.randn(LENGTH // patch + 1, width) * 0.02)
         self.query = nn.Parameter(torch.randn(width) * 0.02)
-        layer = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout, "gelu",
+        layer = nn.TransformerEncoderLayer(width, heads, 2 * width, 0, "gelu",
                                            batch_first=True, norm_first=True)  # fmt: skip
         self.body = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(width)
@@ -41,10 +40,10 @@ class AlignEncoder(nn.Module):
 
     def forward(self, rotmats: Tensor) -> Tensor:
         """(S, 60, 24, 3, 3) local rotations, root first -> (S, dim) unit features."""
-        columns = rotmats[..., :2].transpose(-1, -2).flatten(2)  # (S, 60, 144)
+        columns = rotmats[..., :2].transpose(-1, -2)  # (S, 60, 24, 2, 3)
         tokens = self.inlet(columns.unflatten(1, (-1, self.patch)).flatten(2))
         tokens = torch.cat((self.query.expand(len(tokens), 1, -1), tokens), 1) + self.position
-        return F.normalize(self.outlet(self.norm(self.body(tokens)[:, 0])), dim=-1)
+        return F.normalize(self.outlet(self.norm(self.body(tokens)[:, 0])))
 
 
 class GateEncoder(nn.Module):
@@ -63,16 +62,15 @@ class GateEncoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, dim: int, width: int = 128, dilations: tuple[int, ...] = (1, 2, 4, 8, 1),
-                 dropout: float = 0.0):  # fmt: skip
+    def __init__(self, dim: int, width: int = 128, dilations: tuple[int, ...] = (1, 2, 4, 8, 1)):
         super().__init__()
         self.register_buffer("rest", torch.zeros(24, 3))
         self.register_buffer("mean", torch.zeros(2 * 69))
         self.register_buffer("std", torch.ones(2 * 69))
         self.inlet = nn.Conv1d(2 * 69, width, 5, stride=2, padding=2)
-        self.blocks = nn.ModuleList(_ConvBlock(width, d, dropout) for d in dilations)
+        self.blocks = nn.ModuleList(_ConvBlock(width, d) for d in dilations)
         self.outlet = nn.Sequential(nn.LayerNorm(3 * width), nn.Linear(3 * width, 2 * width),
-                                    nn.GELU(), nn.Dropout(dropout),
+                                    nn.GELU(), nn.Identity(),  # or weights had other names
                                     nn.Linear(2 * width, dim))  # fmt: skip
 
     def features(self, rotmats: Tensor) -> Tensor:
@@ -88,23 +86,22 @@ class GateEncoder(nn.Module):
         x = F.gelu(self.inlet(x))
         for block in self.blocks:
             x = block(x)
-        pooled = torch.cat((x.mean(-1), (x.var(-1) + 1e-4).sqrt(), x.amax(-1)), -1)
-        return F.normalize(self.outlet(pooled), dim=-1)
+        pooled = torch.cat((x.mean(-1), (x.var(-1) + 1e-4).sqrt(), x.amax(-1)), 1)
+        return F.normalize(self.outlet(pooled))
 
 
 class _ConvBlock(nn.Module):
     """Residual block; normalised over channels only, so that amplitude over time survives."""
 
-    def __init__(self, width: int, dilation: int, dropout: float):
+    def __init__(self, width: int, dilation: int):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.spread = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
         self.mix = nn.Conv1d(width, width, 1)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(x.transpose(1, 2)).transpose(1, 2)
-        return x + self.dropout(self.mix(F.gelu(self.spread(y))))
+        return x + self.mix(F.gelu(self.spread(y)))
 
 
 def joint_positions(rotmats: Tensor, rest: Tensor) -> Tensor:

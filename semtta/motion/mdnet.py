@@ -88,7 +88,7 @@ def mdnet_track(net: MDNet, rotmats: Tensor, times: Tensor, *, batch: int = 256)
     """Denoise a track: every window of 49 frames with its even frames hidden, then the mean.
 
     The mean over the windows that cover a frame is taken of the 6D numbers, as CycleAdapt does.
-    Stretches between gaps of more than 0.2 s are treated one by one; one shorter than a window
+    Stretches between gaps of more than 0.25 s are treated one by one; one shorter than a window
     repeats its last frame.
 
     Args:
@@ -100,7 +100,7 @@ def mdnet_track(net: MDNet, rotmats: Tensor, times: Tensor, *, batch: int = 256)
     out = torch.empty_like(rotmats)
     for run in _checked_stretches(rotmats, times):
         windows = _windows(rotmats[run])
-        shown = (torch.arange(WINDOW, device=rotmats.device) % 2).to(rotmats)[:, None]
+        shown = (torch.arange(WINDOW) % 2).to(rotmats)[:, None]
         pieces = [net(part * shown) for part in windows.split(batch)]
         sequence = slide_mean(torch.cat(pieces))[: run.stop - run.start]
         out[run] = _from_numbers(sequence)
@@ -240,10 +240,8 @@ def _checked_stretches(rotmats: Tensor, times: Tensor) -> list[slice]:
 def _windows(rotmats: Tensor) -> Tensor:
     """(T, 24, 3, 3) -> (max(T - 48, 1), 49, 144) interleaved 6D; a short one repeats its last."""
     numbers = rotmats[..., :2].flatten(1)  # R[:, :2] row by row
-    short = WINDOW - len(numbers)
-    if short > 0:
-        numbers = torch.cat((numbers, numbers[-1:].expand(short, -1)))
-    return numbers.unfold(0, WINDOW, 1).transpose(1, 2)
+    shown = torch.arange(max(len(numbers), WINDOW)).clamp(max=len(numbers) - 1)
+    return numbers[shown.to(numbers.device)].unfold(0, WINDOW, 1).transpose(1, 2)
 
 
 def _from_numbers(x: Tensor) -> Tensor:

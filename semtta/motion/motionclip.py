@@ -72,7 +72,7 @@ class MotionCLIPEncoder(nn.Module):
         queries = torch.stack((self.muQuery, self.sigmaQuery)).expand(-1, len(x), -1)
         tokens = torch.cat((queries, tokens))
         tokens = tokens + self.sequence_pos_encoder.pe[: len(tokens)]
-        hidden = None if mask is None else F.pad(~mask, (2, 0), value=False)
+        hidden = None if mask is None else F.pad(~mask, (2, 0))
         return self.seqTransEncoder(tokens, src_key_padding_mask=hidden)[0]
 
 
@@ -146,7 +146,7 @@ class MotionCLIPPrior(nn.Module):
             rest_joints = load_body().joint_template
         self.encoder, self.text, self.exemplars = encoder, text, exemplars
         self.sigma, self.translation = float(sigma), translation
-        self.register_buffer("rest_joints", rest_joints, persistent=False)
+        self.register_buffer("rest_joints", rest_joints)
         self.requires_grad_(False).eval()
 
     @classmethod
@@ -177,7 +177,7 @@ class MotionCLIPPrior(nn.Module):
 
         The root (joint 0) is the exemplar's, z up: never a camera's. ``translation``
         (S, 60, 3) metres, in the root's frame, belongs to the setting ``root`` only."""
-        if rotmats.dim() != 5 or tuple(rotmats.shape[1:]) != (LENGTH, 24, 3, 3):
+        if tuple(rotmats.shape[1:]) != (LENGTH, 24, 3, 3):
             raise SemttaError(f"motion must have shape (S, {LENGTH}, 24, 3, 3), "
                               f"got {tuple(rotmats.shape)}.")  # fmt: skip
         if (translation is None) == (self.translation == "root"):
@@ -188,7 +188,7 @@ class MotionCLIPPrior(nn.Module):
             path = self._path(rotmats, translation)
             path = path - path[:, :1]
             rows = torch.cat((rows, F.pad(path, (0, 3))[:, :, None]), 2)
-        return F.normalize(self.encoder(rows.permute(0, 2, 3, 1)), dim=-1)
+        return F.normalize(self.encoder(rows.permute(0, 2, 3, 1)))
 
     def _path(self, rotmats: Tensor, translation: Tensor | None) -> Tensor:
         """(S, 60, 3) metres: where the point of the 25th row goes."""

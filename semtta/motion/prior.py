@@ -91,7 +91,7 @@ class EmbeddedPrior(nn.Module):
         self.encoder = encoder
         self.dictionary = dictionary
         self.sigma = float(sigma)
-        features = F.normalize(features.float(), dim=-1)  # stored in half precision
+        features = F.normalize(features.float())  # stored in half precision
         for name, value in (("features", features), ("mean", mean), ("whiten", whiten),
                             ("_matched", matched)):  # fmt: skip
             self.register_buffer(name, value.float())
@@ -125,7 +125,7 @@ class EmbeddedPrior(nn.Module):
             raise SemttaError("labels must be a list of texts, not one text.")
         known = [self.dictionary.find(label) for label in labels]
         rows = [self._free_text(label) if i is None else self.features[i]
-                for label, i in zip(labels, known, strict=True)]  # fmt: skip
+                for label, i in zip(labels, known)]  # fmt: skip
         return torch.stack(rows) if rows else self.features[:0]
 
     def _free_text(self, text: str) -> Tensor:
@@ -136,7 +136,7 @@ class EmbeddedPrior(nn.Module):
             rows = [self.dictionary.labels.index(part) for part in parts]
             return F.normalize(self.features[rows].sum(0), dim=0)
         raw = self.dictionary.feature(text).to(self.mean)
-        keys = F.normalize(self.dictionary.phrase_features.to(self.mean) - self.mean, dim=-1)
+        keys = F.normalize(self.dictionary.phrase_features.to(self.mean) - self.mean)
         closeness = keys @ F.normalize(raw - self.mean, dim=0)
         weight = (closeness / self._nearness).softmax(0)
         mixture = weight @ self.features[self.dictionary.phrase_label.to(keys.device)]
@@ -150,7 +150,7 @@ class EmbeddedPrior(nn.Module):
 
         The root (joint 0) is the exemplar's, or in body axes: y up, facing +z at first.
         """
-        if rotmats.dim() != 5 or tuple(rotmats.shape[1:]) != (LENGTH, 24, 3, 3):
+        if tuple(rotmats.shape[1:]) != (LENGTH, 24, 3, 3):
             raise SemttaError(f"motion must have shape (S, {LENGTH}, 24, 3, 3), "
                               f"got {tuple(rotmats.shape)}.")  # fmt: skip
         return self.encoder(rotmats)
@@ -175,7 +175,7 @@ def _check_sizes(settings: dict) -> None:
 
 def _space(saved: dict, labels: int, dim: int) -> dict:
     """The text space of a checkpoint; raises ``ValueError`` for wrong shapes."""
-    width = saved["features"].shape[-1]
+    width = saved["features"].shape[1]
     shapes = {"features": (labels, width), "mean": (dim,), "whiten": (dim, width),
               "matched": (labels,)}  # fmt: skip
     for name, shape in shapes.items():

@@ -78,13 +78,12 @@ class Retrieval:
             made_for = list(map(str, file["priors"]))
             if matrix.dim() != 2:
                 raise ValueError("its matrix is none")
-        priors = (load_embedded("embedded"), load_embedded("embedded-gate"))
-        features = priors[0].features
-        if names != priors[0].dictionary.labels or matrix.shape[1] != features.shape[1]:
+        align, gate = load_embedded("embedded"), load_embedded("embedded-gate")
+        if names != align.dictionary.labels or matrix.shape[1] != align.features.shape[1]:
             raise SemttaError(f"'{path}' belongs to another dictionary; make it anew.")
         if made_for != prior_hashes():
             raise SemttaError(f"'{path}' belongs to other motion priors; make it anew.")
-        return cls(priors, names, features, matrix, temperature)
+        return cls((align, gate), names, align.features, matrix, temperature)
 
     def with_exemplars(self, motions: dict[str, Tensor]) -> Retrieval:
         """With further candidates, each by motions (K, 60, 24, 3, 3) that show it.
@@ -105,7 +104,7 @@ class Retrieval:
     def embed(self, motion: Tensor) -> Tensor:
         """(S, 60, 24, 3, 3) local rotations at 30 fps, any root -> (S, D) unit."""
         raw = F.pad(raw_features(self.priors, motion), (0, 1), value=1.0)
-        return F.normalize(raw @ self.matrix, dim=-1)
+        return F.normalize(raw @ self.matrix)
 
     def similarity(self, motion: Tensor) -> Tensor:
         """(S, L) cosines of motions (S, 60, 24, 3, 3) with every name."""
@@ -127,7 +126,7 @@ class Retrieval:
         # Overlapping windows are no independent witnesses: together they count as many as fit.
         span = float(times[-1] - times[0]) / 2
         weight = max(1.0, span) / len(motion)
-        evidence = weight * (self.similarity(motion) / self.temperature).log_softmax(-1)
+        evidence = weight * (self.similarity(motion) / self.temperature).log_softmax(1)
         path, posterior = decode(evidence, _SWITCH)
         cuts = [0, *(i for i in range(1, len(path)) if path[i] != path[i - 1]), len(path)]
         found = []
@@ -138,7 +137,7 @@ class Retrieval:
             )  # fmt: skip
             chance = posterior[a:b].mean(0)
             label = int(path[a])
-            rest = [i for i in chance.topk(min(6, len(chance))).indices.tolist() if i != label][:4]
+            rest = [i for i in chance.argsort(descending=True).tolist() if i != label][:4]
             others = tuple((self.names[i], float(chance[i])) for i in rest)
             found.append(
                 Named(first + low, first + high, self.names[label], float(chance[label]), others)
@@ -159,7 +158,7 @@ def raw_features(priors: Sequence[EmbeddedPrior], motion: Tensor) -> Tensor:
     parts = [
         torch.cat([prior.embed_motion(part) for part in motion.split(128)]) for prior in priors
     ]
-    return torch.cat(parts, -1)
+    return torch.cat(parts, 1)
 
 
 def runs(times: Tensor) -> list[slice]:
@@ -191,10 +190,10 @@ def decode(evidence: Tensor, switch: float) -> tuple[Tensor, Tensor]:
     evidence = evidence.double()
     count, states = evidence.shape
     other = np.log(switch / max(1, states - 1))
-    step = torch.full((states, states), other, dtype=torch.float64)
+    step = evidence.new_full((states, states), other)
     step.fill_diagonal_(np.log(1 - switch))
     best, back = evidence[0], []
-    forward, backward = [evidence[0]], [torch.zeros(states, dtype=torch.float64)]
+    forward, backward = [evidence[0]], [torch.zeros_like(evidence[0])]
     for i in range(1, count):
         value, came = (best[:, None] + step).max(0)
         best = value + evidence[i]

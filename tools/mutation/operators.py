@@ -22,7 +22,8 @@ SPEAKING = {"warn", "announce", "log", "print", "warning", "info", "debug"}
 UNSEEN = {"__repr__", "__dir__"}
 # Arguments in either order mean the same, or what follows is the order of the language.
 EITHER_WAY = {"isinstance", "issubclass", "getattr", "hasattr", "setattr", "range", "zip", "min",
-              "max", "minimum", "maximum", "allclose", "equal", "cast", "super"}  # fmt: skip
+              "max", "minimum", "maximum", "allclose", "equal", "cast", "super",
+              "transpose"}  # fmt: skip
 
 
 Located = ast.stmt | ast.expr
@@ -229,7 +230,8 @@ def _called(node: ast.Call) -> Iterator[Change]:
         other = _like(function, **{field: OPPOSITE[_name(function)]})
         yield "opposite", _like(node, func=other)
     first_two = node.args if len(node.args) == 2 else []
-    if first_two and _name(function) not in EITHER_WAY:
+    alike = len({ast.dump(argument) for argument in first_two}) == 1
+    if first_two and not alike and _name(function) not in EITHER_WAY:
         if not any(isinstance(argument, ast.Starred) for argument in first_two):
             yield "arguments", _like(node, args=first_two[::-1])
 
