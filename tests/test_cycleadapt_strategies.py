@@ -459,39 +459,42 @@ def test_real_windows_come_from_anywhere_in_the_exemplar_of_the_label(dictionary
     assert {0, 44} <= starts  # both ends
 
 
-def test_the_judge_learns_as_the_settings_say_and_starts_from_the_users_file(
-    official_discriminator, dictionary, tmp_path
-):
+def test_the_judge_starts_from_the_users_file(official_discriminator, dictionary, tmp_path):
     path = tmp_path / "disc.pt"
     torch.save({"disc_motion_state_dict": official_discriminator}, path)
     strategy = Discriminator(Networks(exemplars=dictionary))
-    runner = adapter("strategy=discriminator", f"discriminator.checkpoint={path}",
-                     "discriminator.lr=0.02", "discriminator.weight_decay=0.03",
-                     "discriminator.weight=5")  # fmt: skip
-    run = started(runner, strategy, walker(), ["walk"] * 70)
+    runner = adapter("strategy=discriminator", f"discriminator.checkpoint={path}")
+    started(runner, strategy, walker(), ["walk"] * 70)
     for key, value in strategy.judge.state_dict().items():
         assert torch.equal(value, official_discriminator[key])
     assert strategy.judge.training
+
+
+def test_the_judge_learns_as_the_settings_say(dictionary):
+    strategy = Discriminator(Networks(exemplars=dictionary))
+    runner = adapter("strategy=discriminator", "discriminator.lr=0.02",
+                     "discriminator.weight_decay=0.03", "discriminator.weight=5")  # fmt: skip
+    run = started(runner, strategy, walker(), ["walk"] * 70)
+    assert strategy.judge.training
+    strategy.judge.eval()  # without its dropout
     group = strategy.optimizer.param_groups[0]
     assert (group["lr"], group["weight_decay"]) == (0.02, 0.03)
-    strategy.judge.eval()
     draw = next(d for d in strategy.batches(run, 0) if d.segments)
     prediction = run.forward(draw.frames)
     term = strategy.loss(run, draw, prediction)["adversarial"]
-    windows = torch.stack([strategy.segments.resample_window(prediction.rotmats[rows, 1:], i)
-                           for rows, i in zip(draw.rows, draw.segments)])  # fmt: skip
-    expected = 5 * generator_loss(strategy.judge(body_rotvec(windows)))
+    windows = [strategy.segments.resample_window(prediction.rotmats[rows, 1:], i)
+               for rows, i in zip(draw.rows, draw.segments)]  # fmt: skip
+    expected = 5 * generator_loss(strategy.judge(body_rotvec(torch.stack(windows))))
     assert torch.allclose(term, expected, rtol=1e-4)
     real, fake = (torch.randn(2, 16, 69) for _ in range(2))
-    strategy.optimizer.param_groups[0]["lr"] = 0.0
+    group["lr"] = 0.0
     for _ in range(2):  # each step's gradient is its own
         strategy._teach(real, fake)
-    wanted = torch.autograd.grad(
-        discriminator_loss(strategy.judge.requires_grad_()(real), strategy.judge(fake)),
-        list(strategy.judge.parameters()),
-    )
-    for parameter, gradient in zip(strategy.judge.parameters(), wanted):
-        assert torch.allclose(parameter.grad, gradient, atol=1e-6)
+    strategy.judge.requires_grad_()
+    loss = discriminator_loss(strategy.judge(real), strategy.judge(fake))
+    parameters = list(strategy.judge.parameters())
+    for parameter, wanted in zip(parameters, torch.autograd.grad(loss, parameters)):
+        assert torch.allclose(parameter.grad, wanted, atol=1e-6)
 
 
 def test_one_frame_alone_is_one_window(dictionary):
