@@ -128,6 +128,21 @@ def test_chunks_carry_the_gradient_of_a_loss_that_reads_one_part_of_the_predicti
     assert gradients[0].abs().max() > 0
 
 
+def test_no_more_frames_than_a_chunk_are_held_with_their_activations():
+    for chunk, held in ((None, [5]), (5, [5]), (4, [4, 1]), (2, [2, 2, 1])):
+        run, _ = started()
+        forward, seen = run.model.forward, []
+
+        def counted(batch, forward=forward, seen=seen):
+            if torch.is_grad_enabled():
+                seen.append(len(batch.frames))
+            return forward(batch)
+
+        run.model.forward = counted
+        accumulate_gradient(run, Little(), Draw(torch.arange(5), torch.ones(5)), chunk)
+        assert seen == held
+
+
 # ------------------------------------------------------------------ terms
 
 

@@ -78,9 +78,9 @@ def test_acceleration_does_not_cross_gaps():
 
 
 def test_pck_counts_present_joints_strictly_within_the_threshold():
-    truth = torch.zeros(3, 3, 2)
+    truth = torch.full((3, 3, 2), 64.0)
     predicted = truth.clone()
-    predicted[:, 0, 0] = torch.tensor([4.9, 5.0, 9.9])
+    predicted[:, 0, 0] += torch.tensor([4.9, 5.0, 9.9])
     size = torch.tensor([100.0, 100.0, 200.0])
     present = torch.tensor([[True, True, False]] * 3)
     for share in (correct_keypoints(predicted, truth, size, present, 0.05),

@@ -78,6 +78,11 @@ def test_maps_of_joints_that_are_nowhere():
     assert not weight.any() and not maps.any() and torch.isfinite(maps).all()
     cells, top = decode(-torch.ones(1, 2, 8, 8), "quarter")
     assert not cells.any() and (top == -1).all()
+    nothing = -torch.ones(1, 8, 8)
+    nothing[0, 5, 3] = 0.0  # the highest, and not positive
+    for refine in ("none", "quarter", "subpixel"):
+        cells, top = decode(nothing, refine)
+        assert cells.tolist() == [[0, 0]] and top == 0
     with pytest.raises(ValueError, match="refine"):
         decode(torch.ones(1, 2, 8, 8), "half")
 
@@ -233,12 +238,14 @@ def test_what_no_batch_shows_is_nothing_to_the_joints_and_zero_to_uniframe():
     batches[1] = 1.0
     elbow, other = BODY16.index("left_elbow"), BODY16.index("right_elbow")
     batches[:, elbow] = -1
+    batches[:, 0] = 0.0  # shown, and never hit
     counts = torch.tensor([1, 3])
     result = legacy_pck(batches, counts, BODY16, "uniframe")
     assert isinstance(result, Pck)
     assert (result.threshold, result.aggregation, result.labelled) == (0.05, "uniframe", 30)
     assert result.groups["Elb"] == pytest.approx(100 * (0.5 + 3) / 4 / 2)
-    assert result.joints[elbow].isnan() and float(result.joints[other]) == 75  # batches alike
+    assert result.joints[0] == 0 and result.joints[elbow].isnan()
+    assert float(result.joints[other]) == 75  # batches alike
     assert legacy_pck(batches, counts, BODY16, "regda", 0.2).threshold == 0.2
 
 
