@@ -276,6 +276,13 @@ def test_rotation_vectors_pass_through_no_rotation_and_small_ones_stay_what_they
     assert torch.allclose(nearest_rotvecs(other), other)
 
 
+def test_boxes_are_made_where_the_keypoints_are_whatever_the_default_device():
+    xy, conf = torch.rand(3, 4, 2), torch.ones(3, 4)
+    expected = keypoint_boxes(xy, conf)
+    with torch.device("meta"):
+        assert torch.equal(keypoint_boxes(xy, conf), expected)
+
+
 @pytest.mark.parametrize(
     ("function", "shapes"),
     [(square_boxes, [(4,)]), (box_overlap, [(4,), (4,)]), (ray_rotation, [(2,)]),

@@ -202,6 +202,16 @@ def test_the_smoothing_terms_are_weighted_one_inside_the_other():
 # ------------------------------------------------------------------ what the steps move
 
 
+def test_adam_is_given_the_betas_of_the_settings(monkeypatch):
+    asked, adam = [], torch.optim.Adam
+    monkeypatch.setattr(
+        torch.optim, "Adam", lambda *args, **kw: asked.append(kw["betas"]) or adam(*args, **kw)
+    )
+    run, parameters = started("optimizer.betas=[0.3,0.7]")
+    fine_tune(run, Little(), parameters)
+    assert asked == [(0.3, 0.7)]
+
+
 def test_the_learning_rate_moves_on_with_the_epochs():
     settings = ("optimizer.epochs=2", "alignment.weight=0", "optimizer.lr=1e-3")
     low = adapter(*settings, "optimizer.min_lr=1e-9", prior=TinyPrior())

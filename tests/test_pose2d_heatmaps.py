@@ -288,9 +288,9 @@ def test_the_sum_starts_at_four_pi_a_joint_whatever_the_map():
 
 
 def test_false_maps_are_what_others_hold_cut_at_one_whatever_the_maps_shape():
-    maps = torch.zeros(1, 4, 5, 9)
+    maps = torch.full((1, 4, 5, 9), -1.0)
     for joint, (x, y) in enumerate([(7, 1), (7, 1), (2, 4), (2, 3)]):
-        maps[0, joint, y, x] = 1.0
+        maps[0, joint, y, x] = -0.5  # the highest, also of a map that is nowhere positive
     true, false = pseudo_maps(maps)
     assert decode(true)[0].tolist() == [[[7, 1], [7, 1], [2, 4], [2, 3]]]
     assert true[0, 2, 4, 4] == pytest.approx(float(torch.tensor(-0.5).exp()))  # two cells of two

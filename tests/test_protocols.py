@@ -90,6 +90,11 @@ def test_a_protocol_says_in_words_what_it_measures():
         "valid_frame and all_joints_in_image, box = extent of the 17 joints of annot2 x 1.2; as "
         "BOA, DynaBOA."
     )
+    meshes = {name: protocol.mesh for name, protocol in PROTOCOLS.items()}
+    assert meshes.pop("vibe14") == "unaligned" and meshes.pop("official24") is None
+    assert {name for name, mesh in meshes.items() if mesh is None} == {
+        "3dhp17", "3dhp17_univ", "3dhp14", "3dhp14_univ"
+    }  # fmt: skip
     splits = {name: protocol.splits for name, protocol in PROTOCOLS.items()}
     assert splits.pop("emdb24") == ("emdb1",)
     assert splits.pop("official24") == ("train", "validation", "test")

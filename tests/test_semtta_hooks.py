@@ -10,8 +10,9 @@ from test_method import OPEN, begun, draw_of, moved, terms
 from semtta.hmr.base import Prediction
 from semtta.hmr.lifter import Lifter
 from semtta.tta.segments import find_segments
-from semtta.tta.semtta import Meaning
+from semtta.tta.semtta import Meaning, Semtta
 from semtta.tta.smoothing import window_mean
+from semtta.tta.strategy import Networks
 
 CPU = torch.device("cpu")
 SMOOTH = ("smoothing.kind=gaussian", "smoothing.weight=1", "smoothing.from_epoch=0")
@@ -79,6 +80,13 @@ def test_without_labels_there_are_pieces_of_two_seconds_and_no_text():
         assert strategy.segments.frames_per_window == 60 and not len(strategy.segments)
         assert strategy.segments.grid.shape == (0, 60)
         assert run.frame_similarity is None and run.gate_similarity is None
+
+
+def test_a_prior_that_no_gate_reads_beside_is_not_used():
+    run, _ = begun()
+    strategy = Semtta(Networks(prior=TinyPrior()))
+    strategy.begin(run)
+    assert strategy.align is None and strategy.gate is None
 
 
 def test_the_stride_between_segments_is_the_settings_choice():
