@@ -1,5 +1,6 @@
 """What a finished motion passes: nothing slow is lost, what trembles goes, bodies do not fly."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from semtta.config import ClosingConfig, load_config
 from semtta.geometry import Camera, geodesic_degrees, project
-from semtta.geometry.spline import spline_rotations, spline_smooth
+from semtta.geometry.spline import difference_rows, spline_rotations, spline_smooth
 from semtta.tta.path import solve_path
 
 CAMERA = Camera(1000.0, (640.0, 360.0))
@@ -54,6 +55,12 @@ def test_few_frames_and_rotations():
     times = torch.arange(60).double() / 30
     few = torch.randn(4, 3)
     assert torch.equal(spline_smooth(few, times[:4], 6.0), few)
+    five = torch.randn(5, 3)
+    assert (spline_smooth(five, times[:5], 6.0) - five).abs().max() > 0.01
+    slow, noise = torch.arange(30).double() / 10, torch.randn(30, 2)
+    highest = spline_smooth(noise, slow, 5.0)  # of 10 frames a second
+    assert torch.equal(spline_smooth(noise, slow, 6.0), highest)
+    assert not torch.equal(spline_smooth(noise, slow, 4.9), highest)
     turn = torch.stack((0.8 * wave(1, times)[:, 0], 0 * times, 0.3 * times), 1)[:, None]
     true = roma.rotvec_to_rotmat(turn).float()
     noise = torch.randn(60, 1, 3, generator=torch.Generator().manual_seed(0)) * 0.04
@@ -63,6 +70,17 @@ def test_few_frames_and_rotations():
     assert geodesic_degrees(smooth, true).mean() < 0.72 * geodesic_degrees(noisy, true).mean()
     shaken = [geodesic_degrees(r[1:], r[:-1]).diff(dim=0).abs().mean() for r in (smooth, noisy)]
     assert shaken[0] < 0.5 * shaken[1]
+
+
+def test_divided_differences_are_derivatives_of_polynomials_at_uneven_times():
+    times = np.array([0.0, 0.1, 0.15, 0.4, 0.5, 0.53, 0.9])
+    for order in (1, 2, 3):
+        rows = difference_rows(times, order)
+        windows = np.lib.stride_tricks.sliding_window_view(times, order + 1)
+        assert rows.shape == windows.shape
+        for power in range(order + 1):
+            derivative = math.factorial(order) if power == order else 0
+            np.testing.assert_allclose((rows * windows**power).sum(1), derivative, atol=1e-9)
 
 
 # The path -----------------------------------------------------------------------------------------

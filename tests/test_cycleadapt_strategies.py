@@ -19,7 +19,12 @@ from semtta.motion.dictionary import Dictionary
 from semtta.motion.mdnet import MDNet
 from semtta.tta.adapter import Adapter
 from semtta.tta.cycleadapt import CycleAdapt
-from semtta.tta.discriminator import Discriminator, body_rotvec
+from semtta.tta.discriminator import (
+    Discriminator,
+    body_rotvec,
+    discriminator_loss,
+    generator_loss,
+)
 from semtta.tta.schedule import learning_rate, warmup_cosine_lr
 from semtta.tta.semtta import Meaning, random_directions
 from semtta.tta.strategy import Networks
@@ -90,6 +95,18 @@ def test_a_short_schedule_ends_at_the_minimum_and_stays_sane(epochs):
     rates = [warmup_cosine_lr(epoch, epochs, 1.0, 0.1) for epoch in range(epochs)]
     assert all(0.1 <= rate <= 2 for rate in rates)
     assert epochs == 1 or rates[-1] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rates"),
+    [(1, [1.0]), (2, [1, 0.1]), (3, [0.5, 1, 0.1]), (4, [1 / 3, 2 / 3, 1, 0.1]),
+     (5, [1 / 3, 2 / 3, 1, 1, 0.1]), (6, [1 / 3, 2 / 3, 1, 1.9, 1, 0.1])],
+)  # fmt: skip
+def test_short_schedules_warm_up_as_far_as_there_is_time(epochs, rates):
+    found = [warmup_cosine_lr(epoch, epochs, 1.0, 0.1) for epoch in range(epochs)]
+    assert found == pytest.approx(rates)
+    if epochs == 6:
+        assert warmup_cosine_lr(0, epochs, 1.0, 0.1, warmup=2) == 0.5
 
 
 def test_the_paper_keeps_its_own_schedule():
@@ -181,6 +198,54 @@ def test_stale_targets_are_those_of_the_training_pass():
     fresh = strategy.smoother.target(run.latest.rotmats, strategy.seen, None)
     assert (fresh - smooth).abs().max() > 1e-4
     assert torch.equal(run.first.rotmats, frozen)  # what is kept is a copy
+
+
+def test_terms_are_those_of_every_frame_and_the_smoothing_of_every_joint_alike():
+    runner = adapter("smoothing.from_epoch=0", "smoothing.weight=2", "smoothing.unseen_weight=9",
+                     "smoothing.shape_target=window", "evidence3d.weight=1")  # fmt: skip
+    strategy = CycleAdapt(Networks())
+    run = started(runner, strategy, walker(), [None] * 70)
+    smooth = strategy.smoother.target(run.first.rotmats, strategy.seen, None)
+    assert torch.equal(strategy.targets.rotmats, smooth)
+    draw = next(iter(strategy.batches(run, 0)))
+    assert torch.equal(draw.count, torch.ones(32))
+    prediction = run.forward(draw.frames)
+    terms = strategy.loss(run, draw, prediction)
+    assert set(terms) == {"reprojection", "landmarks3d", "smoothing", "shape"}
+    target = strategy.targets.rotmats[draw.frames]
+    expected = 2 * (prediction.rotmats - target).abs().mean()
+    assert torch.allclose(terms["smoothing"], expected)
+    shape = (prediction.betas - strategy.targets.betas[draw.frames]).abs().mean()
+    assert torch.allclose(terms["shape"], 2 * run.config.smoothing.shape_weight * shape)
+    assert torch.allclose(strategy.targets.betas[30], run.first.betas.mean(0), atol=0.1)
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_targets_come_from_the_cycle_before_the_one_that_is_named(first):
+    strategy = CycleAdapt(Networks())
+    run = started(adapter(f"smoothing.from_epoch={first}"), strategy, walker(), [None] * 70)
+    assert (strategy.targets is not None) == (first == 0)
+    for epoch in range(3):
+        assert strategy.end_epoch(run, epoch) == {}  # a filter learns nothing
+        assert (strategy.targets is not None) == (epoch + 1 >= first)
+
+
+def test_the_denoiser_stage_follows_the_schedule_and_tells_its_mean_loss():
+    strategy = CycleAdapt(Networks())
+    run = started(adapter("smoothing.fit_lr=0.1"), strategy, walker(), [None] * 70)
+    rates = []
+
+    def fit(rotmats, seen, generator, lr):
+        assert rotmats is run.latest.rotmats and seen is strategy.seen
+        rates.append(lr)
+        return [1.0, 2.0, 6.0]
+
+    strategy.smoother.fit = fit
+    assert [strategy.end_epoch(run, e) for e in range(5)] == [{"denoiser_loss": 3.0}] * 5
+    assert rates == pytest.approx([warmup_cosine_lr(e, 5, 0.1, 1e-6) for e in range(5)])
+    strategy = CycleAdapt(Networks())
+    run = started(adapter("smoothing.kind=none"), strategy, walker(), [None] * 70)
+    assert strategy.end_epoch(run, 0) == {} and strategy.targets is None
 
 
 def test_completion_is_an_option_that_tells_the_denoiser_what_is_unseen():
@@ -298,6 +363,113 @@ def test_a_batch_of_windows_is_about_as_large_as_one_of_frames(dictionary, fps):
     draws = list(strategy.batches(run, 0))
     assert 3 <= len(draws) <= 5 and max(int(draw.count.sum()) for draw in draws) <= 36
     assert torch.cat([draw.frames for draw in draws]).unique().numel() == 100
+
+
+def test_scores_of_real_motion_go_to_one_and_of_predicted_motion_to_zero():
+    real, fake = torch.tensor([1.0, 0.5, 2.0]), torch.tensor([0.0, 1.0])
+    assert float(discriminator_loss(real, fake)) == pytest.approx(1 / 2 + 1.25 / 3)
+    assert float(generator_loss(torch.tensor([1.0, 3.0, 0.0]))) == pytest.approx(5 / 3)
+    rotmats = roma.random_rotmat((2, 5, 23))
+    rotvecs = body_rotvec(rotmats)
+    assert rotvecs.shape == (2, 5, 69)
+    assert torch.equal(rotvecs[1, 3, 6:9], roma.rotmat_to_rotvec(rotmats[1, 3, 2]))
+
+
+@pytest.mark.parametrize(("fps", "first"), [(30.0, 16), (15.0, 8), (60.0, 31)])
+def test_windows_of_sixteen_frames_touch_and_the_last_reaches_the_end(dictionary, fps, first):
+    strategy = Discriminator(Networks(exemplars=dictionary))
+    started(adapter("strategy=discriminator"), strategy, walker(100, fps=fps), ["walk"] * 100)
+    windows = strategy.segments.windows
+    assert strategy.segments.grid.shape[1] == 16
+    assert [int(w[0]) for w in windows[:2]] == [0, first] and int(windows[-1][-1]) == 99
+    gaps = [int(b[0] - a[-1]) for a, b in zip(windows, windows[1:])]
+    assert gaps[:-1] == [1 if fps != 15 else 0] * (len(gaps) - 1) and gaps[-1] <= 1
+
+
+def test_a_pass_holds_every_window_and_what_none_covers_in_batches_of_the_size(dictionary):
+    settings = ("strategy=discriminator", "optimizer.batch_frames=40")
+    labels = ["walk"] * 66 + [None] * 50 + ["salsa dance"] * 4
+    strategy = Discriminator(Networks(exemplars=dictionary))
+    run = started(adapter(*settings), strategy, walker(120), labels)
+    assert set(strategy.real) == {"walk"} and strategy.real["walk"].shape == (60, 69)
+    draws = list(strategy.batches(run, 0))
+    assert sorted(i for draw in draws for i in draw.segments) == list(range(5))
+    assert sorted(len(draw.segments) for draw in draws) == [0, 0, 1, 2, 2]
+    loose = torch.cat([draw.frames for draw in draws if not draw.segments])
+    assert sorted(loose.tolist()) == list(range(66, 120))
+    assert max(len(d.frames) for d in draws if not d.segments) == 40
+    other = [draw.segments for draw in strategy.batches(run, 1)]
+    assert other != [draw.segments for draw in draws]  # in another order each time
+    run.config.optimizer.steps_per_epoch = 12
+    assert len(list(strategy.batches(run, 2))) == 12  # two passes and some of the third
+    run.config.optimizer.steps_per_epoch = 3
+    assert len(list(strategy.batches(run, 2))) == 3
+    small = Discriminator(Networks(exemplars=dictionary))
+    run = started(adapter("strategy=discriminator", "optimizer.batch_frames=8"), small,
+                  walker(), ["walk"] * 70)  # fmt: skip
+    assert {len(draw.segments) for draw in small.batches(run, 0)} == {1}  # never none
+
+
+def test_real_windows_come_from_anywhere_in_the_exemplar_of_the_label(dictionary):
+    strategy = Discriminator(Networks(exemplars=dictionary))
+    labels = ["walk"] * 48 + ["jumping jacks"] * 32
+    run = started(adapter("strategy=discriminator"), strategy, walker(80), labels)
+    draw = next(d for d in iter(lambda: next(strategy.batches(run, 0)), None) if d.segments)
+    starts = set()
+    for _ in range(300):
+        for window, i in zip(strategy._real_windows(draw, run.generator), draw.segments):
+            motion = strategy.real[strategy.segments.labels[i]]
+            found = [a for a in range(45) if torch.equal(window, motion[a : a + 16])]
+            starts.update(found)
+            assert found
+    assert {0, 44} <= starts  # both ends
+
+
+def test_the_judge_starts_from_the_users_file(official_discriminator, dictionary, tmp_path):
+    path = tmp_path / "disc.pt"
+    torch.save({"disc_motion_state_dict": official_discriminator}, path)
+    strategy = Discriminator(Networks(exemplars=dictionary))
+    runner = adapter("strategy=discriminator", f"discriminator.checkpoint={path}")
+    started(runner, strategy, walker(), ["walk"] * 70)
+    for key, value in strategy.judge.state_dict().items():
+        assert torch.equal(value, official_discriminator[key])
+    assert strategy.judge.training
+
+
+def test_the_judge_learns_as_the_settings_say(dictionary):
+    strategy = Discriminator(Networks(exemplars=dictionary))
+    runner = adapter("strategy=discriminator", "discriminator.lr=0.02",
+                     "discriminator.weight_decay=0.03", "discriminator.weight=5")  # fmt: skip
+    run = started(runner, strategy, walker(), ["walk"] * 70)
+    assert strategy.judge.training
+    strategy.judge.eval()  # without its dropout
+    group = strategy.optimizer.param_groups[0]
+    assert (group["lr"], group["weight_decay"]) == (0.02, 0.03)
+    draw = next(d for d in strategy.batches(run, 0) if d.segments)
+    prediction = run.forward(draw.frames)
+    term = strategy.loss(run, draw, prediction)["adversarial"]
+    windows = [strategy.segments.resample_window(prediction.rotmats[rows, 1:], i)
+               for rows, i in zip(draw.rows, draw.segments)]  # fmt: skip
+    expected = 5 * generator_loss(strategy.judge(body_rotvec(torch.stack(windows))))
+    assert torch.allclose(term, expected, rtol=1e-4)
+    real, fake = (torch.randn(2, 16, 69) for _ in range(2))
+    group["lr"] = 0.0
+    for _ in range(2):  # each step's gradient is its own
+        strategy._teach(real, fake)
+    strategy.judge.requires_grad_()
+    loss = discriminator_loss(strategy.judge(real), strategy.judge(fake))
+    parameters = list(strategy.judge.parameters())
+    for parameter, wanted in zip(parameters, torch.autograd.grad(loss, parameters)):
+        assert torch.allclose(parameter.grad, wanted, atol=1e-6)
+
+
+def test_one_frame_alone_is_one_window(dictionary):
+    strategy = Discriminator(Networks(exemplars=dictionary))
+    run = started(adapter("strategy=discriminator"), strategy, walker(1, hidden=False), ["walk"])
+    [draw] = strategy.batches(run, 0)
+    assert draw.segments == (0,) and "adversarial" in strategy.loss(
+        run, draw, run.forward(draw.frames)
+    )
 
 
 def test_frames_without_exemplar_are_adapted_without_the_term():

@@ -242,12 +242,21 @@ def test_any_rotation_survives_bvh_at_gimbal_lock_too(tmp_path_factory, seed, aw
 
 @pytest.mark.parametrize("order", ["XYZ", "YXZ", "ZXY", "ZYX", "XZY", "YZX"])
 def test_euler_angles_follow_a_motion_through_whole_turns_and_lock(order):
-    t = np.linspace(0, 1, 400)[:, None]
+    t = np.linspace(0, 1, 401)[:, None]
     angles = np.concatenate([9 * t, 4 * np.pi * t, -7 * t], 1)  # the middle one passes lock 4 times
     rotmats = Rotation.from_euler(order, angles).as_matrix()
     found = euler_angles(rotmats, order)
-    assert np.abs(found - angles).max() < 1e-6
+    lock = np.abs(np.cos(angles[:, 1])) < 1e-9  # there the third stays as it was
+    assert lock.sum() == 4 and np.abs(found - angles)[~lock].max() < 1e-6
+    assert np.abs(found[lock, 2] - angles[lock.nonzero()[0] - 1, 2]).max() < 1e-6
+    assert np.abs(Rotation.from_euler(order, found).as_matrix() - rotmats).max() < 1e-6
     assert np.abs(np.diff(found, axis=0)).max() < 0.05
+
+
+def test_euler_angles_start_near_zero_wherever_the_motion_ends():
+    turn = np.linspace(3.0, 3.4, 9)[:, None] * [1, 0, 0]
+    found = euler_angles(Rotation.from_euler("ZXY", turn).as_matrix(), "ZXY")
+    assert np.abs(found - turn).max() < 1e-6
 
 
 def test_a_gap_is_bridged_in_bvh_blank_in_trc_and_said(tmp_path):

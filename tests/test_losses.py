@@ -29,6 +29,20 @@ def test_a_frame_drawn_twice_counts_twice():
     assert torch.allclose(twice, plain)
 
 
+def test_visible_joints_are_counted_by_their_weight_and_as_often_as_they_were_drawn():
+    predicted, target = torch.randn(2, 3, 2), torch.randn(2, 3, 2)
+    weight, count = torch.tensor([[1.0, 0.5, 0], [1, 1, 0]]), torch.tensor([3.0, 1.0])
+    scale = torch.tensor([2.0, 0.5])[:, None, None]
+    found = losses.reprojection_loss(predicted, target, weight, scale, count, "visible")
+    error = (predicted - target).abs().sum(-1) * weight
+    expected = (3 * 2 * error[0].sum() + 0.5 * error[1].sum()) / (2 * (3 * 1.5 + 2))
+    assert torch.allclose(found, expected)
+    nothing = losses.reprojection_loss(predicted, target, 0 * weight, scale, count, "visible")
+    assert nothing == 0
+    little = losses.reprojection_loss(predicted, target, 0.01 * weight, scale, count, "visible")
+    assert torch.allclose(little, 0.01 * expected * 13)  # at least one number is divided by
+
+
 @pytest.mark.parametrize("loss", ["pose", "shape", "landmarks"])
 def test_losses_are_means_over_the_frames_as_often_as_they_were_drawn(loss):
     found, target, weight = torch.randn(3, 24, 3, 3), torch.randn(3, 24, 3, 3), torch.rand(3, 24)
@@ -71,6 +85,47 @@ def evidence(count=6):
     known = torch.ones(17, dtype=torch.bool)
     known[4] = False
     return Evidence.from_keypoints(keypoints, known, 0.3)
+
+
+def test_what_is_seen_with_enough_confidence_is_present_and_weighs_one():
+    conf = torch.tensor([[0.0, 0.3, 0.29, 0.9, 0.9] + [0.0] * 12])
+    keypoints = Keypoints2D(torch.rand(1, 17, 2), conf, COCO17)
+    known = torch.arange(17) != 4
+    for least, present in ((0.3, [1, 3]), (0.0, [1, 2, 3])):
+        e = Evidence.from_keypoints(keypoints, known, least)
+        assert e.present[0].nonzero()[:, 0].tolist() == present
+        assert torch.equal(e.weight, e.present.float()) and torch.equal(e.detected, e.present)
+        assert torch.equal(e.xy[0, present], keypoints.xy[0, present])
+        assert not e.xy[~e.present].any() and not e.filled_in.any()
+        assert e.raw is keypoints and e.filled_in.dtype == torch.long
+
+
+def test_the_share_that_was_filled_is_of_the_known_joints_that_were_missing():
+    e = evidence()
+    missing = int((~e.present & e.known).sum())
+    assert e.filled_share() == 0.0
+    gate = torch.arange(6) < 2
+    weight = torch.arange(6.0) + 1
+    filled = e.fill(torch.rand(6, 17, 2), gate, 3, weight)
+    assert 0 < filled < missing and e.filled_share() == pytest.approx(filled / missing)
+    assert torch.equal(e.weight[:2, 3], weight[:2])
+    there = e.cpu()
+    for name in ("xy", "present", "weight", "filled_in", "known"):
+        assert torch.equal(getattr(there, name), getattr(e, name)), name
+    assert torch.equal(there.raw.xy, e.raw.xy) and torch.equal(there.raw.conf, e.raw.conf)
+    all_seen = Keypoints2D(torch.rand(2, 17, 2), torch.ones(2, 17), COCO17)
+    known = torch.ones(17, dtype=torch.bool)
+    assert Evidence.from_keypoints(all_seen, known, 0.3).filled_share() == 0.0
+
+
+def test_a_detection_off_by_the_scale_counts_half_and_by_three_times_a_tenth():
+    e = evidence()
+    side = torch.arange(6.0) * 10 + 100
+    for times, weight in ((0, 1.0), (1, 0.5), (3, 0.1)):
+        off = times * 0.05 * side[:, None, None] * torch.tensor([0.6, 0.8])
+        e.doubt(e.raw.xy + off, side, 0.05)
+        assert torch.allclose(e.weight[e.present], torch.tensor(weight), atol=1e-4)
+        assert not e.weight[~e.present].any()
 
 
 def test_average_moves_only_what_is_present():

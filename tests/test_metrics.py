@@ -11,6 +11,7 @@ from semtta.bench.metrics import (
     correct_keypoints,
     foot_slide,
     joint_errors,
+    steadiness,
     summarise,
     vertex_errors,
 )
@@ -71,16 +72,21 @@ def test_acceleration_does_not_cross_gaps():
     assert whole.shape == (5, 2) and whole[:, 1].tolist() == [0, 1000, 1000, 0, 0]
     frames = torch.tensor([0, 1, 2, 5, 6, 7, 8])  # the step falls into the gap
     assert acceleration_errors(predicted, truth, [0], frames)[:, 1].tolist() == [0, 0, 0]
+    for count in (1, 2):  # no triple at all
+        few = (x[:count] for x in (predicted, truth))
+        assert acceleration_errors(*few, [0], frames[:count]).shape == (0, 2)
 
 
 def test_pck_counts_present_joints_strictly_within_the_threshold():
-    truth = torch.zeros(3, 3, 2)
+    truth = torch.full((3, 3, 2), 64.0)
     predicted = truth.clone()
-    predicted[:, 0, 0] = torch.tensor([4.9, 5.0, 9.9])
+    predicted[:, 0, 0] += torch.tensor([4.9, 5.0, 9.9])
     size = torch.tensor([100.0, 100.0, 200.0])
     present = torch.tensor([[True, True, False]] * 3)
-    share = correct_keypoints(predicted, truth, size, present, 0.05)
-    assert share[:2].tolist() == pytest.approx([2 / 3, 1.0]) and math.isnan(share[2])
+    for share in (correct_keypoints(predicted, truth, size, present, 0.05),
+                  correct_keypoints(predicted, truth, size, present)):  # fmt: skip
+        assert share[:2].tolist() == pytest.approx([2 / 3, 1.0]) and math.isnan(share[2])
+    assert correct_keypoints(predicted, truth, size, present, 0.0495)[0] == pytest.approx(1 / 3)
 
 
 def test_summary_of_a_track():
@@ -100,6 +106,34 @@ def test_summary_of_a_track():
     assert summarise(predicted[:2], truth[:2], [0])["accel_mm"] is None
 
 
+def test_steadiness_is_of_the_whole_person_before_the_camera():
+    truth = torch.zeros(7, 3, 3)
+    truth[:, 2, 2] = torch.tensor([0.0, 0, 2, 0, 0, 0, 0])  # no root
+    placed = truth.clone()
+    placed[3, :, 0] += 0.5  # all jump aside for a frame
+    placed[:, :2, 2] += torch.tensor([0.0, 0, 0, 0, 0, 1, 1])[:, None]  # a step in depth, roots too
+    truth[:, 0, 2] += torch.tensor([0.0, 0.4, 0, 0, 0, 0, 0])  # half of the root
+    numbers = steadiness(placed, truth, [0, 1])
+    aside, step = [0, 0.5, 1, 0.5, 0], [0, 0, 0, 1, -1]
+    shaken = [-0.8, 0.4, 0, 0, 0]
+    wrong = sum(math.hypot(x, z - w) for x, z, w in zip(aside, step, shaken))
+    wrong += sum(map(math.hypot, aside, step)) + sum(aside)
+    assert numbers["abs_accel_mm"] == pytest.approx(1000 * wrong / 15, rel=1e-5)
+    assert numbers["depth_jitter_mm"] == pytest.approx(1000 * 2 / 5)
+    assert numbers["true_depth_jitter_mm"] == pytest.approx(1000 * 0.6 / 5)
+    frames = torch.tensor([0, 1, 2, 3, 4, 9, 10])  # the step falls into the gap
+    gap = steadiness(placed, truth, [0, 1], frames)
+    assert gap["depth_jitter_mm"] == 0
+    assert gap["true_depth_jitter_mm"] == pytest.approx(1000 * 0.6 / 3)
+    for few in (1, 2):
+        nothing = steadiness(placed[:few], truth[:few], [0], frames[:few])
+        assert nothing == steadiness(placed[:few], truth[:few], [0])
+        assert set(nothing.values()) == {None} and nothing.keys() == numbers.keys()
+    summary = summarise(placed, truth, [0, 1], placed=placed, frames=frames)
+    assert {key: summary[key] for key in gap} == gap
+    assert not gap.keys() & summarise(placed, truth, [0, 1]).keys()
+
+
 def test_foot_slide_counts_steps_of_a_resting_foot():
     truth = torch.zeros(10, 3, 3)
     truth[5:, 1, 0] = torch.arange(5) * 0.1  # one ankle walks off, at 3 m/s
@@ -112,6 +146,9 @@ def test_foot_slide_counts_steps_of_a_resting_foot():
     # from 0.1 m per frame to 0.1 m per 30 frames: slow enough for all
     slow = foot_slide(placed, truth, [1, 2], 1.0)
     assert slow > expected
+    for speed, rests in ((0.14, True), (0.16, False)):  # m/s
+        walk = torch.arange(10.0)[:, None, None] * torch.tensor([speed / 30, 0, 0]).expand(3, 3)
+        assert (foot_slide(placed, walk, [1, 2], 30.0) is not None) == rests
     gap = torch.tensor([0, 1, 2, 3, 4, 9, 10, 11, 12, 13])
     placed[5:, 2] += 1.0  # while nobody looked
     assert foot_slide(placed, truth, [2], 30.0, gap) == pytest.approx(2, abs=1e-4)

@@ -182,11 +182,56 @@ def test_the_gate_broadcast_over_the_map_is_the_papers_pooled_formula():
     assert torch.allclose(described.pooled, gamma * maps[-1].mean((2, 3)), atol=1e-5)
 
 
+def test_batches_are_described_one_by_one_but_read_by_the_tower_at_once():
+    net = model().eval()
+    with torch.no_grad():
+        net.gate[2].weight.normal_(0, 0.3)
+        each = net.describe_each(images(3), images(2, 96))
+        for found, batch in zip(each, (images(3), images(2, 96))):
+            for name, value in vars(net.describe(batch)).items():
+                assert torch.allclose(getattr(found, name), value, atol=1e-5), name
+    first, rest = each[0].split(1)
+    assert len(first.maps) == len(first.embedding) == 1 and len(rest.pooled) == 2
+    assert torch.equal(torch.cat((first.direction, rest.direction)), each[0].direction)
+
+
+def test_the_gate_starts_alike_for_all_and_the_direction_has_no_offset():
+    net = model()
+    assert (net.gate(torch.randn(3, 512)) == net.prompt_spec.gate_bias).all()
+    channels = net.estimator.backbone.channels[-1]
+    assert net.gate[0].out_features == channels // 4
+    with torch.no_grad():
+        assert (net.gate[0](torch.randn(1, 512)) < 0).any()
+        net.gate[2].weight.fill_(1.0)
+        assert (net.gate(torch.randn(3, 512)) >= net.prompt_spec.gate_bias).all()  # ReLU between
+    assert not net.direction(torch.zeros(1, 512)).any()
+
+
+def test_structure_tokens_start_from_the_names_that_are_given():
+    names = torch.randn(16, 512)
+    tower = random_tower(1, 0, torch.float32)
+    found, other = (
+        Clip2Pose(Estimator(SPEC), tower, PromptSpec(), given).structure()
+        for given in (names, None)
+    )
+    graph = Clip2Pose(Estimator(SPEC), tower, PromptSpec(), 2 * names).structure()
+    assert torch.allclose(graph, 2 * found, atol=1e-5) and found.std() > 10 * other.std()
+
+
+def test_the_discriminator_reads_as_wide_as_it_is_told_and_a_bound_learns_nothing():
+    widths = [m.out_features for m in Discriminator(4) if isinstance(m, torch.nn.Linear)]
+    assert widths == [1024, 1024, 1]
+    x = torch.randn(3, 4)
+    assert torch.equal(Discriminator(4)[0](x), x)
+    assert not list(Discriminator(4, bounded=True)[0].parameters())
+
+
 def test_losses():
     z, w = torch.tensor([[1.0, 0], [0, 2.0]]), torch.tensor([[3.0, 0], [1.0, 0]])
     assert float(alignment_loss(z, w)) == pytest.approx(0.5)
     assert collapse_gauge(torch.tensor([[1.0, 0], [2.0, 0]])) == pytest.approx(1)
     assert collapse_gauge(torch.eye(4)) == pytest.approx(0, abs=1e-6)
+    assert collapse_gauge(torch.tensor([[3.0, 4.0]])) == 1  # nothing to compare with
     assert collapse_gauge(torch.tensor([[2.0, 0], [1.0, 3**0.5]])) == pytest.approx(0.5)
 
 
@@ -234,6 +279,12 @@ def test_the_objective_weighs_its_terms():
     assert float(terms["adv"]) == pytest.approx(0.7)
     whole = alignment_loss(both.pooled, both.direction).detach()
     assert float(terms["align"].detach()) == pytest.approx(0.3 * float(whole), rel=1e-5)
+    error = (source.maps - truth).square().detach()
+    assert float(terms["sup"].detach()) == pytest.approx(float(error.sum()), rel=1e-5)
+    told = objective(source, target, truth, weight, torch.tensor(0.7), 2.0, 0.5, "mean")
+    assert float(told["adv"]) == pytest.approx(1.4)
+    assert float(told["align"].detach()) == pytest.approx(0.5 * float(whole), rel=1e-5)
+    assert float(told["sup"].detach()) == pytest.approx(float(error.mean()) / 2, rel=1e-5)
     sum(terms.values()).backward()
     for part in (net.structure, net.image, net.domain, net.gate, net.direction, net.estimator):
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())

@@ -15,6 +15,7 @@ from semtta.pose2d.heatmaps import cells_to_pixels, decode, encode
 from semtta.pose2d.layouts import inside_square
 from semtta.pose2d.losses import kl_divergence, pseudo_maps, squared_error
 from semtta.pose2d.metrics import (
+    Pck,
     aggregate_regda,
     aggregate_uniframe,
     batch_accuracy,
@@ -77,8 +78,64 @@ def test_maps_of_joints_that_are_nowhere():
     assert not weight.any() and not maps.any() and torch.isfinite(maps).all()
     cells, top = decode(-torch.ones(1, 2, 8, 8), "quarter")
     assert not cells.any() and (top == -1).all()
+    nothing = -torch.ones(1, 8, 8)
+    nothing[0, 5, 3] = 0.0  # the highest, and not positive
+    for refine in ("none", "quarter", "subpixel"):
+        cells, top = decode(nothing, refine)
+        assert cells.tolist() == [[0, 0]] and top == 0
     with pytest.raises(ValueError, match="refine"):
         decode(torch.ones(1, 2, 8, 8), "half")
+
+
+def test_a_joint_is_labelled_where_its_cell_lies_on_the_map():
+    width, height = 6, 4  # cells of 10 pixels, each from half a cell before it to half after
+    inside = [[0.0, 0], [-14.9, 0], [54.9, 34.9], [0, -14.9]]
+    outside = [[-15.1, 0], [55.1, 0], [0, -15.1], [0, 35.1], [torch.inf, 0], [0, torch.nan]]
+    xy = torch.tensor(inside + outside)
+    maps, weight = encode(xy, torch.full((10,), 0.5), (60, 40), (width, height))
+    assert weight.tolist() == [0.5] * 4 + [0.0] * 6
+    assert maps.shape == (10, height, width) and not maps[4:].any()
+    cells, top = decode(maps[:4])
+    assert cells.tolist() == [[0, 0], [0, 0], [5, 3], [0, 0]]
+    assert top.tolist()[0] == 1 and top.tolist()[2] == 1
+    assert cells_to_pixels(torch.tensor([5.0, 3.0]), (60, 80), (6, 4)).tolist() == [50, 60]
+
+
+def test_a_quarter_is_added_where_both_neighbours_lie_far_enough_from_the_border():
+    width, height = 7, 6
+    for x in range(width):
+        for y in range(height):
+            maps = torch.zeros(1, height, width)
+            maps[0, y : y + 2, x : x + 2] = 0.5
+            maps[0, y, x] = 1.0
+            inner = 2 <= x <= width - 2 and 2 <= y <= height - 2
+            cells, top = decode(maps, "quarter")
+            assert cells[0].tolist() == [x + 0.25 * inner, y + 0.25 * inner] and top == 1
+
+
+def test_the_peak_between_cells_that_hold_nothing_or_the_same():
+    maps = torch.zeros(2, 6, 7)
+    maps[:, 3, 3], maps[0, 3, 4] = 1.0, 0.5
+    maps[1, 3, 2:5] = 1.0  # a plateau: its first cell has one neighbour as high as itself
+    cells, _ = decode(maps, "subpixel")
+    empty, half = torch.tensor([1e-6, 0.5]).double().log().tolist()
+    assert cells[0].tolist() == pytest.approx([3 + 0.5 * (half - empty) / (-half - empty), 3])
+    assert cells[1].tolist() == pytest.approx([2.5, 3])
+    faint = decode(1e-8 * maps, "subpixel")[0]  # too faint to tell
+    assert faint.tolist() == [[3, 3], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes"),
+    [(lambda x, v: encode(x, v, (8, 6), (8, 6))[0], [(3, 2), (3,)]),
+     (lambda maps: decode(maps, "quarter")[0], [(3, 6, 7)]),
+     (lambda maps: decode(maps, "subpixel")[0], [(3, 6, 7)])],
+)  # fmt: skip
+def test_any_number_of_axes_may_stand_before(function, shapes):
+    arguments = [torch.rand(2, 5, *shape) * 5 for shape in shapes]
+    found = function(*arguments)
+    for i, j in ((0, 0), (1, 3)):
+        assert torch.equal(found[i, j], function(*(a[i, j] for a in arguments)))
 
 
 # ---------------------------------------------------------------------------- metrics
@@ -144,8 +201,52 @@ def test_ours_counts_joints_over_the_set():
     assert result.groups["Hip"] is None and result.groups["Sld"] == 100
     assert result.groups["All"] == pytest.approx((9 * 100 + 200 / 3) / 10)
     assert result.labelled == 4 * 14 - 1
-    with pytest.raises(SemttaError, match="skeleton"):
-        pck(found[:, :5], truth[:, :5], labelled[:, :5], 100, BODY16)
+    assert (result.threshold, result.aggregation) == (0.05, "joints")
+    assert float(result.joints[elbow]) == pytest.approx(200 / 3)
+    hips = BODY16.indices(["left_hip", "right_hip"])
+    assert result.joints.isnan().nonzero()[:, 0].tolist() == sorted(hips)
+    assert pck(found, truth, labelled, 100, BODY16, 0.95).groups["Elb"] == 100
+    for wrong in ((found[:, :5], truth[:, :5]), (found, truth[:1])):
+        with pytest.raises(SemttaError, match="skeleton"):
+            pck(*wrong, labelled[:, : wrong[0].shape[1]], 100, BODY16)
+
+
+def test_exactly_at_the_threshold_is_a_miss():
+    truth, found = torch.zeros(1, 16, 2), torch.zeros(1, 16, 2)
+    found[0, 0, 0], found[0, 5, 1] = 16.0, 15.9
+    joints = pck(found, truth, torch.ones(1, 16), 64, BODY16, 0.25).joints
+    assert joints[0] == 0 and joints[1:].eq(100).all()
+
+
+def test_the_peers_distances_are_in_tenths_of_a_map_of_cells_beyond_its_border():
+    def peak(x, y):
+        maps = torch.zeros(20, 30)
+        maps[y, x] = 1.0
+        return maps
+
+    pairs = [((4, 5), (4, 5)), ((7, 5), (4, 5)), ((4, 8), (4, 5)), ((4, 5), (2, 2)),
+             ((4, 5), (1, 5)), ((4, 5), (5, 1)), ((1, 0), (5, 5))]  # fmt: skip
+    output, target = (torch.stack([peak(*p) for p in side])[None] for side in zip(*pairs))
+    # of 20 rows a tenth is 2 (they divide x by it), of 30 columns 3
+    expected = [0, 3 / 2, 3 / 3, 2**0.5, -1, -1, (4 + 25 / 9) ** 0.5]
+    found = cell_distances(output, target)
+    assert found[0].tolist() == pytest.approx(expected)
+
+
+def test_what_no_batch_shows_is_nothing_to_the_joints_and_zero_to_uniframe():
+    batches = torch.full((2, 16), 0.5)
+    batches[1] = 1.0
+    elbow, other = BODY16.index("left_elbow"), BODY16.index("right_elbow")
+    batches[:, elbow] = -1
+    batches[:, 0] = 0.0  # shown, and never hit
+    counts = torch.tensor([1, 3])
+    result = legacy_pck(batches, counts, BODY16, "uniframe")
+    assert isinstance(result, Pck)
+    assert (result.threshold, result.aggregation, result.labelled) == (0.05, "uniframe", 30)
+    assert result.groups["Elb"] == pytest.approx(100 * (0.5 + 3) / 4 / 2)
+    assert result.joints[0] == 0 and result.joints[elbow].isnan()
+    assert float(result.joints[other]) == 75  # batches alike
+    assert legacy_pck(batches, counts, BODY16, "regda", 0.2).threshold == 0.2
 
 
 def test_all_is_the_mean_of_the_groups_for_bodies_but_not_for_hands():
@@ -184,6 +285,18 @@ def test_the_sum_starts_at_four_pi_a_joint_whatever_the_map():
                               (size, size))  # fmt: skip
         loss = squared_error(torch.zeros_like(maps), maps, weight)
         assert float(loss) / 16 == pytest.approx(4 * torch.pi, rel=0.01)
+
+
+def test_false_maps_are_what_others_hold_cut_at_one_whatever_the_maps_shape():
+    maps = torch.full((1, 4, 5, 9), -1.0)
+    for joint, (x, y) in enumerate([(7, 1), (7, 1), (2, 4), (2, 3)]):
+        maps[0, joint, y, x] = -0.5  # the highest, also of a map that is nowhere positive
+    true, false = pseudo_maps(maps)
+    assert decode(true)[0].tolist() == [[[7, 1], [7, 1], [2, 4], [2, 3]]]
+    assert true[0, 2, 4, 4] == pytest.approx(float(torch.tensor(-0.5).exp()))  # two cells of two
+    others = true.sum(1, keepdim=True) - true
+    assert others.max() > 1.5 and torch.equal(false, others.clamp_max(1))
+    assert false[0, 2, 1, 7] == 1
 
 
 def test_boxes_are_the_peers():

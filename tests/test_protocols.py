@@ -78,6 +78,29 @@ def test_every_protocol_is_complete():
         get_protocol("ego24", "3dpw")
 
 
+def test_a_protocol_says_in_words_what_it_measures():
+    assert PROTOCOLS["vibe14"].describe() == (
+        "vibe14: 14 joints (H36M regressor), root = mean of right hip and left hip, truth = "
+        "neutral SMPL, frames: seven_limb_joints, box = extent of the set's 2D joints x 1.2; as "
+        "VIBE. Not reproduced: its boxes smoothed over time (1.1 x the diagonal), and chunks of "
+        "16 frames."
+    )
+    assert PROTOCOLS["3dhp17"].describe() == (
+        "3dhp17: 17 joints (H36M regressor), root = pelvis, truth = field annot3, frames: "
+        "valid_frame and all_joints_in_image, box = extent of the 17 joints of annot2 x 1.2; as "
+        "BOA, DynaBOA."
+    )
+    meshes = {name: protocol.mesh for name, protocol in PROTOCOLS.items()}
+    assert meshes.pop("vibe14") == "unaligned" and meshes.pop("official24") is None
+    assert {name for name, mesh in meshes.items() if mesh is None} == {
+        "3dhp17", "3dhp17_univ", "3dhp14", "3dhp14_univ"
+    }  # fmt: skip
+    splits = {name: protocol.splits for name, protocol in PROTOCOLS.items()}
+    assert splits.pop("emdb24") == ("emdb1",)
+    assert splits.pop("official24") == ("train", "validation", "test")
+    assert set(splits.values()) == {("test",)}
+
+
 # --- numbers by hand ----------------------------------------------------------------------
 
 

@@ -64,7 +64,7 @@ def acceleration_errors(
         mm/s² (WHAM, EMDB)."""
     a, b = root_align(predicted, roots), root_align(truth, roots)
     errors = 1000 * (a.diff(n=2, dim=0) - b.diff(n=2, dim=0)).norm(dim=-1)
-    if frames is None or not len(errors):
+    if frames is None:
         return errors
     return errors[(frames[2:] - frames[:-2]) == 2]
 

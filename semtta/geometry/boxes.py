@@ -53,7 +53,7 @@ def keypoint_boxes(xy: Tensor, conf: Tensor, margin: float = 1.2) -> Tensor:
     seen = present.sum(1) >= 2
     if not seen.any():
         raise ValueError("no frame has two keypoints, so no box can be drawn around them")
-    index = torch.arange(len(xy))
+    index = torch.arange(len(xy), device=xy.device)
     nearest = (index[:, None] - index[seen][None]).abs().argmin(1)
     low, high = low[seen][nearest], high[seen][nearest]
     center, half = (low + high) / 2, (high - low).clamp_min(2.0) / 2 * margin

@@ -115,7 +115,7 @@ class Clip2Pose(nn.Module):
         features = [self.estimator.features(images) for images in batches]
         own = torch.cat([self.own_tokens(maps) for maps in features])
         embeddings = self.tower(self.structure(), own).split([len(images) for images in batches])
-        return [self._gated(maps[-1], e) for maps, e in zip(features, embeddings, strict=True)]
+        return [self._gated(maps[-1], e) for maps, e in zip(features, embeddings)]
 
     def _gated(self, z: Tensor, e: Tensor) -> Described:
         # 2. SMVF. gamma is broadcast over the map: then GAP(gamma z) = gamma GAP(z), the paper's
@@ -140,13 +140,13 @@ class Clip2Pose(nn.Module):
 def alignment_loss(pooled: Tensor, direction: Tensor) -> Tensor:
     """L_align = 1 - cos(z~, W_e e) (Eq. 7), mean over images; of the *gated* feature, as in the
     equation (the text around it says z)."""
-    return (1 - F.cosine_similarity(pooled.float(), direction.float(), dim=-1)).mean()
+    return (1 - F.cosine_similarity(pooled.float(), direction.float())).mean()
 
 
 def collapse_gauge(embedding: Tensor) -> float:
     """Mean cosine between e of different images. Near 1 = the text says the same of every image,
     and Eq. 7, which has no negatives, is met by one constant direction."""
-    unit = F.normalize(embedding.detach().float(), dim=-1)
+    unit = F.normalize(embedding.detach().float())
     count = len(unit)
     if count < 2:
         return 1.0

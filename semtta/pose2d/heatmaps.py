@@ -39,12 +39,12 @@ def encode(
     stride = xy.new_tensor([image_size[0] / width, image_size[1] / height])
     cell = torch.trunc(xy / stride + 0.5)  # towards zero, as the peers' int() does
     limit = xy.new_tensor([width, height])
-    inside = torch.isfinite(xy).all(-1) & (cell >= 0).all(-1) & (cell < limit).all(-1)
+    inside = (cell >= 0).all(-1) & (cell < limit).all(-1)  # not where it is no number
     weight = visible * inside
     center = torch.where((weight > 0)[..., None], xy / stride if subpixel else cell, torch.nan)
 
     def along(size: int, mu: Tensor) -> Tensor:
-        off = torch.arange(size, device=xy.device, dtype=xy.dtype) - mu[..., None]
+        off = torch.arange(size, device=xy.device) - mu[..., None]
         return torch.exp(-0.5 * (off / sigma) ** 2) * (off.abs() <= _REACH * sigma)
 
     maps = along(height, center[..., 1])[..., :, None] * along(width, center[..., 0])[..., None, :]
@@ -93,7 +93,7 @@ def _offset(maps: Tensor, x: Tensor, y: Tensor, top: Tensor, refine: str) -> Ten
     tiny = 1e-6
     low, high = before.clamp_min(tiny).log(), after.clamp_min(tiny).log()
     bend = 2 * top.clamp_min(tiny).log()[..., None] - low - high
-    return (0.5 * (high - low) / bend.clamp_min(1e-4)).clamp(-0.5, 0.5)
+    return 0.5 * (high - low) / bend.clamp_min(1e-4)
 
 
 def cells_to_pixels(

@@ -94,7 +94,7 @@ def batch_accuracy(output: Tensor, target: Tensor, threshold: float = 0.05) -> T
     known = distance >= 0
     # Their distances are in tenths of the map's size, so that a is 10 times as large.
     hits = ((distance < 10 * threshold) & known).sum(0)
-    return torch.where(known.any(0), hits / known.sum(0).clamp_min(1), -1.0)
+    return torch.where(known.any(0), hits / known.sum(0), -1.0)
 
 
 def cell_distances(output: Tensor, target: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class Discriminator(CycleAdapt):
         if draw.segments:
             fake = torch.stack([
                 self.segments.resample_window(prediction.rotmats[rows, 1:], i)
-                for rows, i in zip(draw.rows, draw.segments, strict=True)
+                for rows, i in zip(draw.rows, draw.segments)
             ])  # fmt: skip
             fake = body_rotvec(fake)
             self._teach(self._real_windows(draw, run.generator), fake.detach())
@@ -107,12 +107,12 @@ class Discriminator(CycleAdapt):
         motions = [self.real[self.segments.labels[i]] for i in draw.segments]
         last = motions[0].shape[0] - LENGTH
         starts = torch.randint(last + 1, (len(motions),), generator=generator).tolist()
-        return torch.stack([m[a : a + LENGTH] for m, a in zip(motions, starts, strict=True)])
+        return torch.stack([m[a : a + LENGTH] for m, a in zip(motions, starts)])
 
     def _teach(self, real: Tensor, fake: Tensor) -> None:
         """One step of the discriminator, before the regressor's own (VIBE: after it)."""
         self.judge.requires_grad_(True)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         discriminator_loss(self.judge(real), self.judge(fake)).backward()
         self.optimizer.step()
         self.judge.requires_grad_(False)

@@ -28,7 +28,7 @@ def fine_tune(run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> N
         return
     mean, square = config.betas
     optimizer = torch.optim.Adam(
-        parameters, lr=config.lr, betas=(mean, square),
+        parameters, betas=(mean, square),
         fused=run.device.type in ("cpu", "cuda"),  # a quarter of a small network's step
     )  # fmt: skip
     for epoch in range(config.epochs):
@@ -39,13 +39,12 @@ def fine_tune(run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> N
         sums: dict[str, float] = {}
         steps = 0
         for draw in strategy.batches(run, epoch):
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             terms = accumulate_gradient(run, strategy, draw, config.chunk)
             values = {name: float(value) for name, value in terms.items()}
             if not all(map(math.isfinite, values.values())):
                 raise diverged(run, epoch, "the loss is")
-            if terms:
-                optimizer.step()
+            optimizer.step()
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value
             steps += 1

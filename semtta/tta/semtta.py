@@ -100,7 +100,7 @@ class Meaning:
             self.similarity(segments.resample(rotmats, which), which)
             for which in torch.arange(len(segments), device=rotmats.device).split(chunk)
         ]
-        return torch.cat(parts) if parts else rotmats.new_zeros(0)
+        return torch.cat(parts)
 
 
 class Semtta:
@@ -134,7 +134,7 @@ class Semtta:
         )  # fmt: skip
         self.align: Meaning | None = None
         self.gate: Meaning | None = None
-        if prior is not None and self.gate_prior is not None and len(self.segments):
+        if prior is not None and self.gate_prior is not None:
             # On CPU the grid's fractional positions stay exact; only features move.
             random = config.seed if config.alignment.text == "random" else None
             self.align = Meaning.of(prior, self.segments, run.device, None, random)
@@ -182,12 +182,12 @@ class Semtta:
         rotmats = prediction.rotmats
         if config.alignment.reach == "unseen":
             # What the 2D evidence shows is not for the text to change.
-            seen = (self.seen[draw.frames] > 0.5)[..., None, None]
+            seen = self.seen[draw.frames].bool()[..., None, None]
             rotmats = torch.where(seen, rotmats.detach(), rotmats)
         motion = torch.stack(
             [
                 self.segments.resample_window(rotmats[rows], i)
-                for rows, i in zip(draw.rows, draw.segments, strict=True)
+                for rows, i in zip(draw.rows, draw.segments)
             ]
         )
         similarity = self.align.similarity(motion, which)
@@ -198,7 +198,7 @@ class Semtta:
         assert self.target is not None  # loss asks
         smoothing = run.config.smoothing
         frames = draw.frames
-        weight = torch.where(self.seen[frames] > 0.5, 1.0, smoothing.unseen_weight)
+        weight = torch.where(self.seen[frames].bool(), 1.0, smoothing.unseen_weight)
         return smoothing_terms(
             smoothing,
             prediction,
@@ -250,7 +250,7 @@ class Semtta:
         passes = self.segments.frames_of(open_segments, len(run.track)).to(run.device)
         weight = torch.ones(len(run.track), device=run.device)
         if run.config.evidence.fill_weight == "similarity":
-            weight = run.gate_similarity.to(run.device).nan_to_num(0).clamp(0, 1)
+            weight = run.gate_similarity.to(run.device).nan_to_num().clamp_min(0)
         run.evidence.fill(filling, passes, epoch + 1, weight)
         return float(passes.float().mean())
 
@@ -281,7 +281,7 @@ class Semtta:
         """Whether the alignment loss pulls in this epoch (never before the first, -1)."""
         alignment = run.config.alignment
         pulls = self.align is not None and alignment.weight > 0
-        return pulls and epoch >= max(0, alignment.from_epoch)
+        return pulls and epoch >= alignment.from_epoch
 
     def _smoothing_target(self, run: Run, epoch: int) -> Tensor | None:
         """Eq. 9's targets for the next epoch, from predictions of the last full pass."""

@@ -40,10 +40,8 @@ def accumulate_gradient(
     if not terms:
         return {}
     found = torch.autograd.grad(losses.total(terms), leaves, allow_unused=True)
-    gradients = [
-        torch.zeros_like(x) if g is None else g for g, x in zip(found, leaves, strict=True)
-    ]
-    slices = zip(*(gradient.split(chunk) for gradient in gradients), strict=True)
-    for part, gradient in zip(run.forward_each(parts), slices, strict=True):
+    gradients = [torch.zeros_like(x) if g is None else g for g, x in zip(found, leaves)]
+    slices = zip(*(gradient.split(chunk) for gradient in gradients))
+    for part, gradient in zip(run.forward_each(parts), slices):
         torch.autograd.backward([part.rotmats, part.betas, part.cam], gradient)
     return {name: value.detach() for name, value in terms.items()}
