@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,14 @@ def _few_threads():
     # Workers of pytest-xdist share the processor: a thread for each.
     torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def official_discriminator() -> dict:
+    """Weights in the layout of VIBE's motion discriminator."""
+    from golden_weights import rule_weights
+
+    return rule_weights(json.loads((GOLDEN / "vibe_motion_disc" / "meta.json").read_text())["keys"])
 
 
 @pytest.fixture

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
-from golden_weights import rule_weights
 
 from semtta.errors import SemttaError
 from semtta.motion.discriminator import LENGTH, MotionDiscriminator, load_discriminator
-
-
-@pytest.fixture(scope="module")
-def official_discriminator():
-    meta = json.loads((GOLDEN / "vibe_motion_disc" / "meta.json").read_text())
-    return rule_weights(meta["keys"])
 
 
 def test_the_discriminator_answers_as_the_official_one(official_discriminator, golden):
