@@ -212,3 +212,7 @@ def test_the_first_form_has_no_such_level(folder):
         open_mocap(folder, levels=("gone",), name="mocap-v1")
     assert replace(open_mocap(folder), name="mocap-v1").protocol.startswith("mocap12:")
     assert open_mocap(folder).protocol.startswith("mocap12-v2:")
+    levels = {item.level for item in open_mocap(folder, "all").items()}
+    assert levels == {"medium", "gone"}  # by default; the first form's three stay
+    assert {i.level for i in open_mocap(folder, "all", name="mocap-v1").items()} == {
+        "easy", "medium", "hard"}  # fmt: skip

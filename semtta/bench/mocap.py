@@ -51,6 +51,7 @@ LIMITS_V1 = (
 _LIMBS = BODY27.indices(LIMB12.joints)
 _LEVELS = {level.name: level for level in (*LEVELS, GONE)}
 _V1_LEVELS = tuple(level.name for level in LEVELS)
+_DEFAULT_LEVELS = ("medium", "gone")  # the two that methods differ in; all four take twice as long
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,8 @@ def open_mocap(
             with splits of its own nothing that it calls "train" is used.
         frames: longest window at 30 frames a second. A clip gives at most two.
         cameras: virtual cameras around each window; one, in the first form three.
-        levels: of "easy", "medium", "hard", and (not in the first form) "gone"; all of them.
+        levels: of "easy", "medium", "hard", and (not in the first form) "gone"; by default
+            medium and gone, in the first form its three.
         name: "mocap", or "mocap-v1" for the first form.
     Raises ``SemttaError`` for unknown names and for files without motion of that split."""
     first_form = name == FIRST_FORM
@@ -159,7 +161,8 @@ def open_mocap(
     cameras = (3 if first_form else 1) if cameras is None else cameras
     if frames < SHORTEST or cameras < 1:
         raise SemttaError(f"windows need at least {SHORTEST} frames and one camera.")
-    benchmark = MocapBenchmark(Path(motions), split, frames, cameras, tuple(levels) or known, name)
+    levels = tuple(levels) or (known if first_form else _DEFAULT_LEVELS)
+    benchmark = MocapBenchmark(Path(motions), split, frames, cameras, levels, name)
     if not benchmark.windows():
         raise SemttaError(f"'{motions}' has no motion of the split '{split}' with {SHORTEST} "
                           "frames or more; try --split all.")  # fmt: skip

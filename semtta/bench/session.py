@@ -182,7 +182,8 @@ def open_benchmark(options: Options, progress: Progress = silent) -> Benchmark:
             raise SemttaError(
                 f"--data {options.data} needs --motions: a folder of AMASS npz or BVH files."
             )
-        benchmark = open_mocap(options.motions, options.split or "test", name=options.data)
+        benchmark = open_mocap(options.motions, options.split or "test",
+                               levels=options.levels, name=options.data)  # fmt: skip
         return _with_protocol(benchmark, options)
     from semtta.bench.datasets import open_dataset
 
