@@ -32,7 +32,7 @@ class Segments:
     labels: tuple[str, ...]
     grid: Tensor
     loose: tuple[Tensor, ...]
-    frames_per_window: int = 60
+    frames_per_window: int
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -113,9 +113,8 @@ def find_segments(
             grids.append(a + position)
     grid = torch.stack(grids) if grids else torch.zeros(0, length, dtype=torch.float64)
     step = float(times.diff().median()) if len(times) > 1 else 1 / fps
-    return Segments(
-        tuple(windows), tuple(texts), grid, tuple(loose), max(1, round(duration / step) + 1)
-    )
+    per_window = round(duration / step) + 1
+    return Segments(tuple(windows), tuple(texts), grid, tuple(loose), per_window)
 
 
 def _runs(frames: Tensor, times: Tensor, labels: list[str | None]) -> list[tuple[int, int]]:
@@ -126,8 +125,8 @@ def _runs(frames: Tensor, times: Tensor, labels: list[str | None]) -> list[tuple
     starts = [0]
     steps = frames.diff()
     # Poses may come of every second frame, or of two in three: a gap is what is unusual here.
-    usual = int(steps.double().quantile(0.9, interpolation="lower")) if len(steps) else 1
-    gaps = (steps > max(usual, 1)) | (times.diff() > MAX_GAP)
+    usual = float(steps.double().quantile(0.9)) if len(steps) else 1
+    gaps = (steps > usual) | (times.diff() > MAX_GAP)
     for i in range(1, len(labels)):
         if gaps[i - 1] or labels[i] != labels[i - 1]:
             starts.append(i)
@@ -136,8 +135,6 @@ def _runs(frames: Tensor, times: Tensor, labels: list[str | None]) -> list[tuple
 
 def _even_windows(run: Tensor, length: int) -> list[Tensor]:
     """As few windows of ``length`` as cover a run, evenly spaced; a short run is one window."""
-    if len(run) <= length:
-        return [run]
     count = -(-len(run) // length)
     starts = torch.linspace(0, len(run) - length, count).round().long().tolist()
     return [run[start : start + length] for start in starts]
