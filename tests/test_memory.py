@@ -78,11 +78,18 @@ def test_frames_count_where_frames_are_drawn_and_seconds_where_segments_are(monk
     ("semtta", 65536.0, "optimizer.batch_segments=1 makes it fit."),
     ("semtta", 130000.0, "optimizer.batch_segments=2 makes it fit."),
     ("semtta", 8192.0, "optimizer.train_mode=false with optimizer.chunk=9 makes it fit."),
+    ("semtta", 1200.0, "optimizer.train_mode=false with optimizer.chunk=1 makes it fit."),
     ("semtta", 500.0, "model.trainable=head needs the least."),
 ])  # fmt: skip
 def test_a_network_in_training_mode_is_not_cut_into_chunks(strategy, room, advice, monkeypatch):
     settings = (f"strategy={strategy}", "optimizer.train_mode=true")
     assert note(room, *settings, monkeypatch=monkeypatch).endswith(advice)
+
+
+def test_precision_is_that_of_an_image_network(monkeypatch):
+    monkeypatch.setattr(memory, "resolve_precision",
+                        lambda precision, device, images: "bf16" if images else "fp32")  # fmt: skip
+    assert "90 GiB of 8 GiB" in note(8192.0, monkeypatch=monkeypatch)
 
 
 def test_what_a_gpu_reads_is_sent_and_not_kept(monkeypatch):
@@ -110,6 +117,8 @@ def test_what_is_kept_of_every_frame_counts(monkeypatch):
     assert note(8192.0, head, frames=600, monkeypatch=monkeypatch) is None
     long = note(8192.0, head, frames=1000, monkeypatch=monkeypatch)
     assert "10 GiB of 8 GiB" in long and "shorter video" in long  # 1000 cached results of 10 MiB
+    bf16 = (head, "optimizer.precision=bf16")
+    assert "6 GiB of 4 GiB" in note(4096.0, *bf16, frames=1000, monkeypatch=monkeypatch)
     # crops of 224 x 224 x 3 in half precision of a million frames, and 150 GiB of activations
     assert "430 GiB of 8 GiB" in note(8192.0, frames=10**6, monkeypatch=monkeypatch)
 

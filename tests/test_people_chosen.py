@@ -6,18 +6,21 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_adapter import CAMERA, PLAIN, TinyPrior, adapter, tiny_model, walker
+from test_adapter import CAMERA, PLAIN, TinyPrior, adapter, same, spoilt, tiny_model, walker
+from test_cycleadapt_strategies import dropping_model
 from torch import nn
 
 from semtta.body import load_body
 from semtta.config import load_config
 from semtta.errors import SemttaError
+from semtta.hmr.base import Batch
 from semtta.keypoints import Keypoints2D
 from semtta.labels import Labels, LabelSpan
 from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta import adapter as adapters
-from semtta.tta import closing, people
+from semtta.tta import closing, labelling, people
 from semtta.tta.adapter import Adapter
+from semtta.tta.divergence import finite
 from semtta.tta.evidence import Evidence
 from semtta.tta.path import solve_path
 from semtta.tta.provenance import provenance
@@ -239,6 +242,99 @@ def test_a_result_says_what_it_was_made_of():
     assert adapter(STILL).adapt(track, CAMERA).sigma is None
 
 
+def test_a_track_with_a_few_labels_has_them_read(monkeypatch):
+    labelled, real = [], adapters.load_networks
+
+    def load_networks(config, texts, given, device):
+        labelled.append(texts)
+        return real(config, texts, given, device)
+
+    monkeypatch.setattr(adapters, "load_networks", load_networks)
+    runner = adapter("optimizer.epochs=1", "alignment.weight=1")
+    some = runner.adapt(walker(70), CAMERA, ["walk"] * 62 + [None] * 8)
+    assert some.similarity[:62].isfinite().all() and some.similarity[62:].isnan().all()
+    none = runner.adapt(walker(70), CAMERA, [None] * 70)
+    assert none.similarity is None and labelled == [True, False]
+
+
+def test_precision_follows_what_the_model_reads(monkeypatch):
+    asked = []
+    monkeypatch.setattr(adapters, "resolve_precision",
+                        lambda *given: asked.append(given) or "fp32")  # fmt: skip
+    runner = adapter(STILL, "optimizer.precision=auto")
+    runner.adapt(walker(4), CAMERA)
+    assert asked == [("auto", runner.device, False)]  # keypoints, no image
+
+
+def test_layers_that_stay_are_run_once_whatever_mode_the_model_came_in(monkeypatch):
+    results, calls = [], []
+    for training in (True, False):
+        model = dropping_model()
+
+        def prefix(inputs, model=model):
+            calls.append((len(inputs), model.training))
+            return inputs
+
+        def rest(inputs, model=model):
+            return model(Batch(torch.arange(len(inputs)), inputs))
+
+        model.split = lambda scope, prefix=prefix, rest=rest: (prefix, rest)
+        model.train(training)
+        results.append(adapter("optimizer.epochs=2", model=model).adapt(walker(30), CAMERA))
+        assert model.training == training
+    assert same(results[0].base, results[1].base) and same(results[0].adapted, results[1].adapted)
+    assert calls == [(30, False)] * 2
+
+
+def test_a_motion_that_overflows_was_broken_before_or_diverged():
+    with pytest.raises(SemttaError, match="before any adaptation"):
+        adapter(STILL, model=spoilt(0, 1e38)).adapt(walker(9), CAMERA)
+    calls, model = [], tiny_model()
+    model.register_forward_pre_hook(lambda *given: calls.append(1))
+    settings = ("optimizer.epochs=2", "evidence.update=none", "evidence.fill=false")
+    adapter(*settings, model=model).adapt(walker(9), CAMERA)
+    last = spoilt(len(calls) - 1, 1e38)  # only what the adapted model says in the end
+    with pytest.raises(SemttaError, match=r"diverged in epoch 2 \(the motion is not finite\)"):
+        adapter(*settings, model=last).adapt(walker(9), CAMERA)
+
+
+def test_one_number_that_is_none_spoils_all():
+    good, nan = torch.ones(3), torch.tensor([1.0, float("nan")])
+    assert finite() and finite(good, good)
+    assert not finite(nan) and not finite(good, nan, good) and not finite(good / 0)
+
+
+def test_a_part_of_a_result_is_cut_in_its_track_as_well():
+    result = adapter(STILL).adapt(walker(12), CAMERA)
+    part, rows = result.at(torch.tensor([1, 8])), [1, 8]
+    for name in ("frames", "times", "boxes", "landmarks3d", "conf3d"):
+        assert torch.equal(getattr(part.track, name), getattr(result.track, name)[rows])
+    assert torch.equal(part.track.keypoints.xy, result.track.keypoints.xy[rows])
+    for name in ("xy", "present", "weight", "filled_in"):
+        assert torch.equal(getattr(part.evidence, name), getattr(result.evidence, name)[rows])
+    assert torch.equal(part.boxes, result.boxes[rows]) and part.similarity is None
+    assert torch.equal(part.adapted.trans, result.adapted.trans[rows])
+    assert torch.equal(part.detections.conf, result.detections.conf[rows])
+
+
+def test_names_are_found_in_what_the_same_model_says_without_learning(monkeypatch):
+    made = []
+
+    class Frozen:
+        def __init__(self, model, *, config, body):
+            made.append((model, config, body))
+
+        def adapt(self, track, camera, *, video):
+            made.append((track, camera, video))
+            return SimpleNamespace(base=SimpleNamespace(rotmats="rotations"))
+
+    runner, track = adapter(), walker(4)
+    monkeypatch.setattr(labelling, "Adapter", Frozen)
+    assert labelling.base_rotmats(runner, track, CAMERA, "clip.mp4") == "rotations"
+    frozen = replace(runner.config, strategy="frozen")
+    assert made == [(runner.model, frozen, runner.body), (track, CAMERA, "clip.mp4")]
+
+
 def test_networks_that_were_given_are_used_and_none_is_read_twice(monkeypatch):
     reads = []
 
@@ -283,7 +379,7 @@ def test_the_settings_name_the_model_and_the_body(monkeypatch):
                      (shape.name, shape.gender), ("lifter",)]  # fmt: skip
 
 
-def test_provenance_names_every_file_and_version(tmp_path):
+def test_provenance_names_every_file_and_version(tmp_path, monkeypatch):
     config, body = load_config("default", ["device=cpu"]), adapter().body
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"not a video, but bytes")
@@ -295,7 +391,9 @@ def test_provenance_names_every_file_and_version(tmp_path):
     assert made["body"] == {"name": body.name, "sha256": body.sha256}
     assert made["device"] == "cpu" and made["precision"] == "fp32"
     assert {"motion/prior_align.pt", "motion/denoiser.pt"} <= set(made["shipped"])
-    assert provenance(config, tiny_model(), body, "fp32", None)["video"] is None
+    monkeypatch.setitem(provenance.__globals__, "ASSETS", ("motion/denoiser.pt", "no/such.pt"))
+    made = provenance(config, tiny_model(), body, "fp32", None)
+    assert made["video"] is None and set(made["shipped"]) == {"motion/denoiser.pt"}
 
 
 # ---------------------------------------------------------------------- closing

@@ -16,7 +16,8 @@ def segments(labels, fps=30.0, frames=None, stride=1):
 def test_every_window_of_sixty_frames_is_a_segment():
     found = segments(["walk"] * 100)
     assert len(found) == 41 and not found.loose
-    assert segments([None] * 100).grid.shape == (0, 60)
+    nothing = segments([None] * 100).grid
+    assert nothing.shape == (0, 60) and nothing.dtype == found.grid.dtype
     assert all(len(window) == 60 for window in found.windows)
     assert torch.equal(found.windows[5], torch.arange(5, 65))
 
@@ -248,6 +249,15 @@ def test_few_draws_may_leave_out_every_segment_but_not_for_ever():
             for seed in range(60)]  # fmt: skip
     hits = sum(i >= 0 for draws in seen for i in draws)
     assert any(max(draws) < 0 for draws in seen) and 2 <= hits <= 20  # of 240, a 31st
+
+
+def test_only_the_generator_decides_what_is_drawn():
+    labels, found = ["a"] * 70 + [None] * 300, []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append([drawn(labels, **settings)[0] for settings in ({"steps": 5}, {"coverage": 2})])
+    assert found[0] == found[1]
+    assert drawn(labels, seed=1, steps=5)[0] != found[0][0]
 
 
 def test_chance_is_asked_for_nothing_that_is_certain():

@@ -217,7 +217,7 @@ def test_each_frame_s_words_are_told_and_none_where_nobody_knows_them():
 
 def test_random_words_are_those_of_the_names_and_the_seed():
     told = smoothing.told_text(running(SAID[:6], "random", text=True, kind="denoiser"), None)
-    sit, walk = random_directions(["sit down", "walk"], told.shape[1], 5)
+    sit, walk = random_directions(["sit down", "walk"], TextEncoder.load().dim, 5)
     torch.testing.assert_close(told[[0, 2, 5]], torch.stack((walk, walk, sit)))
     unknown = running(["\u2603"], "random", text=True, kind="denoiser")
     assert not smoothing.told_text(unknown, None).any()
@@ -229,3 +229,15 @@ def test_random_words_are_those_of_the_names_and_the_seed():
 ])  # fmt: skip
 def test_nothing_is_told_to_who_cannot_read_or_has_no_label(labels, settings):
     assert smoothing.told_text(running(labels, **settings), None) is None
+
+
+def test_what_is_made_lies_where_what_was_given_lies():
+    far = torch.device("meta")
+    assert smoothing.window_mean(torch.zeros(60, 2, device=far)).device == far
+    assert seen_rotations(torch.zeros(2, 27, device=far).bool(), BODY27).device == far
+    run = running()
+    run.device = far
+    assert smoothing.told_rotations(run).device == far
+    told = running(["walk"], text=True, kind="denoiser")
+    told.device = far
+    assert smoothing.told_text(told, None).device == far

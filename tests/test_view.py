@@ -9,6 +9,7 @@ from semtta.body import load_body
 from semtta.engine import silent
 from semtta.geometry import full_translation
 from semtta.hmr.base import Batch, CropSpec, Prediction
+from semtta.hmr.images import ImageCrops
 from semtta.skeletons import BODY27
 from semtta.tta.view import View
 
@@ -137,3 +138,32 @@ def test_half_precision_computes_in_it_and_answers_in_full():
     half = run.predict_all()
     assert half.cam.dtype == torch.float32
     assert 0 < (half.cam - full.cam).abs().max() < 0.1
+
+
+def test_frames_are_asked_for_where_the_inputs_lie_and_64_at_a_time():
+    run = begun(count=70)
+    assert [len(chunk) for chunk in run._chunks()] == [64, 6]
+    run.inputs = run.inputs.to("meta")
+    assert run._chunks()[0].device.type == "meta"
+    run.view = SimpleNamespace(landmarks=lambda guess: None, project=lambda _, frames, __: frames)
+    frames = run.project_all(None)
+    assert frames.device.type == "meta" and frames.shape == (70,)
+
+
+def test_images_in_half_precision_lie_as_convolutions_like_them():
+    run = begun("optimizer.precision=bf16")
+    assert run.precision == "bf16"
+    run.inputs = torch.rand(6, 3, 5, 4)
+    for precision, last in (("bf16", True), ("fp32", False)):
+        run.precision = precision
+        (images,) = run._read([torch.tensor([1, 4])])
+        assert torch.equal(images, run.inputs[[1, 4]])
+        assert images.is_contiguous(memory_format=torch.channels_last) == last
+
+
+def test_crops_of_a_picture_are_read_ahead(monkeypatch):
+    asked = []
+    monkeypatch.setattr(ImageCrops, "prefetch", lambda crops, chunks: asked.append(chunks) or "ab")
+    run, chunks = begun(), [torch.tensor([0]), torch.tensor([1])]
+    run.inputs = ImageCrops(torch.zeros(2, 4, 4, 3).half(), CropSpec(size=4), torch.device("cpu"))
+    assert list(run._read(chunks)) == ["a", "b"] and asked == [chunks]

@@ -156,6 +156,12 @@ def test_one_frame_is_enough_where_a_tenth_of_a_second_lies_between_two():
     assert len(points) == 0 and feet == 0
 
 
+def test_stretches_may_begin_and_end_with_the_track():
+    flags = torch.tensor([True, True, False, True, False, False, True])
+    assert world._runs(flags) == [(0, 2), (3, 4), (6, 7)]
+    assert world._runs(torch.zeros(3).bool()) == []
+
+
 def test_a_foot_that_hardly_rests_between_two_steps_is_none_of_the_feet_that_rest():
     here, there = torch.zeros(3), torch.tensor([0.5, 0.0, 0.0])
     soles = torch.cat((here.expand(4, 3), there.expand(4, 3), here.expand(12, 3)))
@@ -313,6 +319,11 @@ def test_right_in_the_picture_is_right_in_the_world_and_its_depth_is_towards_the
         x, _, z = world.upright(turn(degrees, 0) @ torch.tensor([0.0, -1.0, 0.0]))
         torch.testing.assert_close(x, right)
         assert z[2] < 0
+    steep = torch.nn.functional.normalize(torch.tensor([0.08, 0.05, -1.0]), dim=0)
+    for up, below in ((steep, [0.0, 1.0, 0.0]), (-steep, [0.0, -1.0, 0.0])):
+        below = torch.tensor(below)  # in the picture, of a camera that looks down or up
+        level = torch.nn.functional.normalize(below - (below @ up) * up, dim=0)
+        torch.testing.assert_close(world.upright(up)[2], level)
     _, y, z = world.upright(turn(40.0, 2) @ torch.tensor([0.0, -1.0, 0.0]))  # of roll
     torch.testing.assert_close(z, torch.tensor([0.0, 0.0, -1.0]))
     assert torch.equal(world.upright(-torch.eye(3)[1]), FLIP)

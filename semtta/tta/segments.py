@@ -96,7 +96,7 @@ def find_segments(
     ]
     pad = not any(long_enough)
     windows, texts, grids, loose = [], [], [], []
-    for (a, b), fits in zip(runs, long_enough, strict=True):
+    for (a, b), fits in zip(runs, long_enough):
         text = labels[a]
         if text is None or not (fits or pad):
             loose.append(torch.arange(a, b))
@@ -130,7 +130,7 @@ def _runs(frames: Tensor, times: Tensor, labels: list[str | None]) -> list[tuple
     for i in range(1, len(labels)):
         if gaps[i - 1] or labels[i] != labels[i - 1]:
             starts.append(i)
-    return list(zip(starts, [*starts[1:], len(labels)], strict=True))
+    return list(zip(starts, [*starts[1:], len(labels)]))
 
 
 def _even_windows(run: Tensor, length: int) -> list[Tensor]:
@@ -162,13 +162,13 @@ def draw_batches(
     longest = max((len(w) for w in segments.windows), default=segments.frames_per_window)
     loose = [_even_windows(run, longest) for run in segments.loose]
     least = [len(pieces) for pieces in loose]
-    one_pass = [len(run) / len(p[0]) for run, p in zip(segments.loose, loose, strict=True)]
+    one_pass = [len(run) / len(p[0]) for run, p in zip(segments.loose, loose)]
     if len(segments):
         covered = torch.unique(torch.cat(segments.windows)).numel()
         one_pass.insert(0, covered * len(segments) / sum(len(w) for w in segments.windows))
         least.insert(0, 1)
     if steps is None:
-        counts = [max(a, round(coverage * b)) for a, b in zip(least, one_pass, strict=True)]
+        counts = [max(a, round(coverage * b)) for a, b in zip(least, one_pass)]
     else:
         counts = _shared_out(steps * batch_segments, one_pass, generator)
     draws: list[tuple[Tensor, int]] = []
@@ -176,7 +176,7 @@ def draw_batches(
         weights = weights.clamp_min(0) + 1e-6
         picks = torch.multinomial(weights, count, replacement=True, generator=generator)
         draws += [(segments.windows[i], i) for i in picks.tolist()]
-    for pieces, count in zip(loose, counts, strict=True):
+    for pieces, count in zip(loose, counts):
         some = steps is not None and len(pieces) > 1  # not all of them, or not equally often
         first = int(torch.randint(len(pieces), (), generator=generator)) if some else 0
         draws += [(pieces[(first + i) % len(pieces)], -1) for i in range(count)]

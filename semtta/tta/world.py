@@ -131,7 +131,7 @@ def upright(up: Tensor) -> Tensor:
     as far as ``up`` (3,), a unit vector in camera axes, lets them."""
     ahead = up.new_tensor([0.0, 0.0, 1.0])
     if float((up @ ahead).abs()) > 0.99:  # a camera that looks straight down or up
-        ahead = up.new_tensor([0.0, -1.0, 0.0]) * (1.0 if up[2] < 0 else -1.0)
+        ahead = up.new_tensor([0.0, float(up[2]), 0.0])
     z = F.normalize(-(ahead - (ahead @ up) * up), dim=0)
     return torch.stack((torch.linalg.cross(up, z), up, z))
 
