@@ -51,7 +51,7 @@ def test_segments_that_agree_less_with_their_text_are_drawn_more_often():
 
 def test_a_frame_takes_the_best_of_the_segments_that_cover_it():
     windows = (torch.arange(0, 4), torch.arange(2, 6), torch.arange(3, 7))
-    segments = Segments(windows, ("a", "a", "a"), torch.zeros(3, 4), ())
+    segments = Segments(windows, ("a", "a", "a"), torch.zeros(3, 4), (), 4)
     best = segments.best_per_frame(torch.tensor([0.9, 0.2, 0.5]), 8)
     expected = torch.tensor([0.9, 0.9, 0.9, 0.9, 0.5, 0.5, 0.5, math.nan])
     assert torch.allclose(best, expected, equal_nan=True)

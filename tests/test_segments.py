@@ -3,7 +3,7 @@ import roma
 import torch
 
 from semtta.motion.resample import resample_positions
-from semtta.tta.segments import draw_batches, find_segments
+from semtta.tta.segments import _shared_out, draw_batches, find_segments
 from semtta.tta.smoothing import window_mean
 
 
@@ -16,7 +16,8 @@ def segments(labels, fps=30.0, frames=None, stride=1):
 def test_every_window_of_sixty_frames_is_a_segment():
     found = segments(["walk"] * 100)
     assert len(found) == 41 and not found.loose
-    assert segments([None] * 100).grid.shape == (0, 60)
+    nothing = segments([None] * 100).grid
+    assert nothing.shape == (0, 60) and nothing.dtype == found.grid.dtype
     assert all(len(window) == 60 for window in found.windows)
     assert torch.equal(found.windows[5], torch.arange(5, 65))
 
@@ -101,6 +102,80 @@ def test_a_video_shorter_than_a_segment_repeats_its_last_frame_for_the_prior():
     assert torch.equal(one.grid, torch.zeros(1, 60).double())
 
 
+# Eight poses a second and a prior that looks for one: every number below is exact in binary.
+def eighths(times, **changes):
+    times = torch.tensor(times) / 8
+    given = {"fps": 8.0, "length": 9, **changes}
+    return find_segments(torch.arange(len(times)), times, ["a"] * len(times), **given)
+
+
+@pytest.mark.parametrize(("last", "fits"), [(8.0, True), (7.5, True), (7.4, False), (7.0, False)])
+def test_a_segment_may_lack_half_a_frame_of_the_prior(last, fits):
+    long = [1.0 * t for t in range(9)]
+    short = [20.0 + t for t in range(8)] + [20 + last]  # behind a gap
+    found = eighths(long + short)
+    assert [len(run) for run in found.loose] == ([] if fits else [9])
+    assert len(found) == 1 + fits
+
+
+def test_the_last_start_leaves_all_but_half_a_frame():
+    for end, starts in ((8.5, [0, 1]), (8.4, [0]), (9.0, [0, 1])):
+        found = eighths([*[1.0 * t for t in range(9)], end])
+        assert [int(window[0]) for window in found.windows] == starts
+
+
+def test_windows_are_a_stride_apart_and_the_last_one_ends_the_run():
+    found = segments(["a"] * 100 + ["b"] * 62, stride=7)
+    assert [int(w[0]) for w in found.windows] == [0, 7, 14, 21, 28, 35, 40, 100, 102]
+    assert [int(w[-1]) for w in found.windows][-3:] == [99, 159, 161]
+    assert len(found) == len(found.labels) and found.labels.count("b") == 2
+    assert len(segments(["a"] * 70)) == 11 == len(segments(["a"] * 70, stride=1))
+    times = torch.arange(70) / 30
+    usual = find_segments(torch.arange(70), times, ["a"] * 70, fps=30.0, length=60)
+    assert len(usual) == 11
+
+
+@pytest.mark.parametrize("fps", [15.0, 24.0, 25.0, 30.0, 60.0])
+def test_a_window_holds_the_frames_that_its_grid_lies_between(fps):
+    found = segments([None] * 3 + ["a"] * 130, fps=fps)
+    assert len(found) > 5
+    for window, grid in zip(found.windows, found.grid, strict=True):
+        assert int(window[0]) == grid[0] and int(window[-1]) == grid[-1].ceil()
+        assert torch.equal(window, torch.arange(int(window[0]), int(window[-1]) + 1))
+    away = found.grid - found.grid[:, :1] - torch.arange(60) * fps / 30
+    assert away[:, :-1].abs().max() < 0.06  # a frame's number snaps to it
+
+
+def test_a_segment_resampled_alone_is_that_of_the_track():
+    found = segments(["a"] * 20 + ["b"] * 100, fps=25.0)
+    rotmats = roma.random_rotmat((120, 2))
+    everything = found.resample(rotmats)
+    assert everything.shape == (len(found), 60, 2, 3, 3)
+    for index in (0, 7):
+        alone = found.resample_window(rotmats[found.windows[index]], index)
+        assert torch.allclose(alone, everything[index], atol=1e-5)
+        assert torch.equal(found.resample(rotmats, torch.tensor([index]))[0], everything[index])
+
+
+def test_how_many_frames_last_as_long_as_a_segment():
+    for fps, count in ((30.0, 60), (60.0, 119), (20.0, 40)):
+        assert segments(["a"] * 70, fps=fps).frames_per_window == count
+    assert segments(["a"]).frames_per_window == 60
+
+
+def test_four_poses_a_second_are_one_run():
+    times = torch.arange(12) / 4
+    found = find_segments(torch.arange(12), times, ["a"] * 12, fps=30.0, length=60)
+    assert not found.loose and {len(window) for window in found.windows} == {9}
+
+
+def test_a_value_for_each_segment_and_no_other():
+    found = segments(["a"] * 62)
+    with pytest.raises(ValueError):
+        found.best_per_frame(torch.zeros(2), 62)
+    assert found.best_per_frame(torch.ones(3), 64).isnan().tolist() == [False] * 62 + [True] * 2
+
+
 def test_resampling_is_exact_at_frames_and_halfway_in_between():
     turn = roma.rotvec_to_rotmat(torch.tensor([[0.0, 0, 0], [0, 0, 1.0]]))[:, None]
     at = resample_positions(turn, torch.tensor([[0.0, 0.5, 1.0]]))
@@ -128,6 +203,79 @@ def test_draws_follow_the_weights_and_cover_what_is_left_over():
     assert len(segment_draws) == round(2 * 160 / 60)
     loose = torch.cat([p for p, i in draws if i < 0])
     assert torch.equal(loose.unique(), torch.arange(160, 210))
+
+
+def drawn(labels, weights=None, seed=0, **settings):
+    """Draws of one epoch: first and last frame of each, and its segment."""
+    found = segments(labels)
+    settings = {"batch_segments": 4, "coverage": 1, **settings}
+    weights = torch.ones(len(found)) if weights is None else weights
+    generator = torch.Generator().manual_seed(seed)
+    batches = draw_batches(found, weights, generator=generator, **settings)
+    draws = [(int(f[0]), int(f[-1]), i) for batch in batches for f, i in batch]
+    return draws, [len(batch) for batch in batches], generator
+
+
+def test_a_long_run_that_is_left_over_is_cut_evenly_and_each_part_seen():
+    for coverage, counts in ((0.01, (1, 1, 1)), (1, (1, 1, 1)), (2, (2, 1, 1)), (2.3, (2, 2, 1))):
+        draws, sizes, _ = drawn(["a"] * 60 + [None] * 130, coverage=coverage)
+        parts = [(60, 119), (95, 154), (130, 189)]
+        found = tuple(sum(draw[:2] == part for draw in draws) for part in parts)
+        assert found == counts and sum(i >= 0 for *_, i in draws) == max(1, round(coverage))
+        assert max(sizes) <= 4 and min(sizes[:-1], default=4) == 4
+    assert sorted(drawn([None] * 121)[0]) == [(0, 59, -1), (30, 89, -1), (61, 120, -1)]
+    assert drawn([None] * 60)[0] == [(0, 59, -1)]
+
+
+def test_left_over_runs_are_cut_as_long_as_the_longest_segment():
+    draws, *_ = drawn(["a"] * 10 + [None] * 50 + ["b"] * 20)
+    assert sorted((a, b) for a, b, i in draws if i < 0) == [(10, 29), (25, 44), (40, 59)]
+
+
+def test_overlapping_segments_are_drawn_as_often_as_their_frames_come_by():
+    for coverage, count in ((1, 2), (3, 5), (6, 10), (0.01, 1)):  # 100 frames of windows of 60
+        assert len(drawn(["a"] * 100, coverage=coverage)[0]) == count
+
+
+def test_without_any_weight_every_segment_may_be_drawn():
+    weights = torch.full((11,), -1.0)  # more alike than one
+    draws, *_ = drawn(["a"] * 70, weights, coverage=200)
+    counts = torch.tensor([i for *_, i in draws]).bincount(minlength=11)
+    assert counts.min() > 5
+
+
+def test_few_draws_may_leave_out_every_segment_but_not_for_ever():
+    seen = [[i for *_, i in drawn(["a"] * 61 + [None] * 1800, seed=seed, steps=1)[0]]
+            for seed in range(60)]  # fmt: skip
+    hits = sum(i >= 0 for draws in seen for i in draws)
+    assert any(max(draws) < 0 for draws in seen) and 2 <= hits <= 20  # of 240, a 31st
+
+
+def test_only_the_generator_decides_what_is_drawn():
+    labels, found = ["a"] * 70 + [None] * 300, []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append([drawn(labels, **settings)[0] for settings in ({"steps": 5}, {"coverage": 2})])
+    assert found[0] == found[1]
+    assert drawn(labels, seed=1, steps=5)[0] != found[0][0]
+
+
+def test_chance_is_asked_for_nothing_that_is_certain():
+    for settings in ({"steps": 1, "batch_segments": 3}, {"coverage": 3}):
+        *_, generator = drawn([None] * 60, **settings)
+        alone = torch.Generator().manual_seed(0)
+        torch.randperm(3, generator=alone)
+        assert torch.equal(generator.get_state(), alone.get_state())
+
+
+def test_what_is_shared_out_adds_up_and_chance_has_the_remainder_only():
+    generator = torch.Generator().manual_seed(0)
+    assert _shared_out(8, [1.0, 2.0, 1.0], generator) == [2, 4, 2]
+    assert torch.equal(generator.get_state(), torch.Generator().manual_seed(0).get_state())
+    shares = torch.tensor([_shared_out(10, [3.0, 2.4, 4.6], generator) for _ in range(300)])
+    assert shares.sum(1).eq(10).all() and shares[:, 0].eq(3).all()
+    assert shares.amin(0).tolist() == [3, 2, 4] and shares.amax(0).tolist() == [3, 3, 5]
+    assert shares.double().mean(0).tolist() == pytest.approx([3, 2.4, 4.6], abs=0.1)
 
 
 def test_gate_covers_every_frame_of_a_passing_segment():

@@ -53,7 +53,7 @@ def _path(
     landmarks: Tensor, raw: Tensor, evidence: Evidence, times: Tensor, camera: Camera,
     config: Config,
 ) -> Tensor:  # fmt: skip
-    seen = (evidence.detected & evidence.known).to(raw) * evidence.raw.conf.to(raw)
+    seen = evidence.detected.to(raw) * evidence.raw.conf.to(raw)
     parts = (landmarks, raw, evidence.raw.xy, seen, times)
     landmarks, start, target, weight, times = (part.cpu() for part in parts)
     return solve_path(landmarks, start, target, weight, times, camera, config.closing)

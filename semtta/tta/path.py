@@ -60,8 +60,8 @@ def solve_path(
     tall = (body[..., 1].amax(1) - body[..., 1].amin(1)) * camera.focal / path[:, 2]
     scale = config.noise * tall.clamp_min(1.0)
     # A frame's joints err together: it is one look, however many of them it shows.
-    weight = weight / max(weight.shape[1] ** 0.5, 1.0)
-    rows = difference_rows(times.double().numpy(), 2) if len(path) > 2 else None
+    weight = weight / weight.shape[1] ** 0.5
+    rows = difference_rows(times.double().numpy(), 2)  # none of two frames
     for _ in range(_ROUNDS):
         hessian, gradient = _evidence(body + path[:, None], target, weight, scale, camera)
         step = _step(path.numpy(), hessian, gradient, rows, config)
@@ -103,22 +103,21 @@ def _step(path, hessian, gradient, rows, config: ClosingConfig) -> np.ndarray:
                     bands[_BAND - (j - i), j : j + 3 * len(blocks) : 3] += blocks[:, a, b]
 
     add(0, 0, hessian + _LOOSE * np.eye(3))
-    if rows is not None:
-        acceleration, metric = _motion(path, rows, config)
-        pull = np.einsum("tab,tb->ta", metric, acceleration)
-        for i in range(3):
-            right[i : frames - 2 + i] += rows[:, i : i + 1] * pull
-            for j in range(i, 3):
-                add(i, j, (rows[:, i] * rows[:, j])[:, None, None] * metric)
+    acceleration, metric = _motion(path, rows, config)
+    pull = np.einsum("tab,tb->ta", metric, acceleration)
+    for i in range(3):
+        right[i : frames - 2 + i] += rows[:, i : i + 1] * pull
+        for j in range(i, 3):
+            add(i, j, (rows[:, i] * rows[:, j])[:, None, None] * metric)
     return solveh_banded(bands, -right.reshape(-1)).reshape(frames, 3)
 
 
 def _motion(path, rows, config: ClosingConfig) -> tuple[np.ndarray, np.ndarray]:
     """Accelerations (T - 2, 3) and what they cost, (T - 2, 3, 3)."""
     acceleration = sum(rows[:, i : i + 1] * path[i : len(path) - 2 + i] for i in range(3))
-    ray = F.normalize(torch.from_numpy(path[1:-1]), dim=-1).numpy()
-    ahead = (acceleration * ray).sum(-1)
-    aside = np.linalg.norm(acceleration - ahead[:, None] * ray, axis=-1)
+    ray = F.normalize(torch.from_numpy(path[1:-1])).numpy()
+    ahead = (acceleration * ray).sum(1)
+    aside = np.linalg.norm(acceleration - ahead[:, None] * ray, axis=1)
 
     def cost(amount, usual):
         return 1 / (usual**2 * (1 + (amount / (_FALL * usual)) ** 2))

@@ -32,7 +32,7 @@ class Segments:
     labels: tuple[str, ...]
     grid: Tensor
     loose: tuple[Tensor, ...]
-    frames_per_window: int = 60
+    frames_per_window: int
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -96,7 +96,7 @@ def find_segments(
     ]
     pad = not any(long_enough)
     windows, texts, grids, loose = [], [], [], []
-    for (a, b), fits in zip(runs, long_enough, strict=True):
+    for (a, b), fits in zip(runs, long_enough):
         text = labels[a]
         if text is None or not (fits or pad):
             loose.append(torch.arange(a, b))
@@ -113,9 +113,8 @@ def find_segments(
             grids.append(a + position)
     grid = torch.stack(grids) if grids else torch.zeros(0, length, dtype=torch.float64)
     step = float(times.diff().median()) if len(times) > 1 else 1 / fps
-    return Segments(
-        tuple(windows), tuple(texts), grid, tuple(loose), max(1, round(duration / step) + 1)
-    )
+    per_window = round(duration / step) + 1
+    return Segments(tuple(windows), tuple(texts), grid, tuple(loose), per_window)
 
 
 def _runs(frames: Tensor, times: Tensor, labels: list[str | None]) -> list[tuple[int, int]]:
@@ -126,18 +125,16 @@ def _runs(frames: Tensor, times: Tensor, labels: list[str | None]) -> list[tuple
     starts = [0]
     steps = frames.diff()
     # Poses may come of every second frame, or of two in three: a gap is what is unusual here.
-    usual = int(steps.double().quantile(0.9, interpolation="lower")) if len(steps) else 1
-    gaps = (steps > max(usual, 1)) | (times.diff() > MAX_GAP)
+    usual = float(steps.double().quantile(0.9)) if len(steps) else 1
+    gaps = (steps > usual) | (times.diff() > MAX_GAP)
     for i in range(1, len(labels)):
         if gaps[i - 1] or labels[i] != labels[i - 1]:
             starts.append(i)
-    return list(zip(starts, [*starts[1:], len(labels)], strict=True))
+    return list(zip(starts, [*starts[1:], len(labels)]))
 
 
 def _even_windows(run: Tensor, length: int) -> list[Tensor]:
     """As few windows of ``length`` as cover a run, evenly spaced; a short run is one window."""
-    if len(run) <= length:
-        return [run]
     count = -(-len(run) // length)
     starts = torch.linspace(0, len(run) - length, count).round().long().tolist()
     return [run[start : start + length] for start in starts]
@@ -165,13 +162,13 @@ def draw_batches(
     longest = max((len(w) for w in segments.windows), default=segments.frames_per_window)
     loose = [_even_windows(run, longest) for run in segments.loose]
     least = [len(pieces) for pieces in loose]
-    one_pass = [len(run) / len(p[0]) for run, p in zip(segments.loose, loose, strict=True)]
+    one_pass = [len(run) / len(p[0]) for run, p in zip(segments.loose, loose)]
     if len(segments):
         covered = torch.unique(torch.cat(segments.windows)).numel()
         one_pass.insert(0, covered * len(segments) / sum(len(w) for w in segments.windows))
         least.insert(0, 1)
     if steps is None:
-        counts = [max(a, round(coverage * b)) for a, b in zip(least, one_pass, strict=True)]
+        counts = [max(a, round(coverage * b)) for a, b in zip(least, one_pass)]
     else:
         counts = _shared_out(steps * batch_segments, one_pass, generator)
     draws: list[tuple[Tensor, int]] = []
@@ -179,7 +176,7 @@ def draw_batches(
         weights = weights.clamp_min(0) + 1e-6
         picks = torch.multinomial(weights, count, replacement=True, generator=generator)
         draws += [(segments.windows[i], i) for i in picks.tolist()]
-    for pieces, count in zip(loose, counts, strict=True):
+    for pieces, count in zip(loose, counts):
         some = steps is not None and len(pieces) > 1  # not all of them, or not equally often
         first = int(torch.randint(len(pieces), (), generator=generator)) if some else 0
         draws += [(pieces[(first + i) % len(pieces)], -1) for i in range(count)]

@@ -101,7 +101,7 @@ def find_world(results: Sequence[Result], body: Body, shift: float | None) -> Wo
     lines = torch.cat([look.line[look.standing] for look in looks])
     seen = torch.cat([look.seen[look.standing].any(1) for look in looks])
     checks["feet seen"] = _ramp("feet seen", float(seen.double().mean()) if len(seen) else 0.0)
-    if min(checks.values()) == 0 or not len(lines):
+    if min(checks.values()) == 0:
         return _refused(checks)
     line = _robust_mean(lines)
     up = line
@@ -131,7 +131,7 @@ def upright(up: Tensor) -> Tensor:
     as far as ``up`` (3,), a unit vector in camera axes, lets them."""
     ahead = up.new_tensor([0.0, 0.0, 1.0])
     if float((up @ ahead).abs()) > 0.99:  # a camera that looks straight down or up
-        ahead = up.new_tensor([0.0, -1.0, 0.0]) * (1.0 if up[2] < 0 else -1.0)
+        ahead = up.new_tensor([0.0, float(up[2]), 0.0])
     z = F.normalize(-(ahead - (ahead @ up) * up), dim=0)
     return torch.stack((torch.linalg.cross(up, z), up, z))
 
@@ -152,14 +152,14 @@ def _look(result: Result, body: Body) -> _Look:
     )
     length = (hips - knees).norm(dim=-1) + (knees - ankles).norm(dim=-1)
     straight, carrying = ((hips - ankles).norm(dim=-1) / length).max(1)
-    leg = F.normalize((hips - ankles)[torch.arange(len(hips)), carrying], dim=-1)
-    trunk = F.normalize(joints[:, SMPL24.index("neck")] - hips.mean(1), dim=-1)
-    along = (leg * trunk).sum(-1) > torch.cos(torch.deg2rad(torch.tensor(_ALONG)))
+    leg = F.normalize((hips - ankles)[torch.arange(len(hips)), carrying])
+    trunk = F.normalize(joints[:, SMPL24.index("neck")] - hips.mean(1))
+    along = (leg * trunk).sum(1) > torch.cos(torch.deg2rad(torch.tensor(_ALONG)))
     return _Look(
         soles=soles,
         seen=_seen_feet(evidence),
         rest=(body.landmarks(*flat, SOLES)[:, 1] - ground).double(),
-        line=F.normalize((hips - ankles).mean(1), dim=-1),
+        line=F.normalize((hips - ankles).mean(1)),
         standing=(straight > _STRAIGHT) & along,
         times=result.track.times.double(),
         joined=result.track.frames.diff() == 1,
@@ -171,11 +171,7 @@ def _seen_feet(evidence) -> Tensor:
     skeleton, feet = evidence.raw.skeleton, []
     for side in _SIDES:
         names = [f"{side}_{part}" for part in ("ankle", *_PARTS) if f"{side}_{part}" in skeleton]
-        shown = (
-            evidence.detected[:, skeleton.indices(names)]
-            & (evidence.known[skeleton.indices(names)])
-        )
-        feet += [shown.any(1)] * len(_PARTS)
+        feet += [evidence.detected[:, skeleton.indices(names)].any(1)] * len(_PARTS)
     return torch.stack(feet, 1)
 
 
@@ -224,7 +220,7 @@ def _robust_mean(directions: Tensor) -> Tensor:
     """(3,) unit: the direction with the least sum of angles to (N, 3) unit vectors."""
     mean = F.normalize(directions.mean(0), dim=0)
     for _ in range(_STEPS):
-        weight = 1 / (directions - mean).norm(dim=-1).clamp_min(0.01)
+        weight = 1 / (directions - mean).norm(dim=1).clamp_min(0.01)
         mean = F.normalize((weight[:, None] * directions).sum(0), dim=0)
     return mean
 
