@@ -70,9 +70,7 @@ def test_two_hundred_motions_are_read(load, monkeypatch):
 # Windows ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "frames, count", [(15, 1), (60, 1), (74, 1), (75, 2), (644, 39), (645, 40), (690, 40)]
-)
+@pytest.mark.parametrize("frames, count", [(15, 1), (60, 1), (74, 1), (75, 2), (660, 40)])
 def test_windows_of_two_seconds_begin_every_half_second(load, tmp_path, frames, count):
     path = turning(tmp_path / "m.npz", frames)
     windows = load(f"turn @ {path.name}").motions["turn"]

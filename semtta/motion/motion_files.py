@@ -131,8 +131,8 @@ def read_motion(entry: MotionEntry) -> MotionClip:
         rotmats, trans = _read_npz(entry)
     else:
         rotmats, trans = _resample(entry.path, *read_amass(entry.path))
-    if not (np.isfinite(rotmats).all() and np.isfinite(trans).all()) or len(rotmats) == 0:
-        raise SemttaError(f"the motion '{entry.name}' in '{entry.path}' is empty or holds NaN.")
+    if not (np.isfinite(rotmats).all() and np.isfinite(trans).all()):
+        raise SemttaError(f"the motion '{entry.name}' in '{entry.path}' holds NaN.")
     return MotionClip(
         name=entry.name,
         rotmats=rotmats,
