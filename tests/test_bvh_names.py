@@ -96,6 +96,9 @@ def test_of_joints_that_begin_otherwise_those_that_begin_as_most_are_meant():
     moved = [-1, 0, 0, *[2] * len(hair), *(p + 2 + len(hair) if p > 0 else 0 for p in parents[1:])]
     expected = {j: p + 2 + len(hair) if p else 0 for j, p in PLACES.items()}
     assert match(names, moved) == expected
+    # and a name that begins with nothing else before any other
+    names[expected["left_shoulder"]], names[1] = "LeftArm", "J_Bip_LeftArm"
+    assert match(names, moved) == expected
 
 
 def test_a_name_of_two_joints_is_none_of_them():
@@ -142,6 +145,7 @@ CHAINS = {  # added joints, other names -> which are taken for neck and head
     "none": ((("B2", "Neck1"),), HELD | {"Neck1": "Nose"}, ("", "")),
     "named neck": ((("C", "Head"), ("D", "C")), {"Head": "B"}, ("Neck1", "D")),
     "named head": ((), {"Neck1": "A"}, ("A", "Head")),
+    "a chain that branches below a named head": ((("C", "Neck1"),), {"Neck1": "A"}, ("A", "Head")),
     "several below a named head": ((), {"Neck1": "A", "Spine1": "S"}, ("A", "Head")),
 }
 

@@ -142,7 +142,8 @@ def test_a_zero_pose_is_believed_if_the_person_stands_along_it_now_and_then(
 @pytest.mark.parametrize(
     "place, along",
     [((0, 0, 86), "z"), ((0, 0, 45), "z"), ((0, 0, 125), "z"), ((0, 0, 35), "y"),
-     ((0, 0, 135), "y"), ((0, 86, 86), "y"), ((0, 172, 172), "y"), ((0, 12, 86), "z")],
+     ((0, 0, 135), "y"), ((0, 0, 40), "y"), ((0, 0, 128), "y"),
+     ((0, 86, 86), "y"), ((0, 172, 172), "y"), ((0, 12, 86), "z")],
 )  # fmt: skip
 def test_who_lies_is_told_from_who_stands_by_the_height_of_the_pelvis(tmp_path, place, along):
     rotations = STILL.copy()
@@ -174,9 +175,12 @@ def test_who_sits_or_stands_on_one_leg_in_the_zero_pose_does_not_stand(read, sid
     sits = offsets(**{f"{side}Leg": (0, 0, 40)})
     lying = STILL.copy()
     lying[:, 0] = leaning(54.7)
-    with pytest.raises(SemttaError, match="the zero pose is none of a standing person"):
+    with pytest.raises(
+        SemttaError, match="^BVH file .*a.bvh.*the zero pose is none of a standing person"
+    ):
         read(lying, edit=sits)
     read(lying, edit=offsets(**{f"{side}Leg": (0, -30, 26)}))  # 70 of 80 below the hip
+    read(lying, edit=offsets(**{f"{side}{part}": (0, -24, 32) for part in ("Leg", "Foot")}))  # 48
 
 
 FLAT = {
@@ -297,6 +301,13 @@ def test_feet_and_hips_stay_level_wherever_the_zero_poses_legs_point(read, splay
     joints = load_body().joints(torch.from_numpy(rotmats[0]), torch.zeros(10))
     bone = joints[SMPL24.index("left_ankle")] - joints[SMPL24.index("left_hip")]
     assert float(torch.rad2deg(torch.atan2(bone[0], -bone[1]))) == pytest.approx(splay, abs=0.1)
+
+
+def test_a_head_that_looks_aside_all_the_time_is_believed_in_a_zero_pose_that_stands(read):
+    aside = STILL.copy()
+    aside[:, list(CHAIN).index("Head")] = about("y", 80)
+    rotmats, _ = read(aside)
+    np.testing.assert_allclose(of(rotmats, "head")[0, 0], about("y", 80), atol=1e-5)
 
 
 def test_a_bone_without_length_turns_nothing(read):

@@ -106,6 +106,14 @@ def test_the_words_that_say_who_do_not_count(dictionary):
     assert not torch.equal(dictionary.text.encode(["the person is walk"])[0], walk)
 
 
+def test_a_dictionary_may_have_no_poses_at_all(tmp_path):
+    with np.load(asset("motion/dictionary.npz")) as file:
+        arrays = dict(file)
+    arrays |= {"poses": arrays["poses"][:0], "pose_of": np.full_like(arrays["pose_of"], -1)}
+    np.savez(tmp_path / "d.npz", **arrays)
+    assert Dictionary.load(tmp_path / "d.npz").exemplar_pose("walk") is None
+
+
 @pytest.mark.parametrize(
     "change",
     [{"roots": lambda a: a[:, :59]}, {"phrases": lambda a: a[1:]}, {"pose_of": lambda a: a[1:]},

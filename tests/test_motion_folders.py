@@ -13,6 +13,7 @@ import torch
 from small_motions import amass, swing, walk, write_bvh
 
 from semtta.errors import SemttaError, SemttaWarning
+from semtta.motion.clip_names import canonical_label
 from semtta.motion.motion_files import MotionEntry, list_motions, read_motion
 
 CLIPS = 3
@@ -149,6 +150,7 @@ def test_a_folder_is_listed_in_order_with_the_folder_as_subject(tmp_path):
         ("B/sub/jump", "B/sub", "bvh", 4, "", 0), ("kick", "lab", "bvh", 4, "", 0),
     ]  # fmt: skip
     assert [entry.path.name for entry in entries[3:]] == ["run_poses.NPZ", "jump.BVH", "kick.bvh"]
+    assert [len(read_motion(entry)) for entry in entries[3:]] == [60, 4, 4]
     one = list_motions(root / "B" / "sub" / "jump.BVH")
     assert [(e.name, e.subject, e.text) for e in one] == [("jump", "sub", "jump")]
     (root / "B" / "bad.bvh").write_text("x")
@@ -186,6 +188,17 @@ def test_labels_go_before_texts_beside_and_those_before_names(tmp_path):
     (tmp_path / "four.txt").write_text("\n")
     texts = {entry.name: entry.text for entry in list_motions(tmp_path)}
     assert texts == {"one": "hop", "two": "kick", "three": "a man", "four": "four"}
+
+
+@pytest.mark.parametrize(
+    "text, label",
+    [("Start Walk Stop", None), ("a MAN walks slowly", "walk"), ("walk slowly", "walk slowly"),
+     ("dance - arabesque", "ballet dance"), ("they dance - well", None), ("truncated", None),
+     ("a run", "run"), ("hopscotch", None), ("raise both of the arms", "raise both arms"),
+     ("", None)],
+)  # fmt: skip
+def test_texts_of_clips_have_the_label_of_the_first_rule_that_fits(text, label):
+    assert canonical_label(text) == label
 
 
 def test_every_motion_comes_at_thirty_frames_a_second(tmp_path):

@@ -273,6 +273,11 @@ def test_wrong_exemplar_files_are_refused(tmp_path):
     for name in ("text", "shape", "scaled", "larger", "nan", "none"):
         with pytest.raises(SemttaError, match="does not hold exemplar roots"):
             ExemplarRoots.load(tmp_path / f"{name}.npz")
+    with np.load(asset("motion/dictionary.npz")) as file:
+        part = {name: file[name] for name in ("labels", "phrases", "phrase_label", "roots")}
+    np.savez(tmp_path / "part.npz", **part)
+    with pytest.raises(SemttaError, match="exemplar roots .*it has no poses"):
+        ExemplarRoots.load(tmp_path / "part.npz")
     np.savez(tmp_path / "empty.npz")
     with pytest.raises(SemttaError, match="no exemplar at all"):
         ExemplarRoots.load(tmp_path / "empty.npz")

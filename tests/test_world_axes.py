@@ -103,6 +103,10 @@ def test_a_unit_is_one_in_which_the_pelvis_is_as_high_as_a_persons(unit, name, h
 def test_what_is_in_no_unit_a_persons_is_refused(speed, height, said):
     with pytest.raises(SemttaError, match=f"must be in metres; .*{said}"):
         in_metres(PATH, moving(speed, height), 30)
+    with pytest.raises(SemttaError, match="up to 100 m, 20 m/s"):
+        in_metres(PATH, moving(30, 0.9), 20)  # exactly
+    with pytest.raises(SemttaError, match="up to 20 m, 0 m/s"):
+        in_metres(PATH, moving(0, -20), 30)
     with pytest.raises(SemttaError, match="up to 30 m, 0 m/s"):
         in_metres(PATH, moving(0, 30, frames=1), 30)
 
@@ -122,8 +126,10 @@ def test_a_few_jumps_are_no_speed(jumps, refused):
         in_metres(PATH, trans, 30)
 
 
+@pytest.mark.filterwarnings("ignore::semtta.errors.SemttaWarning")
 def test_turns_to_y_up_are_rotations_that_take_the_named_axis_up():
     for name, axis in (("+y", (0, 1, 0)), ("+z", (0, 0, 1)), ("-y", (0, -1, 0))):
         turn = TO_Y_UP[name]
         assert torch.equal(turn @ torch.tensor(axis).float(), torch.tensor((0.0, 1.0, 0.0)))
+        assert up_axis(PATH, turn.T.expand(9, 3, 3), np.tile(np.array(axis) * 0.9, (9, 1))) == name
         assert float(torch.linalg.det(turn)) == 1 and turn[0].tolist() == [1, 0, 0]
