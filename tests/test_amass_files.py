@@ -55,6 +55,12 @@ def test_what_is_read_is_local_rotations_and_places_with_y_up(read):
     np.testing.assert_allclose(trans, np.tile((1, 0.9, -2), (FRAMES, 1)), atol=1e-6)
 
 
+def test_of_two_arrays_of_poses_the_usual_one_is_read(tmp_path):
+    arrays = {"fullpose": np.zeros((3, 72)), "poses": np.zeros((5, 72)), "fps": 30}
+    np.savez(tmp_path / "b.npz", **arrays)
+    assert amass_length(tmp_path / "b.npz") == (5, 30)
+
+
 @pytest.mark.parametrize("joints", [22, 52, 55])
 def test_hands_of_other_bodies_stay_open(read, joints):
     rotmats, _, _ = read(poses=poses(joints).reshape(FRAMES, -1))

@@ -82,10 +82,11 @@ def test_an_end_that_more_than_a_third_of_the_names_have_says_nothing(others, kn
             match(names, parents)
 
 
-def test_of_two_necks_the_numbered_one_is_meant():
-    for lower, upper in (("Neck", "Neck1"), ("neck", "neck_01")):
-        names = called(Spine1=lower, Neck1=upper)
-        assert match(names)["neck"] == PLACES["neck"]
+@pytest.mark.parametrize("pattern", ["{}", "01_{}", "x_{}"])
+@pytest.mark.parametrize("lower, upper", [("Neck", "Neck1"), ("neck", "neck_01")])
+def test_of_two_necks_the_numbered_one_is_meant(pattern, lower, upper):
+    names = [pattern.format(name) for name in called(Spine1=lower, Neck1=upper)]
+    assert match(names)["neck"] == PLACES["neck"]
 
 
 def test_of_joints_that_begin_otherwise_those_that_begin_as_most_are_meant():
@@ -129,6 +130,14 @@ def test_a_pelvis_without_a_name_is_the_last_joint_above_both_hips():
     parents[names.index("LeftUpLeg")] = -1
     with pytest.raises(SemttaError, match="hips of this BVH have no pelvis in common"):
         match(names, parents)
+
+
+def test_a_pelvis_with_a_name_is_meant_even_if_another_joint_holds_the_legs():
+    names, parents = ["Hips", "Holder", *list(CHAIN)[1:]], [-1, 0, *(p + 1 for p in PARENTS[1:])]
+    parents = [0 if parent == 1 else parent for parent in parents]
+    for leg in ("LeftUpLeg", "RightUpLeg"):
+        parents[names.index(leg)] = 1
+    assert match(names, parents) == {j: p + 1 if p else 0 for j, p in PLACES.items()}
 
 
 # Neck and head ------------------------------------------------------------------------------------

@@ -136,6 +136,9 @@ def test_ranked_puts_the_exact_name_first(dictionary):
     names = [cosine for _, cosine in dictionary.ranked("a slow stroll", 4)]
     assert names == sorted(names, reverse=True) and len(names) == 4
     assert len(dictionary.ranked("walk")) == 5
+    names = ("walk up", "up walk")  # the same words
+    alike = replace(dictionary, labels=names, phrases=names, phrase_label=torch.arange(2))
+    assert [alike.ranked(name, 1)[0] for name in names] == [(name, 1.0) for name in names]
     nearest = [dictionary.nearest(text) for text in ("a slow stroll", "JOGGING")]
     assert nearest == [dictionary.ranked("a slow stroll", 1)[0][0], "run"]
     with pytest.raises(SemttaError, match="no word"):

@@ -192,7 +192,7 @@ class _Fit:
 
     def _correct(self, joint: str, index: int, parent: int, source: Tensor, above) -> Tensor:
         """(3, 3) from SMPL's rest axes of a joint to those of the zero pose."""
-        eye, end = torch.eye(3).to(source), self.correction_of.get(joint)
+        eye, end = torch.eye(3).to(source), self.correction_of.get(joint, "")
         if end in self.places:
             bone = self.body[SMPL24.index(end)] - self.body[index]
             target = self.rest[self.places[end]] - self.rest[self.places[joint]]
