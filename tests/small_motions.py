@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +137,10 @@ def write_bvh(path: Path, rotations: np.ndarray, places: np.ndarray, axes=None, 
 
     write("Hips")
     index = [list(CHAIN).index(name) for name in order]
-    angles = Rotation.from_matrix(turned[:, index].reshape(-1, 3, 3)).as_euler("ZXY", degrees=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of several sets of angles any will do
+        turns = Rotation.from_matrix(turned[:, index].reshape(-1, 3, 3))
+        angles = turns.as_euler("ZXY", degrees=True)
     rows = np.concatenate((places, angles.reshape(len(places), -1)), 1)
     lines.append(f"MOTION\nFrames: {len(rows)}\nFrame Time: 0.033333")
     lines += [" ".join(f"{v:.6f}" for v in row) for row in rows]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import roma
 import torch
 from typer.testing import CliRunner
 
@@ -16,6 +18,7 @@ from semtta.label_jobs import Vocabulary
 from semtta.motion import load_prior
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.user_dictionary import ExtendedPrior, UserDictionary
+from semtta.shipped import asset
 from semtta.skeletons import SMPL24
 from semtta.tta.adapter import Adapter
 from tests.test_adapter import CAMERA, walker
@@ -48,6 +51,9 @@ def prior():
         ("walking and xqzt", ()),
         ("walk and stroll", ()),  # one action said twice
         ("walk and", ()),
+        ("run,, clap", ("run", "clap")),
+        ("run & clap + sit on a chair", ("run", "sit on a chair", "clap")),
+        ("the and he", ()),  # who, not what
     ],
 )
 def test_compound_texts_have_parts(dictionary, text, parts):
@@ -72,12 +78,69 @@ def test_its_exemplar_has_the_legs_and_root_of_one_and_the_arms_of_the_other(dic
     assert not torch.equal(both[:, knee], wave[:, knee])
     roots = dictionary.exemplar_root("waving and walking"), dictionary.exemplar_root("walk")
     assert torch.equal(*roots)
+    legs = [name.endswith(("hip", "knee", "ankle", "foot")) for name in SMPL24.joints[1:]]
+    assert torch.equal(both, torch.where(torch.tensor(legs)[:, None, None], walk, wave))
+
+
+def test_poses_of_an_exemplar_are_the_files_at_twice_its_rate(dictionary):
+    rows = dictionary.pose_of.tolist()
+    label = dictionary.labels[rows.index(0)]
+    found = dictionary.exemplar_pose(label)
+    stored = roma.rotvec_to_rotmat(dictionary.poses[0])
+    assert found.shape == (60, 23, 3, 3) and torch.equal(found[59], stored[29])
+    torch.testing.assert_close(found[::2], stored, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[1], found[[0, 2]].mean(0), atol=2e-2, rtol=0)
+    without = dictionary.labels[rows.index(-1)]
+    assert dictionary.exemplar_pose(without) is None
+    small = replace(dictionary, labels=("walk", "clap"), pose_of=torch.tensor([0, -1]),
+                    phrases=("walk", "clap"), phrase_label=torch.tensor([0, 1]))  # fmt: skip
+    assert small.parts("walk and clap") == ("walk", "clap")
+    assert small.exemplar_pose("walk and clap") is None
+    assert small.exemplar_pose("clap") is None and small.exemplar_pose("walk") is not None
+
+
+def test_the_words_that_say_who_do_not_count(dictionary):
+    walk = dictionary.feature("walk")
+    assert torch.equal(dictionary.feature("The person is walk"), walk)
+    assert torch.equal(dictionary.feature("the person"), dictionary.text.encode(["the person"])[0])
+    assert not torch.equal(dictionary.text.encode(["the person is walk"])[0], walk)
+
+
+def test_a_dictionary_may_have_no_poses_at_all(tmp_path):
+    with np.load(asset("motion/dictionary.npz")) as file:
+        arrays = dict(file)
+    arrays |= {"poses": arrays["poses"][:0], "pose_of": np.full_like(arrays["pose_of"], -1)}
+    np.savez(tmp_path / "d.npz", **arrays)
+    assert Dictionary.load(tmp_path / "d.npz").exemplar_pose("walk") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"roots": lambda a: a[:, :59]}, {"phrases": lambda a: a[1:]}, {"pose_of": lambda a: a[1:]},
+     {"poses": lambda a: a[:, :29]}, {"poses": lambda a: a[..., :2]}],
+)  # fmt: skip
+def test_a_dictionary_whose_parts_do_not_fit_is_refused(tmp_path, change):
+    with np.load(asset("motion/dictionary.npz")) as file:
+        arrays = dict(file)
+    changed = {key: of(arrays[key]) for key, of in change.items()}
+    np.savez(tmp_path / "d.npz", **(arrays | changed))
+    with pytest.raises(SemttaError, match="d.npz' is inconsistent; make it anew"):
+        Dictionary.load(tmp_path / "d.npz")
+    np.savez(tmp_path / "d.npz", **{k: v for k, v in arrays.items() if k not in change})
+    with pytest.raises(SemttaError, match=f"it has no {next(iter(change))}; make one"):
+        Dictionary.load(tmp_path / "d.npz")
 
 
 def test_ranked_puts_the_exact_name_first(dictionary):
     assert dictionary.ranked("Jogging", 1) == [("run", 1.0)]
     names = [cosine for _, cosine in dictionary.ranked("a slow stroll", 4)]
     assert names == sorted(names, reverse=True) and len(names) == 4
+    assert len(dictionary.ranked("walk")) == 5
+    names = ("walk up", "up walk")  # the same words
+    alike = replace(dictionary, labels=names, phrases=names, phrase_label=torch.arange(2))
+    assert [alike.ranked(name, 1)[0] for name in names] == [(name, 1.0) for name in names]
+    nearest = [dictionary.nearest(text) for text in ("a slow stroll", "JOGGING")]
+    assert nearest == [dictionary.ranked("a slow stroll", 1)[0][0], "run"]
     with pytest.raises(SemttaError, match="no word"):
         dictionary.ranked("???")
 

@@ -268,7 +268,10 @@ def test_a_phrase_means_its_label_however_near_another_is(meant):
 
 def test_exemplars_of_the_library_stand_upright_in_z():
     dictionary = Dictionary.load()
-    exemplars = ExemplarRoots.of(dictionary)
+    exemplars = ExemplarRoots.load(asset("motion/dictionary.npz"))
+    assert exemplars.labels == dictionary.labels
+    quarter = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # takes y to z
+    assert (exemplars.roots - quarter @ dictionary.roots).abs().max() < 1e-6
     roots = exemplars.roots[exemplars.find("walk")]
     up = roots @ torch.tensor([0.0, 1.0, 0.0])
     assert up[:, 2].min() > 0.8
@@ -279,16 +282,30 @@ def test_exemplars_of_the_library_stand_upright_in_z():
     assert exemplars.find("no such thing") is None
 
 
+def test_a_label_of_the_users_goes_before_a_phrase():
+    roots = torch.eye(3).expand(2, 60, 3, 3)
+    exemplars = ExemplarRoots(("walk", "run"), roots, {"run": 0, "jog": 1})
+    found = [exemplars.find(text) for text in ("WALK", "run", " Jog", "sit")]
+    assert found == [0, 1, 1, None]
+
+
 def test_wrong_exemplar_files_are_refused(tmp_path):
     with pytest.raises(SemttaError, match="there is no file"):
-        ExemplarRoots.load(tmp_path / "none.npz")
+        ExemplarRoots.load(tmp_path / "absent.npz")
     (tmp_path / "text.npz").write_text("walk")
     np.savez(tmp_path / "shape.npz", walk=np.zeros((5, 4)))
     np.savez(tmp_path / "scaled.npz", walk=np.zeros((5, 3, 3)))
-    np.savez(tmp_path / "nan.npz", walk=np.full((5, 3), np.nan))
-    for name in ("text", "shape", "scaled", "nan"):
+    np.savez(tmp_path / "larger.npz", walk=np.tile(1.05 * np.eye(3), (5, 1, 1)))
+    np.savez(tmp_path / "nan.npz", walk=np.array(((0, 0, 0), (0, np.nan, 0))))
+    np.savez(tmp_path / "none.npz", walk=np.zeros((0, 3)))
+    for name in ("text", "shape", "scaled", "larger", "nan", "none"):
         with pytest.raises(SemttaError, match="does not hold exemplar roots"):
             ExemplarRoots.load(tmp_path / f"{name}.npz")
+    with np.load(asset("motion/dictionary.npz")) as file:
+        part = {name: file[name] for name in ("labels", "phrases", "phrase_label", "roots")}
+    np.savez(tmp_path / "part.npz", **part)
+    with pytest.raises(SemttaError, match="exemplar roots .*it has no poses"):
+        ExemplarRoots.load(tmp_path / "part.npz")
     np.savez(tmp_path / "empty.npz")
     with pytest.raises(SemttaError, match="no exemplar at all"):
         ExemplarRoots.load(tmp_path / "empty.npz")

@@ -8,7 +8,7 @@ import torch
 
 from semtta.errors import SemttaError
 from semtta.motion.dictionary import Dictionary
-from semtta.motion.text import TextEncoder
+from semtta.motion.text import TextEncoder, random_directions
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,45 @@ def test_broken_table_is_one_sentence(tmp_path):
              pieces=np.frombuffer(b"a\nb", np.uint8))  # fmt: skip
     with pytest.raises(SemttaError, match="3 rows for 2"):
         TextEncoder.load(path)
+
+
+@pytest.mark.parametrize(
+    "text, pieces",
+    [("walking", ["walk", "##ing"]), ("Walk, up_2", ["walk", "up", "2"]), ("wal", []),
+     ("ing", []), ("walkwalk", ["walk", "##w", "##alk"]), ("up walkx", ["up"]), ("ÜP", ["up"]),
+     ("w", ["w"])],
+)  # fmt: skip
+def test_words_are_cut_into_the_longest_pieces_from_the_left(text, pieces):
+    known = ["walk", "##ing", "up", "2", "w", "##w", "##alk", "##in"]
+    small = TextEncoder(known, torch.eye(8)[:, :6])
+    assert [known[i] for i in small.tokenize(text)] == pieces
+
+
+def test_a_feature_is_the_direction_of_the_mean_piece():
+    small = TextEncoder(["a", "b"], torch.tensor([[3.0, 0, 0], [0, 1, 0]]))
+    found = small.encode(["a", "b a b"])
+    assert small.dim == 3 and found.dtype == torch.float32
+    expected = torch.tensor([[1.0, 0, 0], [3 / 13**0.5, 2 / 13**0.5, 0]])
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_table_is_read_with_the_scale_of_each_row(tmp_path):
+    rows = np.array([[1, 2], [3, -4]], np.int8)
+    scale, pieces = np.array([[2.0], [0.5]]), np.frombuffer("a\nü".encode(), np.uint8)
+    np.savez(tmp_path / "t.npz", rows=rows, scale=scale, pieces=pieces)
+    found = TextEncoder.load(str(tmp_path / "t.npz"))
+    unit = torch.tensor([[1.0, 2.0], [1.5, -2.0]])
+    torch.testing.assert_close(found.encode(["a"])[0], unit[0] / unit[0].norm())
+    assert found.tokenize("a") == [0]
+
+
+def test_random_directions_belong_to_a_name_and_a_seed():
+    first = random_directions(["walk", "run"], 5, 3)
+    assert first.shape == (2, 5)
+    torch.testing.assert_close(first.norm(dim=-1), torch.ones(2))
+    assert torch.equal(first[[1]], random_directions(["run"], 5, 3))
+    assert float((first[0] @ first[1]).abs()) < 0.999
+    assert not torch.allclose(first, random_directions(["walk", "run"], 5, 4))
 
 
 def test_dictionary_finds_its_own_phrases(dictionary):

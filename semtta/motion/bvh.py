@@ -48,7 +48,7 @@ def bvh_length(path: Path) -> tuple[int, float]:
     check_file(path, "BVH file", _LIMIT)
     frames = None
     with reading(path, "BVH file"), open(path, encoding="utf-8-sig", errors="replace") as file:
-        while line := file.readline(100_000):
+        for line in file:
             if match := re.match(r"\s*Frames\s*:\s*(\d{1,9})\s*$", line, re.I):
                 frames = int(match.group(1))
             elif match := re.match(r"\s*Frame\s+Time\s*:\s*([\d.,eE+-]+)", line, re.I):
@@ -75,7 +75,7 @@ def read_bvh(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
         scale = leg_length(body, SMPL24.index)
         scale /= max(leg_length(motion.rest, motion.places.get), 1e-6)
         trans = motion.between(motion.posed, "pelvis") @ turn.T * scale
-        first = 1 if len(rotmats) > 1 and _jumps(rotmats[:2]) else 0
+        first = 1 if len(rotmats) > 1 and _jumps(rotmats) else 0
         return rotmats[first:].float().numpy(), trans[first:].float().numpy(), fps
 
 
@@ -93,12 +93,11 @@ def _parse(path: Path) -> tuple[list[_Joint], np.ndarray, float]:
                           "it.")  # fmt: skip
     numbers = _numbers(motion)
     there = len(numbers)
-    more = columns > 0 and there > frames * columns and there % columns == 0
-    if more:
+    if columns and there > frames * columns and there % columns == 0:
         announce(f"'{path}' has {there // columns} rows for the {frames} frames that it announces; "
                  "the others are not read.")  # fmt: skip
         numbers = numbers[: frames * columns]
-    if columns == 0 or len(numbers) != frames * columns or not np.isfinite(numbers).all():
+    if not columns or len(numbers) != frames * columns or not np.isfinite(numbers).all():
         raise SemttaError(f"'{path}' is cut off or damaged: it announces {frames} frames of "
                           f"{columns} numbers and has {there} numbers.")  # fmt: skip
     return joints, numbers.reshape(frames, columns), fps
@@ -111,7 +110,7 @@ def _numbers(text: str) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            return np.fromstring(text, dtype=np.float64, sep=" ")
+            return np.fromstring(text, sep=" ")
         except (ValueError, DeprecationWarning):
             return np.array([np.nan])
 

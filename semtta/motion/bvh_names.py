@@ -112,8 +112,7 @@ def _neck_and_head(
 
     if "head" in places:
         between = ancestors(parents, places["head"])
-        chain = [i for i in between if shared and i > shared[-1] and shared[-1] in
-                 ancestors(parents, i) and i not in places.values()]  # fmt: skip
+        chain = [i for i in between if shared and shared[-1] in ancestors(parents, i)]
         found = {"neck": chain[0]} if chain else {}
     else:
         start = places.get("neck", shared[-1] if shared else None)
@@ -172,7 +171,7 @@ def _keys(names: Sequence[str]) -> dict[tuple[str, str], int]:
     # of joints that differ by what they begin with, those that begin as most do
     often = Counter(lead for lead, *_ in led)
     stripped: dict[tuple[str, str], int] = {}
-    for _, side, key, place in sorted(led, key=lambda found: (-often[found[0]], found[-1])):
+    for _, side, key, place in sorted(led, key=lambda found: -often[found[0]]):
         stripped.setdefault((side, key), place)
     return {**stripped, **loose, **exact}
 
@@ -185,10 +184,10 @@ def _known_rest(words: list[str]) -> tuple[str, str, str] | None:
     """What a name begins with, its side, and the rest, if that is known and the beginning not."""
     side = next((_SIDES[word] for word in words if word in _SIDES), "")
     kept = [word for word in words if word not in _SIDES]
-    while len(kept) > 1 and kept[-1] in _TRAILING:
+    while kept and kept[-1] in _TRAILING:
         kept = kept[:-1]
     for first in range(len(kept)):
-        key = _plain("".join(str(int(w)) if w.isdigit() else w for w in kept[first:]))
+        key = _plain("".join(kept[first:]))
         if key in _KNOWN:
             return "".join(kept[:first]), side, key
         if kept[first] in (_KNOWN | _PIECES) - {"base", "bone"}:  # CC_Base_L_Thigh

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import roma
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from semtta.errors import SemttaError, announce
@@ -30,6 +31,7 @@ _UPRIGHT = 0.7  # cosine to the vertical of a person from the ankles to the head
 _SOME, _MOST = 0.2, 0.5  # shares of the frames
 _HEIGHT = (0.5, 1.6)  # of a standing person's pelvis, in lengths of the leg
 _SHAPE = 15.0  # degrees between the same bones of two bodies
+_PARALLEL = 1e-8  # radians
 _TWISTED = 60.0  # degrees about a bone that no limb has on the mean of a motion
 
 
@@ -111,7 +113,7 @@ def _gravity(path: Path, motion: Posed, up: Tensor | None) -> Tensor:
     person = motion.between(motion.posed, top) - motion.between(
         motion.posed, "left_ankle", "right_ankle"
     )
-    person = person / person.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+    person = F.normalize(person)
     axes = torch.cat((torch.eye(3), -torch.eye(3))).to(person)
     share = (person @ axes.T > _UPRIGHT).double().mean(0)
     best = axes[share.argmax()]
@@ -163,14 +165,12 @@ class _Fit:
 
     def largest_turn(self) -> float:
         """Degrees between the bones of the zero pose and SMPL's."""
-        turns = [0.0]
+        turns = []
         for joint, end in _CORRECTED.items():
-            if joint in self.places and end in self.places:
+            if end in self.places:  # the hands may be missing
                 bone = self.body[SMPL24.index(end)] - self.body[SMPL24.index(joint)]
                 target = self.rest[self.places[end]] - self.rest[self.places[joint]]
-                turns.append(float(torch.rad2deg(torch.arccos(
-                    torch.cosine_similarity(bone, target, dim=0).clamp(-1, 1)
-                ))))  # fmt: skip
+                turns.append(np.rad2deg(_angle(bone, target)))
         return max(turns)
 
     def local(self) -> Tensor:
@@ -192,8 +192,8 @@ class _Fit:
 
     def _correct(self, joint: str, index: int, parent: int, source: Tensor, above) -> Tensor:
         """(3, 3) from SMPL's rest axes of a joint to those of the zero pose."""
-        eye, end = torch.eye(3).to(source), self.correction_of.get(joint)
-        if end is not None and end in self.places:
+        eye, end = torch.eye(3).to(source), self.correction_of.get(joint, "")
+        if end in self.places:
             bone = self.body[SMPL24.index(end)] - self.body[index]
             target = self.rest[self.places[end]] - self.rest[self.places[joint]]
             found = _smallest_turn(bone, target)
@@ -214,15 +214,18 @@ class _Fit:
 
 def _smallest_turn(a: Tensor, b: Tensor) -> Tensor:
     """(3, 3) the smallest rotation that takes direction a to direction b."""
-    a, b = a / a.norm().clamp_min(1e-9), b / b.norm().clamp_min(1e-9)
-    axis, cosine = torch.linalg.cross(a, b), float(a @ b)
-    sine = float(axis.norm())
-    if sine >= 1e-8:
-        return roma.rotvec_to_rotmat(axis / sine * float(np.arctan2(sine, cosine)))
-    if cosine > 0:
+    axis, angle = torch.linalg.cross(a, b), _angle(a, b)
+    if angle < _PARALLEL:  # so is what has no length
         return torch.eye(3).to(a)
+    if angle < np.pi - _PARALLEL:
+        return roma.rotvec_to_rotmat(axis / axis.norm() * angle)
     across = torch.linalg.cross(a, torch.eye(3).to(a)[a.abs().argmin()])
     return roma.rotvec_to_rotmat(across / across.norm() * np.pi)
+
+
+def _angle(a: Tensor, b: Tensor) -> float:
+    """Radians between two directions of any length; 0 if one has none."""
+    return float(torch.atan2(torch.linalg.cross(a, b).norm(), a @ b))
 
 
 def _untwist(bone: Tensor, local: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ class Dictionary:
 
     @cached_property
     def _exact(self) -> dict[str, int]:
-        known = {p.lower(): int(i) for p, i in zip(self.phrases, self.phrase_label, strict=True)}
+        known = {p.lower(): int(i) for p, i in zip(self.phrases, self.phrase_label)}
         return {**known, **{label.lower(): i for i, label in enumerate(self.labels)}}
 
     @cached_property
@@ -129,7 +129,7 @@ class Dictionary:
 
         Raises ``SemttaError`` for a text without a known word."""
         cosine = self.phrase_features @ self.feature(text)
-        best = torch.full((len(self.labels),), -1.0)
+        best = torch.full((len(self.labels),), float("-inf"))
         best = best.scatter_reduce(0, self.phrase_label, cosine, "amax")
         if (exact := self.find(text)) is not None:
             best[exact] = 1.0

@@ -66,7 +66,7 @@ class ExemplarRoots:
     def of(cls, dictionary: Dictionary) -> ExemplarRoots:
         """The exemplars of this library's dictionary, turned from y up to z up."""
         turn = roma.rotvec_to_rotmat(torch.tensor(_Y_TO_Z_UP))
-        pairs = zip(dictionary.phrases, dictionary.phrase_label.tolist(), strict=True)
+        pairs = zip(dictionary.phrases, dictionary.phrase_label.tolist())
         return cls(dictionary.labels, turn @ dictionary.roots, {text_key(p): i for p, i in pairs})
 
     def find(self, text: str) -> int | None:

@@ -131,8 +131,8 @@ def read_motion(entry: MotionEntry) -> MotionClip:
         rotmats, trans = _read_npz(entry)
     else:
         rotmats, trans = _resample(entry.path, *read_amass(entry.path))
-    if not (np.isfinite(rotmats).all() and np.isfinite(trans).all()) or len(rotmats) == 0:
-        raise SemttaError(f"the motion '{entry.name}' in '{entry.path}' is empty or holds NaN.")
+    if not (np.isfinite(rotmats).all() and np.isfinite(trans).all()):
+        raise SemttaError(f"the motion '{entry.name}' in '{entry.path}' holds NaN.")
     return MotionClip(
         name=entry.name,
         rotmats=rotmats,
@@ -264,8 +264,8 @@ def _resample(
     """To 30 frames a second."""
     if len(rotmats) / fps * FPS > _MOST_FRAMES:
         raise SemttaError(f"the motion '{path}' is longer than an hour; cut it.")
-    times = torch.arange(len(rotmats), dtype=torch.float64) / fps
-    wanted = torch.arange(int(float(times[-1]) * FPS + 1e-3) + 1, dtype=torch.float64) / FPS
+    times = torch.arange(len(rotmats)).double() / fps
+    wanted = torch.arange(int(float(times[-1]) * FPS + 1e-3) + 1).double() / FPS
     grid = fractional_index(times, wanted)
     turned = resample_positions(torch.from_numpy(np.ascontiguousarray(rotmats)).float(), grid)
     index = np.arange(len(trans))

@@ -22,14 +22,14 @@ def resample_positions(rotmats: Tensor, grid: Tensor) -> Tensor:
         rotmats: (T, ..., 3, 3).
         grid: (..., L) fractional positions in 0..T-1; a whole number returns that frame as it is.
     Returns: (*grid.shape, ..., 3, 3). Gradient reaches ``rotmats``."""
-    low = grid.floor().long().clamp(0, len(rotmats) - 1)
+    low = grid.floor().long()
     high = (low + 1).clamp_max(len(rotmats) - 1)
     share = (grid - low).to(rotmats)
     if bool((share < 1e-3).all()):
         return rotmats[low]
     first, second = rotmats[low], rotmats[high]
     share = share.reshape(*grid.shape, *[1] * (first.dim() - grid.dim() - 1))
-    step = roma.rotmat_to_rotvec(first.transpose(-1, -2) @ second)
+    step = roma.rotmat_to_rotvec(first.mT @ second)
     return first @ roma.rotvec_to_rotmat(share * step)
 
 

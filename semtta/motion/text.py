@@ -102,7 +102,7 @@ class TextEncoder:
             features.append(self._table[ids].mean(0))
         if not features:
             return torch.zeros(0, self.dim)
-        return F.normalize(torch.stack(features), dim=-1)
+        return F.normalize(torch.stack(features))
 
 
 def random_directions(names: Sequence[str], size: int, seed: int) -> Tensor:
@@ -111,4 +111,4 @@ def random_directions(names: Sequence[str], size: int, seed: int) -> Tensor:
     for name in names:
         generator = make_generator(zlib.crc32(f"{seed} {name}".encode()))
         rows.append(torch.randn(size, generator=generator))
-    return F.normalize(torch.stack(rows), dim=-1)
+    return F.normalize(torch.stack(rows))
