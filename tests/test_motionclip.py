@@ -19,6 +19,7 @@ from semtta.motion.dictionary import Dictionary
 from semtta.motion.encoder import joint_positions
 from semtta.motion.exemplars import ExemplarRoots
 from semtta.motion.motionclip import MotionCLIPEncoder, MotionCLIPPrior, load_motionclip
+from semtta.shipped import asset
 
 TINY = dict(width=64, layers=2, heads=4, feedforward=32)
 
