@@ -146,3 +146,47 @@ def write_bvh(path: Path, rotations: np.ndarray, places: np.ndarray, axes=None, 
     lines += [" ".join(f"{v:.6f}" for v in row) for row in rows]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def about(axis: str, degrees: float) -> np.ndarray:
+    return Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
+
+
+def leaning(degrees: float) -> np.ndarray:
+    """To the left and to the front at once; by 54.7 degrees along no axis more than another."""
+    return Rotation.from_rotvec(np.deg2rad(degrees) * np.array((1, 0, -1)) / 2**0.5).as_matrix()
+
+
+def offsets(**change):
+    """An edit of a file: joints whose offset is another."""
+
+    def edit(text: str) -> str:
+        for name, offset in change.items():
+            head, tail = text.split(f" {name}\n", 1)
+            rest = tail.split("\n", 2)[2]
+            text = f"{head} {name}\n{{\nOFFSET {' '.join(map(str, offset))}\n{rest}"
+        return text
+
+    return edit
+
+
+def without(*names: str):
+    """An edit of a file: leaves become the ends of bones."""
+
+    def edit(text: str) -> str:
+        head, rows = text.split("MOTION")
+        order = [
+            line.split()[1] for line in head.splitlines() if line.startswith(("JOINT", "ROOT"))
+        ]
+        first, *lines = rows.strip().splitlines()[1:]
+        kept = [0, 1, 2]
+        for i, name in enumerate(order):
+            kept += [] if name in names else [3 + 3 * i, 4 + 3 * i, 5 + 3 * i]
+        for name in names:
+            before, after = head.split(f"JOINT {name}\n", 1)
+            place = after.split("\n", 2)[1]
+            head = before + "End Site\n{\n" + place + "\n}\n" + after.split("}\n}\n", 1)[1]
+        rows = [" ".join(line.split()[k] for k in kept) for line in lines]
+        return head + "\n".join(("MOTION", f"Frames: {len(rows)}", first, *rows, ""))
+
+    return edit

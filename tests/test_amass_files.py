@@ -57,8 +57,15 @@ def test_what_is_read_is_local_rotations_and_places_with_y_up(read):
 
 def test_of_two_arrays_of_poses_the_usual_one_is_read(tmp_path):
     arrays = {"fullpose": np.zeros((3, 72)), "poses": np.zeros((5, 72)), "fps": 30}
-    np.savez(tmp_path / "b.npz", **arrays)
+    np.savez(tmp_path / "b.npz", trans=np.zeros((5, 3)), up="y", **arrays)
     assert amass_length(tmp_path / "b.npz") == (5, 30)
+    assert len(read_amass(tmp_path / "b.npz")[0]) == 5
+
+
+def test_poses_of_another_shape_are_refused_before_they_are_read(tmp_path):
+    np.savez(tmp_path / "b.npz", poses=np.zeros((5, 70)), fps=30)
+    with pytest.raises(SemttaError, match=r"poses of shape \(5, 70\)"):
+        amass_length(tmp_path / "b.npz")
 
 
 @pytest.mark.parametrize("joints", [22, 52, 55])

@@ -7,8 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.transform import Rotation
-from small_motions import CHAIN, swing, write_bvh
+from small_motions import CHAIN, about, leaning, offsets, swing, without, write_bvh
 from test_foreign_motion import own_axes
 
 from semtta.body import load_body
@@ -32,15 +31,6 @@ for _side in ("Left", "Right"):
             ),
         )
     )
-
-
-def leaning(degrees: float) -> np.ndarray:
-    """To the left and to the front at once; by 54.7 degrees along no axis more than another."""
-    return Rotation.from_rotvec(np.deg2rad(degrees) * np.array((1, 0, -1)) / 2**0.5).as_matrix()
-
-
-def about(axis: str, degrees: float) -> np.ndarray:
-    return Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
 
 
 @pytest.fixture
@@ -67,19 +57,6 @@ def heard(path) -> tuple[np.ndarray, list[str]]:
 
 def of(rotmats: np.ndarray, *joints: str) -> np.ndarray:
     return rotmats[:, SMPL24.indices(joints)]
-
-
-def offsets(**change):
-    """An edit of a file: joints whose offset is another."""
-
-    def edit(text: str) -> str:
-        for name, offset in change.items():
-            head, tail = text.split(f" {name}\n", 1)
-            rest = tail.split("\n", 2)[2]
-            text = f"{head} {name}\n{{\nOFFSET {' '.join(map(str, offset))}\n{rest}"
-        return text
-
-    return edit
 
 
 def turned(matrix: np.ndarray):
@@ -248,28 +225,6 @@ def test_smpls_bones_differ_by_the_shape_up_to_15_degrees(read, more, corrected)
     assert np.allclose(of(rotmats, "left_shoulder"), np.eye(3), atol=1e-4) != corrected
     other, _ = read(names=NAMES, edit=lambda text: bent(shape(text)).replace(" neck", " neck1"))
     assert not np.allclose(of(other, "left_shoulder"), np.eye(3), atol=1e-4)  # not SMPL's names
-
-
-def without(*names: str):
-    """An edit of a file: leaves become the ends of bones."""
-
-    def edit(text: str) -> str:
-        head, rows = text.split("MOTION")
-        order = [
-            line.split()[1] for line in head.splitlines() if line.startswith(("JOINT", "ROOT"))
-        ]
-        first, *lines = rows.strip().splitlines()[1:]
-        kept = [0, 1, 2]
-        for i, name in enumerate(order):
-            kept += [] if name in names else [3 + 3 * i, 4 + 3 * i, 5 + 3 * i]
-        for name in names:
-            before, after = head.split(f"JOINT {name}\n", 1)
-            place = after.split("\n", 2)[1]
-            head = before + "End Site\n{\n" + place + "\n}\n" + after.split("}\n}\n", 1)[1]
-        rows = [" ".join(line.split()[k] for k in kept) for line in lines]
-        return head + "\n".join(("MOTION", f"Frames: {len(rows)}", first, *rows, ""))
-
-    return edit
 
 
 @pytest.mark.parametrize("names", [None, NAMES])

@@ -109,6 +109,9 @@ def test_a_clip_is_an_hour_at_most(tmp_path, frames):
     else:
         with pytest.raises(SemttaError, match="do not fit"):
             list_motions(path)
+
+
+def test_a_motion_of_another_frame_rate_is_an_hour_at_most(tmp_path):
     slow = amass(tmp_path / "s.npz", 3604, 1.0, trans=np.tile((0, 0, 0.9), (3604, 1)))
     with pytest.raises(SemttaError, match="s.npz' is longer than an hour; cut it"):
         read_motion(list_motions(slow)[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.transform import Rotation
+from small_motions import leaning
 
 from semtta.errors import SemttaError, SemttaWarning
 from semtta.motion.world_axes import TO_Y_UP, in_metres, up_axis
@@ -19,9 +19,8 @@ PATH = Path("a.npz")
 def standing(**frames: int) -> torch.Tensor:
     """(N, 3, 3) pelves: so many that stand along +z, +y or -y; the rest along none."""
     ways = {"z": TO_Y_UP["+z"].T, "y": torch.eye(3), "down": TO_Y_UP["-y"]}
-    none = Rotation.from_rotvec(np.deg2rad(54.7) * np.array((1, 0, -1)) / 2**0.5).as_matrix()
     found = [ways[name] for name, count in frames.items() for _ in range(count)]
-    found += [torch.from_numpy(none).float()] * (10 - len(found))
+    found += [torch.from_numpy(leaning(54.7)).float()] * (10 - len(found))
     return torch.stack(found)
 
 
@@ -65,8 +64,7 @@ def test_what_is_up_is_seen_from_how_and_how_high_people_are(frames, place, axis
 
 @pytest.mark.parametrize("degrees, upright", [(43, True), (46, False)])
 def test_a_pelvis_leans_by_less_than_45_degrees(degrees, upright):
-    lean = Rotation.from_rotvec(np.deg2rad(degrees) * np.array((1, 0, -1)) / 2**0.5).as_matrix()
-    root = torch.from_numpy(lean).float().expand(10, 3, 3)
+    root = torch.from_numpy(leaning(degrees)).float().expand(10, 3, 3)
     assert told(root, (0, 0.9, 0))[0] == ("+y" if upright else "+z")
 
 

@@ -180,4 +180,4 @@ class Dictionary:
         if row < 0:
             return None
         poses = roma.rotvec_to_rotmat(self.poses[row])
-        return resample_positions(poses, (torch.arange(60) / 2).clamp_max(len(poses) - 1))
+        return resample_positions(poses, torch.arange(60) / 2)
