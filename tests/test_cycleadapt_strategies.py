@@ -298,6 +298,11 @@ def test_the_unpaired_target_is_the_labels_exemplar_over_and_over(dictionary):
     assert (other[:60] - walk).abs().mean() > 0.05
 
 
+def test_without_exemplars_nobody_has_a_target():
+    poses, known = exemplar_poses(None, ["walk", None], torch.tensor([0.0, 0.1]))
+    assert not known.any() and torch.equal(poses, torch.eye(3).expand(2, 23, 3, 3))
+
+
 def test_the_unpaired_term_is_l1_of_labelled_frames_and_leaves_the_root_alone(dictionary):
     runner = adapter("strategy=unpaired", "unpaired.weight=2", "smoothing.kind=none")
     strategy = Unpaired(Networks(exemplars=dictionary))

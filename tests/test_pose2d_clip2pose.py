@@ -231,6 +231,8 @@ def test_losses():
     assert float(alignment_loss(z, w)) == pytest.approx(0.5)
     assert collapse_gauge(torch.tensor([[1.0, 0], [2.0, 0]])) == pytest.approx(1)
     assert collapse_gauge(torch.eye(4)) == pytest.approx(0, abs=1e-6)
+    two_alike = torch.tensor([[1.0, 0], [2.0, 0], [0, 1.0]])  # one pair in three
+    assert collapse_gauge(two_alike) == pytest.approx(1 / 3)
     assert collapse_gauge(torch.tensor([[3.0, 4.0]])) == 1  # nothing to compare with
     assert collapse_gauge(torch.tensor([[2.0, 0], [1.0, 3**0.5]])) == pytest.approx(0.5)
 

@@ -104,6 +104,10 @@ def test_a_protocol_says_in_words_what_it_measures():
 # --- numbers by hand ----------------------------------------------------------------------
 
 
+def test_only_wham_leaves_out_the_ends_of_a_track():
+    assert [name for name, protocol in PROTOCOLS.items() if protocol.drop_ends] == ["wham14"]
+
+
 @pytest.mark.parametrize("name", WITH_BODY)
 def test_the_truth_itself_has_no_error(name, bodies, neutral):
     pose = sets.poses(6)

@@ -66,8 +66,6 @@ def fine_tune(run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> N
 
 def _pixel_error(run: Run) -> float:
     """Mean distance of the projection to the detections, image pixels."""
-    detected = run.evidence.detected
-    if not detected.any():
-        return float("nan")
+    detected = run.evidence.detected  # none at all: the mean of nothing is NaN
     distance = (run.project_all(run.latest) - run.evidence.raw.xy).norm(dim=-1)
     return float(distance[detected].mean())

@@ -51,7 +51,7 @@ def pose_smoothing_loss(rotmats: Tensor, target: Tensor, weight: Tensor, count: 
         weight: (B, 24).
         count: (B,) how often each frame stands in the batch.
     Returns: scalar."""
-    error = (rotmats - target).abs().mean((-2, -1)) * weight
+    error = (rotmats - target).abs().mean((2, 3)) * weight
     return (error.mean(1) * count).sum() / count.sum()
 
 
