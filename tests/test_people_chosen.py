@@ -14,15 +14,12 @@ from semtta.body import load_body
 from semtta.config import load_config
 from semtta.errors import SemttaError
 from semtta.hmr.base import Batch
-from semtta.keypoints import Keypoints2D
 from semtta.labels import Labels, LabelSpan
 from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta import adapter as adapters
-from semtta.tta import closing, labelling, people
+from semtta.tta import labelling, people
 from semtta.tta.adapter import Adapter
 from semtta.tta.divergence import finite
-from semtta.tta.evidence import Evidence
-from semtta.tta.path import solve_path
 from semtta.tta.provenance import provenance
 from semtta.video.info import VideoInfo
 
@@ -394,55 +391,3 @@ def test_provenance_names_every_file_and_version(tmp_path, monkeypatch):
     monkeypatch.setitem(provenance.__globals__, "ASSETS", ("motion/denoiser.pt", "no/such.pt"))
     made = provenance(config, tiny_model(), body, "fp32", None)
     assert made["video"] is None and set(made["shipped"]) == {"motion/denoiser.pt"}
-
-
-# ---------------------------------------------------------------------- closing
-
-
-def closed(*overrides, conf=None):
-    """The closed motion of a frozen prediction, what it came of, and its view."""
-    track = walker(12, hidden=False)
-    if conf is not None:
-        points = Keypoints2D(track.keypoints.xy, conf, track.keypoints.skeleton)
-        track = replace(track, keypoints=points)
-    runner = adapter(*overrides)
-    begun = runner._begin(track, CAMERA, [None] * 12, Heard(), None)
-    raw = begun.predict_all()
-    config = runner.config
-    motion = closing.closed_motion(raw, begun.view, begun.evidence, track.times, config)
-    return motion, raw, begun
-
-
-def test_the_path_is_solved_from_confident_detections_alone():
-    conf = 0.25 + 0.75 * torch.rand(12, 27, generator=torch.Generator().manual_seed(0))
-    motion, raw, begun = closed("closing.path=track", "evidence.min_confidence=0.5", conf=conf)
-    weight = torch.where(conf >= 0.5, conf, 0.0) * begun.evidence.known
-    landmarks = begun.view.landmarks(raw)
-    start = begun.view.translation(raw, torch.arange(12))
-    expected = solve_path(landmarks, start, begun.track.keypoints.xy, weight, begun.track.times,
-                          CAMERA, begun.config.closing)  # fmt: skip
-    torch.testing.assert_close(motion.trans, expected)
-    torch.testing.assert_close(motion.trans_raw, start)
-    assert not torch.allclose(expected, start, atol=1e-3)
-    points = landmarks + expected[:, None]
-    pixels = points[..., :2] / points[..., 2:] * CAMERA.focal + torch.tensor(CAMERA.center)
-    torch.testing.assert_close(motion.landmarks2d, pixels, atol=0.1, rtol=0)
-
-
-def test_what_was_filled_in_does_not_place_the_path():
-    conf = torch.ones(12, 27)
-    conf[:, ::2] = 0
-    motion, raw, begun = closed("closing.path=track", conf=conf)
-    evidence: Evidence = begun.evidence
-    evidence.fill(evidence.raw.xy + 300, torch.ones(12).bool(), 1, torch.ones(12))
-    again = closing.closed_motion(raw, begun.view, evidence, begun.track.times, begun.config)
-    torch.testing.assert_close(again.trans, motion.trans)
-
-
-@pytest.mark.parametrize("mode", ["track", "per_frame"])
-def test_a_track_has_one_body_or_one_for_each_frame(mode):
-    motion, raw, _ = closed(f"shape.mode={mode}", "closing.filter=none", "closing.path=frames")
-    one = raw.betas.median(0).values.expand(12, 10)
-    torch.testing.assert_close(motion.betas, one if mode == "track" else raw.betas)
-    assert torch.equal(motion.rotmats, raw.rotmats) and torch.equal(motion.cam, raw.cam)
-    assert torch.equal(motion.trans, motion.trans_raw)
