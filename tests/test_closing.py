@@ -6,13 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import roma
+import test_adapter as adapters  # its small track
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semtta.config import ClosingConfig, load_config
+from semtta.engine import silent
 from semtta.geometry import Camera, geodesic_degrees, project
 from semtta.geometry.spline import difference_rows, spline_rotations, spline_smooth
+from semtta.keypoints import Keypoints2D
+from semtta.tta import closing
 from semtta.tta.path import solve_path
 
 CAMERA = Camera(1000.0, (640.0, 360.0))
@@ -178,8 +182,6 @@ def test_without_evidence_the_frames_stay_where_they_are():
 
 def test_settings_that_leave_everything_as_it_was():
     """shape per frame, no filter, path frame by frame: the model's own motion, bit for bit."""
-    import test_adapter as adapters  # its small track
-
     from semtta.tta.adapter import Adapter
 
     off = ["shape.mode=per_frame", "closing.filter=none", "closing.path=frames"]
@@ -194,3 +196,57 @@ def test_settings_that_leave_everything_as_it_was():
     for name in ("rotmats", "betas", "trans", "landmarks2d"):
         assert torch.equal(getattr(done.base, name), getattr(done.adapted, name))
         assert not torch.equal(getattr(done.base, name), getattr(raw, name))
+
+
+# Whole motions ------------------------------------------------------------------------------------
+
+
+def closed(*overrides, conf=None):
+    """The closed motion of a frozen prediction, what it came of, and its view."""
+    track = adapters.walker(12, hidden=False)
+    if conf is not None:
+        points = Keypoints2D(track.keypoints.xy, conf, track.keypoints.skeleton)
+        track = replace(track, keypoints=points)
+    runner = adapters.adapter(*overrides)
+    begun = runner._begin(track, adapters.CAMERA, [None] * 12, silent, None)
+    raw = begun.predict_all()
+    config = runner.config
+    motion = closing.closed_motion(raw, begun.view, begun.evidence, track.times, config)
+    return motion, raw, begun
+
+
+def test_the_path_is_solved_from_confident_detections_alone():
+    conf = 0.25 + 0.75 * torch.rand(12, 27, generator=torch.Generator().manual_seed(0))
+    motion, raw, begun = closed("closing.path=track", "evidence.min_confidence=0.5", conf=conf)
+    weight = torch.where(conf >= 0.5, conf, 0.0) * begun.evidence.known
+    landmarks = begun.view.landmarks(raw)
+    start = begun.view.translation(raw, torch.arange(12))
+    expected = solve_path(landmarks, start, begun.track.keypoints.xy, weight, begun.track.times,
+                          adapters.CAMERA, begun.config.closing)  # fmt: skip
+    torch.testing.assert_close(motion.trans, expected)
+    torch.testing.assert_close(motion.trans_raw, start)
+    assert not torch.allclose(expected, start, atol=1e-3)
+    points = landmarks + expected[:, None]
+    pixels = points[..., :2] / points[..., 2:] * adapters.CAMERA.focal + torch.tensor(
+        adapters.CAMERA.center
+    )
+    torch.testing.assert_close(motion.landmarks2d, pixels, atol=0.1, rtol=0)
+
+
+def test_what_was_filled_in_does_not_place_the_path():
+    conf = torch.ones(12, 27)
+    conf[:, ::2] = 0
+    motion, raw, begun = closed("closing.path=track", conf=conf)
+    evidence = begun.evidence
+    evidence.fill(evidence.raw.xy + 300, torch.ones(12).bool(), 1, torch.ones(12))
+    again = closing.closed_motion(raw, begun.view, evidence, begun.track.times, begun.config)
+    torch.testing.assert_close(again.trans, motion.trans)
+
+
+@pytest.mark.parametrize("mode", ["track", "per_frame"])
+def test_a_track_has_one_body_or_one_for_each_frame(mode):
+    motion, raw, _ = closed(f"shape.mode={mode}", "closing.filter=none", "closing.path=frames")
+    one = raw.betas.median(0).values.expand(12, 10)
+    torch.testing.assert_close(motion.betas, one if mode == "track" else raw.betas)
+    assert torch.equal(motion.rotmats, raw.rotmats) and torch.equal(motion.cam, raw.cam)
+    assert torch.equal(motion.trans, motion.trans_raw)

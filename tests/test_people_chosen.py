@@ -1,6 +1,7 @@
 """Who is adapted, by what labels, and what is said on the way: whole runs on made-up videos."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,15 +15,12 @@ from semtta.body import load_body
 from semtta.config import load_config
 from semtta.errors import SemttaError
 from semtta.hmr.base import Batch
-from semtta.keypoints import Keypoints2D
 from semtta.labels import Labels, LabelSpan
 from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta import adapter as adapters
-from semtta.tta import closing, labelling, people
+from semtta.tta import labelling, people
 from semtta.tta.adapter import Adapter
 from semtta.tta.divergence import finite
-from semtta.tta.evidence import Evidence
-from semtta.tta.path import solve_path
 from semtta.tta.provenance import provenance
 from semtta.video.info import VideoInfo
 
@@ -49,8 +47,14 @@ class Heard(list):
             self.append(values["text"])
 
 
+@cache
+def still(*overrides):
+    """An adapter that learns nothing; a run leaves it as it was."""
+    return adapter(STILL, *overrides)
+
+
 def run(found, labels=None, *overrides, heard=None, **given):
-    return adapter(STILL, *overrides).run(
+    return still(*overrides).run(
         found, labels, progress=Heard() if heard is None else heard, **given
     )
 
@@ -178,7 +182,7 @@ def test_unsure_labels_count_as_none_and_it_is_said():
 
 
 def test_labels_go_with_the_frames_of_a_track():
-    runner = adapter(STILL)
+    runner = still()
     with pytest.raises(SemttaError, match="one label per frame; run takes one text"):
         runner.adapt(walker(4), CAMERA, "walk")
     with pytest.raises(SemttaError, match="5 labels for a track of 4 frames"):
@@ -194,9 +198,10 @@ def test_texts_are_looked_at_by_every_prior_that_is_there():
     labels = Labels((LabelSpan("walk", 0, 4), LabelSpan("sit", 4, 6), LabelSpan("sit", 6, 9),
                      LabelSpan("mumble", 9, 10, confidence=0.1)))  # fmt: skip
     for networks in ({"prior": Deaf()}, {"gate": Deaf()}):
+        runner = adapter(**networks)
         with pytest.raises(SemttaError, match=r"cannot read \['sit', 'walk'\]"):
-            adapter(**networks).check_texts(labels)
-        adapter(**networks).check_texts(Labels())
+            runner.check_texts(labels)
+        runner.check_texts(Labels())
     Adapter(tiny_model(), config=load_config("default", PLAIN)).check_texts(labels)  # no prior
 
 
@@ -227,7 +232,7 @@ def test_a_room_is_looked_for_with_everybody_in_it(monkeypatch):
     run(two)
     assert not asked
     run(two, None, "camera.motion=static")
-    adapter(STILL, "camera.motion=static").adapt(walker(6, id=3), CAMERA, video="b.mp4")
+    still("camera.motion=static").adapt(walker(6, id=3), CAMERA, video="b.mp4")
     assert asked == [(1, [1, 2], Path("clip.mp4")), (1, [3], "b.mp4")]
 
 
@@ -239,7 +244,7 @@ def test_a_result_says_what_it_was_made_of():
     assert result.similarity.shape == result.gate_similarity.shape == (70,)
     assert result.provenance == {"of": (runner.config, runner.model, runner.body, "fp32", "b.mp4")}
     assert result.boxes.shape == (70, 3) and len(result.history) == 1
-    assert adapter(STILL).adapt(track, CAMERA).sigma is None
+    assert still().adapt(track, CAMERA).sigma is None
 
 
 def test_a_track_with_a_few_labels_has_them_read(monkeypatch):
@@ -305,7 +310,7 @@ def test_one_number_that_is_none_spoils_all():
 
 
 def test_a_part_of_a_result_is_cut_in_its_track_as_well():
-    result = adapter(STILL).adapt(walker(12), CAMERA)
+    result = still().adapt(walker(12), CAMERA)
     part, rows = result.at(torch.tensor([1, 8])), [1, 8]
     for name in ("frames", "times", "boxes", "landmarks3d", "conf3d"):
         assert torch.equal(getattr(part.track, name), getattr(result.track, name)[rows])
@@ -394,55 +399,3 @@ def test_provenance_names_every_file_and_version(tmp_path, monkeypatch):
     monkeypatch.setitem(provenance.__globals__, "ASSETS", ("motion/denoiser.pt", "no/such.pt"))
     made = provenance(config, tiny_model(), body, "fp32", None)
     assert made["video"] is None and set(made["shipped"]) == {"motion/denoiser.pt"}
-
-
-# ---------------------------------------------------------------------- closing
-
-
-def closed(*overrides, conf=None):
-    """The closed motion of a frozen prediction, what it came of, and its view."""
-    track = walker(12, hidden=False)
-    if conf is not None:
-        points = Keypoints2D(track.keypoints.xy, conf, track.keypoints.skeleton)
-        track = replace(track, keypoints=points)
-    runner = adapter(*overrides)
-    begun = runner._begin(track, CAMERA, [None] * 12, Heard(), None)
-    raw = begun.predict_all()
-    config = runner.config
-    motion = closing.closed_motion(raw, begun.view, begun.evidence, track.times, config)
-    return motion, raw, begun
-
-
-def test_the_path_is_solved_from_confident_detections_alone():
-    conf = 0.25 + 0.75 * torch.rand(12, 27, generator=torch.Generator().manual_seed(0))
-    motion, raw, begun = closed("closing.path=track", "evidence.min_confidence=0.5", conf=conf)
-    weight = torch.where(conf >= 0.5, conf, 0.0) * begun.evidence.known
-    landmarks = begun.view.landmarks(raw)
-    start = begun.view.translation(raw, torch.arange(12))
-    expected = solve_path(landmarks, start, begun.track.keypoints.xy, weight, begun.track.times,
-                          CAMERA, begun.config.closing)  # fmt: skip
-    torch.testing.assert_close(motion.trans, expected)
-    torch.testing.assert_close(motion.trans_raw, start)
-    assert not torch.allclose(expected, start, atol=1e-3)
-    points = landmarks + expected[:, None]
-    pixels = points[..., :2] / points[..., 2:] * CAMERA.focal + torch.tensor(CAMERA.center)
-    torch.testing.assert_close(motion.landmarks2d, pixels, atol=0.1, rtol=0)
-
-
-def test_what_was_filled_in_does_not_place_the_path():
-    conf = torch.ones(12, 27)
-    conf[:, ::2] = 0
-    motion, raw, begun = closed("closing.path=track", conf=conf)
-    evidence: Evidence = begun.evidence
-    evidence.fill(evidence.raw.xy + 300, torch.ones(12).bool(), 1, torch.ones(12))
-    again = closing.closed_motion(raw, begun.view, evidence, begun.track.times, begun.config)
-    torch.testing.assert_close(again.trans, motion.trans)
-
-
-@pytest.mark.parametrize("mode", ["track", "per_frame"])
-def test_a_track_has_one_body_or_one_for_each_frame(mode):
-    motion, raw, _ = closed(f"shape.mode={mode}", "closing.filter=none", "closing.path=frames")
-    one = raw.betas.median(0).values.expand(12, 10)
-    torch.testing.assert_close(motion.betas, one if mode == "track" else raw.betas)
-    assert torch.equal(motion.rotmats, raw.rotmats) and torch.equal(motion.cam, raw.cam)
-    assert torch.equal(motion.trans, motion.trans_raw)
