@@ -35,6 +35,7 @@ class Figure:
         self.angles = np.zeros((24, frames, 3))  # pitch x, yaw y, roll z
         self.arms = {side: {key: np.zeros(frames) for key in ("raise", "forward", "twist", "bend")}
                      for side in SIDES}  # fmt: skip
+        self.rolled = {side: np.zeros(frames) for side in SIDES}
         self.footing = Footing.standing(frames)
         self.flat = {side: np.ones(frames) for side in SIDES}
         self.levelled: tuple[tuple[str, ...], tuple[str, ...]] | None = None
@@ -84,7 +85,9 @@ class Figure:
         self.legs(hip=(1 - spine) * angle)
         self.spine(bend=spine * angle)
 
-    def leg(self, side: str, hip=0.0, knee=0.0, ankle=0.0, spread=0.0, twist=0.0) -> None:
+    def leg(self, side: str, hip=0.0, knee=0.0, ankle=0.0, spread=0.0, twist=0.0, roll=0.0) -> None:
+        """``twist`` turns the leg outwards about the vertical, ``roll`` the foot inwards."""
+        self.rolled[side] += roll
         out = 1 if side == "left" else -1
         self.joint(f"{side}_hip", -hip, out * twist, out * spread)
         self.joint(f"{side}_knee", knee)
@@ -179,6 +182,8 @@ class Figure:
             out[shoulder] = turn.as_matrix() @ out[shoulder]
             flex = Rotation.from_euler("Y", -sign * arm["bend"][:, None], degrees=True)
             out[elbow] = flex.as_matrix()
+            roll = Rotation.from_euler("Y", sign * self.rolled[side][:, None], degrees=True)
+            out[SMPL24.index(f"{side}_hip")] @= roll.as_matrix()
         out = self._soles_down(out.transpose(1, 0, 2, 3))
         return out if self.levelled is None else level_between(out, *self.levelled)
 

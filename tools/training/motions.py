@@ -28,6 +28,7 @@ LEG_SCALE = 1.05  # that ``motion_files`` gives to every documented file
 # the mean axis of its flexions. The newer documented file tells its own.
 ELBOW_ROLL = {"cmu/expmap": 28.0, "cmu/papagina": 27.0, "cmu/misc": 26.0, "cmu/iclone": -6.0,
               "kaykit": -4.0}  # fmt: skip
+_IN_PLACE = ("kaykit", "quaternius", "mesh2motion")
 _ARM = ("shoulder", "elbow", "wrist")
 
 # Rest joints of the library's CC0 body (mean shape, metres); the right side is mirrored.
@@ -139,6 +140,11 @@ def _documented_extras(entry: MotionEntry) -> dict[str, float]:
         return {}
     found = _extras(entry.path, entry.path.stat().st_mtime_ns)
     return {key: float(values[entry.index]) for key, values in found.items()}
+
+
+def travels(clip: Clip) -> bool:
+    """Whether the pelvis really goes where the feet say: most animations walk on the spot."""
+    return clip.source not in _IN_PLACE
 
 
 def is_t_pose(rotmats: np.ndarray) -> np.ndarray:

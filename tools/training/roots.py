@@ -24,9 +24,12 @@ _THICK = np.array([0.0, 0.0, *(_RADIUS[SMPL24.joints[i].split("_")[-1]] for i in
 FEET = {side: (k, 2 + _JOINTS.index(SMPL24.index(f"{side}_foot")))
         for k, side in enumerate(("left", "right"))}  # fmt: skip
 _HANDS = [2 + k for k, j in enumerate(_JOINTS) if "hand" in SMPL24.joints[j]]
+_KNEES = [2 + _JOINTS.index(SMPL24.index(f"{side}_knee")) for side in ("left", "right")]
+_SUPPORTS = (FEET["left"], FEET["right"], _HANDS, _KNEES[:1], _KNEES[1:])
 _FEET = [point for side in FEET.values() for point in side]
-_BELOW_WAIST = [*_FEET, *(2 + k for k, j in enumerate(_JOINTS)
-                          if SMPL24.joints[j].split("_")[-1] in ("knee", "ankle", "pelvis"))]  # fmt: skip
+_WAIST_DOWN = ("knee", "ankle", "pelvis")
+_BELOW_WAIST = _FEET + [2 + k for k, j in enumerate(_JOINTS)
+                        if SMPL24.joints[j].split("_")[-1] in _WAIST_DOWN]  # fmt: skip
 _SWITCH = 0.008  # metres by which another point must be lower to take over
 
 
@@ -35,8 +38,8 @@ class Footing:
     """What carries a motion, frame by frame.
 
     Args:
-        support: (T,) what is planted: 0 the left foot, 1 the right one, 2 the hands, or -1 for
-            whatever is lowest.
+        support: (T,) what is planted: 0 the left foot, 1 the right one, 2 the hands, 3 and 4 the
+            left and right knee, or -1 for whatever is lowest.
         flight: (T,) bool, nothing touches the ground: the pelvis falls freely.
         seat: (T,) 0 to 1, held up by a seat or water: the pelvis keeps its place and height.
         climb: (T,) bool, each planted foot has found its own height (stairs, rungs).
@@ -61,8 +64,7 @@ class Footing:
 
     def mirrored(self) -> Footing:
         """Left and right exchanged."""
-        foot = (self.support == 0) | (self.support == 1)
-        support = np.where(foot, 1 - self.support, self.support)
+        support = np.array([1, 0, 2, 4, 3, -1])[self.support]
         return replace(self, support=support, glide=self.glide * (-1, 1, 1), heading=-self.heading)
 
     def joined(self, other: Footing, overlap: int) -> Footing:
@@ -133,9 +135,11 @@ def follow(rotmats: np.ndarray, footing: Footing) -> np.ndarray:
     ahead = np.stack((np.sin(turn), np.cos(turn)), 1)
     aside = np.stack((np.cos(turn), -np.sin(turn)), 1)
     glide = footing.glide[:, 2:] * ahead + footing.glide[:, :1] * aside
-    across = gaussian_filter1d(across, 0.7, axis=0, mode="nearest") * keep + glide[1:] / FPS
+    across = gaussian_filter1d(across, 0.8, axis=0, mode="nearest") * keep + glide[1:] / FPS
     place = np.concatenate((np.zeros((1, 2)), np.cumsum(across, 0)))
     level = _fall(level, footing.flight) + np.cumsum(footing.glide[:, 1]) / FPS
+    if footing.flight.any():  # nobody leaves the ground from one frame to the next
+        level = np.maximum(gaussian_filter1d(level, 0.8, mode="nearest"), -carried)
     if footing.climb.any() or footing.glide[:, 1].any():  # the lowest step is on the ground
         level = level + max(0.0, float((-carried - level).max()))
     return np.stack((place[:, 0], level, place[:, 1]), 1).astype(np.float32)
@@ -148,7 +152,7 @@ def _planted_steps(points: np.ndarray, height: np.ndarray, footing: Footing) -> 
     out, current = np.zeros((len(pair), 3)), -1
     for t, row in enumerate(pair):
         foot = footing.support[t]
-        allowed = (FEET["left"], FEET["right"], _HANDS)[foot] if foot >= 0 else (
+        allowed = _SUPPORTS[foot] if foot >= 0 else (
             range(len(row)) if footing.floor[t] else _FEET)  # fmt: skip
         best = min(allowed, key=row.__getitem__)
         if current not in allowed or row[current] > row[best] + _SWITCH:
@@ -173,7 +177,7 @@ def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
 def _through_air(step: np.ndarray, footing: Footing) -> np.ndarray:
     """What flies keeps the speed with which it left the ground, and lands with its next one."""
     out = step.copy()
-    air = footing.flight[1:]
+    air = footing.flight[1:] | footing.flight[:-1]
     for first, last in _runs(air):
         around = [step[max(first - 3, 0) : first], step[last : last + 3]]
         ends = [part.mean(0) for part in around if len(part)] or [np.zeros(2)]

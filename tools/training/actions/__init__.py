@@ -1,4 +1,4 @@
-"""Procedural actions by kind. Each is a function of a ``Figure``; right-handed where sides differ."""
+"""Procedural actions by kind: functions of a ``Figure``, right-handed where sides differ."""
 
 from tools.training.actions import air, arms, dance, floor, gaits, seats, sports, stands, work
 

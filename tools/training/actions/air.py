@@ -62,30 +62,30 @@ def _hop(f: Figure) -> None:
 
 
 def _bounce(f: Figure, hertz: float, duty: float, knee: float) -> np.ndarray:
-    """Both feet leave the ground every time; returns the phase, 0 to ``duty`` on the ground."""
-    u = (f.time * hertz + f.between(0, 1)) % 1
+    """Both feet leave the ground every time; returns hops, counted up while they are in the air."""
+    hops = f.time * hertz + f.between(0, 1)
+    u = hops % 1
     load = np.sin(np.pi * np.clip(u / duty, 0, 1))
     f.crouch(8 + knee * load)
     f.legs(ankle=-22 * (1 - load))
     for side in SIDES:
         f.flat[side][:] = load
     f.fly(u > duty)
-    return u
+    aloft = np.clip((u - duty) / (1 - duty), 0, 1)
+    return np.floor(hops) + aloft * aloft * (3 - 2 * aloft)
 
 
 def _jacks(f: Figure) -> None:
     """Feet land apart, then together, at half the rate of the hops."""
     hertz, duty = f.between(0.7, 1.35), f.between(0.5, 0.68)
-    _bounce(f, 2 * hertz, duty, f.between(12, 30))
-    out = 0.5 - 0.5 * np.cos(f.cycle(hertz))
+    out = 0.5 - 0.5 * np.cos(np.pi * _bounce(f, 2 * hertz, duty, f.between(12, 30)))
     f.both_arms(raise_=f.between(105, 155) * out, bend=f.between(-10, 20))
     f.legs(spread=f.between(14, 24) * out)
 
 
 def _ski_jacks(f: Figure) -> None:
     hertz, duty = f.between(0.8, 1.3), 0.6
-    _bounce(f, 2 * hertz, duty, f.between(12, 25))
-    swing = np.sin(f.cycle(hertz))
+    swing = np.cos(np.pi * _bounce(f, 2 * hertz, duty, f.between(12, 25)))
     for side, sign in (("left", 1), ("right", -1)):
         f.leg(side, sign * f.between(14, 22) * swing)
         f.arm(side, forward=-sign * f.between(40, 80) * swing + 15)
@@ -144,10 +144,11 @@ def _burpee(f: Figure) -> None:
         return smooth((u - start) / fade) * (1 - smooth((u - end) / fade))
 
     down, plank, air = at(0.12, 0.66), at(0.27, 0.5, 0.09), (u > 0.8) & (u < 0.94)
+    swing = np.sin(np.pi * np.clip((u - 0.76) / 0.2, 0, 1))
     f.legs(hip=115 * down - 118 * plank, knee=6 + 130 * down - 130 * plank)
     f.joint("pelvis", pitch=38 * down + 40 * plank)
     f.spine(bend=25 * down - 22 * plank)
-    f.both_arms(forward=95 * down - 15 * plank + 130 * np.sin(np.pi * np.clip((u - 0.76) / 0.2, 0, 1)),
+    f.both_arms(forward=95 * down - 15 * plank + 130 * swing,
                 bend=-8)  # fmt: skip
     f.legs(ankle=-30.0 * air)
     f.lie()

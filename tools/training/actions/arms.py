@@ -59,8 +59,8 @@ def _swing_arms(f: Figure) -> None:
 def _clap(f: Figure) -> None:
     idle(f)
     open_ = 0.5 + 0.5 * np.sin(f.cycle(f.between(1.5, 3.0)))
-    f.both_arms(forward=f.between(30, 50), bend=f.between(60, 75) - 10 * open_, twist=22 - 28 * open_,
-                raise_=4 + 8 * open_)  # fmt: skip
+    f.both_arms(forward=f.between(30, 50), bend=f.between(60, 75) - 10 * open_,
+                twist=f.between(46, 52) - 28 * open_, raise_=-8 + 10 * open_)  # fmt: skip
 
 
 def _point(f: Figure) -> None:
@@ -89,7 +89,7 @@ def _drink(f: Figure) -> None:
                            f.between(0.4, 0.7))  # fmt: skip
     start = f.between(0, 60)
     f.arm(side, forward=10 + f.between(25, 50) * lift, bend=start + (125 - start) * lift,
-          raise_=f.between(0, 25) * lift, twist=f.between(5, 20) * lift)  # fmt: skip
+          raise_=f.between(0, 25) * lift, twist=f.between(15, 32) * lift)  # fmt: skip
     f.joint("head", pitch=-f.between(5, 22) * lift)
 
 
@@ -97,7 +97,7 @@ def _eat(f: Figure) -> None:
     idle(f)
     side, other = f.a_side(0.7)
     lift = f.pulse(0.3, 0.6)
-    f.arm(side, forward=15 + 25 * lift, bend=70 + 55 * lift, twist=10)
+    f.arm(side, forward=15 + 25 * lift, bend=70 + 58 * lift, twist=26)
     f.arm(other, forward=15, bend=f.between(60, 85), twist=10)
     f.joint("head", pitch=10 - 6 * lift)
 
@@ -111,7 +111,7 @@ def _phone(f: Figure) -> None:
 
 def _text_phone(f: Figure) -> None:
     idle(f)
-    f.both_arms(forward=f.between(10, 30), bend=f.between(85, 110), twist=f.between(10, 25))
+    f.both_arms(forward=f.between(10, 30), bend=f.between(85, 110), twist=f.between(28, 42))
     f.joint("head", pitch=f.between(15, 30))
     f.joint("neck", pitch=f.between(5, 15))
 
@@ -119,8 +119,13 @@ def _text_phone(f: Figure) -> None:
 def _scratch(f: Figure) -> None:
     idle(f)
     side, _ = f.a_side()
-    f.arm(side, raise_=f.between(55, 75), forward=f.between(15, 30), twist=-f.between(60, 85),
-          bend=f.between(120, 135) + f.between(4, 9) * np.sin(f.cycle(f.between(2, 3.5))))  # fmt: skip
+    f.arm(
+        side,
+        raise_=f.between(55, 75),
+        forward=f.between(15, 30),
+        twist=-f.between(60, 85),
+        bend=f.between(120, 135) + f.between(4, 9) * np.sin(f.cycle(f.between(2, 3.5))),
+    )
     f.joint("head", roll=f.between(-10, 10), pitch=8)
 
 
@@ -177,9 +182,13 @@ def _talk(f: Figure) -> None:
     idle(f)
     for side in SIDES:
         quiet = f.between(0.2, 1)
-        f.arm(side, forward=f.between(10, 25) + quiet * f.wander(18, 0.2, 0.9),
-              bend=f.between(50, 90) + quiet * f.wander(28, 0.3, 1.2),
-              raise_=8 + quiet * f.wander(10, 0.2, 0.9), twist=quiet * f.wander(22, 0.2, 0.9))  # fmt: skip
+        f.arm(
+            side,
+            forward=f.between(10, 25) + quiet * f.wander(18, 0.2, 0.9),
+            bend=f.between(50, 90) + quiet * f.wander(28, 0.3, 1.2),
+            raise_=8 + quiet * f.wander(10, 0.2, 0.9),
+            twist=quiet * f.wander(22, 0.2, 0.9),
+        )
         f.joint(f"{side}_wrist", roll=f.wander(15, 0.3, 1.2))
     f.joint("head", yaw=f.wander(14, 0.1, 0.5), pitch=f.wander(7, 0.3, 1.2))
 

@@ -89,7 +89,7 @@ def _twist_dance(f: Figure) -> None:
 
 def _salsa(f: Figure) -> None:
     tempo = f.between(0.7, 1.0)
-    phase = step(f, Gait(tempo, f.between(6, 12), f.between(20, 35), 8, 70, 0, 14, duty=0.62))
+    phase = step(f, Gait(tempo, f.between(6, 12), f.between(32, 46), 8, 70, 0, 14, duty=0.62))
     sway = np.sin(2 * np.pi * phase)
     f.joint("pelvis", roll=f.between(5, 10) * sway)
     f.spine(lean=-f.between(5, 10) * sway)

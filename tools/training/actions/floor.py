@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from tools.training.actions.gaits import peak, sweep
 from tools.training.figure import SIDES, Figure
 
 
 def _cross_legged(f: Figure) -> None:
     for side in SIDES:
-        f.leg(side, f.between(85, 100), f.between(110, 130), spread=f.between(25, 38),
-              twist=f.between(35, 55))  # fmt: skip
+        f.leg(side, f.between(82, 92), f.between(118, 132), -20, twist=f.between(30, 45),
+              roll=f.between(60, 80))  # fmt: skip
         f.arm(side, forward=f.between(20, 40), bend=f.between(20, 50))
     f.spine(bend=f.between(5, 25) + f.wander(2))
     f.joint("pelvis", pitch=-f.between(0, 10))
@@ -34,9 +35,9 @@ def _kneeling(f: Figure, amount, one: str | None, deep: float) -> None:
     """On both knees (``deep`` 1 is sitting on the heels), or on one."""
     for side in SIDES:
         if one is None:
-            f.leg(side, (60 * deep) * amount, 5 + (88 + 55 * deep) * amount)
+            f.leg(side, (60 * deep) * amount, 5 + (86 + 55 * deep) * amount, -50 * amount)
         elif side == one:  # the knee on the ground
-            f.leg(side, 0 * amount, 5 + 90 * amount)
+            f.leg(side, 0 * amount, 5 + 84 * amount, -45 * amount)
         else:
             f.leg(side, 86 * amount, 5 + 84 * amount)
     f.joint("pelvis", pitch=f.between(-2, 8) * amount)
@@ -69,26 +70,33 @@ def _lie(f: Figure) -> None:
     f.lie(("spine3", "shoulder", "head"), ("ankle", "heel"))
 
 
-def _fours(f: Figure, sweep: dict[str, np.ndarray] | None = None, swing: float = 0.0) -> None:
-    """On hands and knees; ``sweep`` moves a side's hand and knee forwards (1) and back (-1)."""
+def _fours(f: Figure, hertz: float = 0.0, swing: float = 0.0) -> None:
+    """On hands and knees; a hand goes forward with the other side's knee."""
     f.joint("pelvis", pitch=f.between(72, 85))
-    for side in SIDES:
-        move = np.zeros(f.frames) if sweep is None else sweep[side]
-        hand = np.zeros(f.frames) if sweep is None else -sweep[side]
-        f.leg(side, 82 + swing * move, f.between(82, 95) - 6, spread=f.between(0, 6))
-        f.leg(side, 0, 12 * np.clip(np.gradient(move) * f.frames / 10, 0, 1))
-        f.arm(side, forward=80 + swing * hand, bend=-6 + 14 * np.clip(np.gradient(hand)
-              * f.frames / 10, 0, 1), raise_=f.between(-4, 4))  # fmt: skip
+    start, duty = f.between(0, 1), 0.56
+    for k, side in enumerate(SIDES):
+        knee = (f.time * hertz + start + 0.5 * k) % 1
+        hand = (knee + 0.5) % 1
+        lifted = swing > 0
+        f.leg(
+            side,
+            82 + swing * sweep(knee, duty),
+            94 + f.between(0, 6) - 10 * lifted * peak(knee, 0.5 * (1 + duty), 0.08),
+            -52,
+            spread=f.between(0, 6),
+        )
+        f.arm(side, forward=80 + swing * sweep(hand, duty), raise_=f.between(-4, 4),
+              bend=-6 + 40 * lifted * peak(hand, 0.5 * (1 + duty), 0.08))  # fmt: skip
+        if lifted:
+            f.footing.support[knee < 0.53] = 3 + k
     f.joint("neck", pitch=-f.between(5, 25))
     f.joint("head", pitch=-f.between(0, 15))
-    f.lie(("hand", "wrist"), ("knee",))
+    f.lie(("hand", "wrist"), ("knee", "foot"))
 
 
 def _crawl(f: Figure) -> None:
-    cycle = f.cycle(f.between(0.6, 1.1))
     f.turn(f.wander(8, 0.05, 0.2))
-    _fours(f, {"left": np.sin(cycle), "right": np.sin(cycle + np.pi)}, f.between(12, 20))
-    f.spine(lean=4 * np.sin(cycle))
+    _fours(f, f.between(0.6, 1.1), f.between(12, 20))
 
 
 def _prone(f: Figure) -> None:

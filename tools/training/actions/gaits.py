@@ -8,6 +8,10 @@ import numpy as np
 
 from tools.training.figure import SIDES, Figure
 
+_GRID = 101  # phases of a cycle
+_THIGH, _SHIN = 0.38, 0.435  # metres
+_SOLE = ((-0.045, -0.0505), (0.143, -0.0505))  # heel and ball, ahead of and above the ankle
+
 
 @dataclass
 class Gait:
@@ -30,18 +34,57 @@ class Gait:
     backwards: bool = False
 
 
-def _peak(phase: np.ndarray, centre: float, width: float) -> np.ndarray:
+def peak(phase: np.ndarray, centre: float, width: float) -> np.ndarray:
     """1 at ``centre`` of a phase that goes round from 0 to 1."""
     return np.exp((np.cos(2 * np.pi * (phase - centre)) - 1) / (2 * np.pi * width) ** 2)
 
 
-def _sweep(phase: np.ndarray, duty: float) -> np.ndarray:
+def sweep(phase: np.ndarray, duty: float) -> np.ndarray:
     """From 1 to -1 evenly while the foot stands, and back through the air."""
     u = np.clip((phase - duty) / (1 - duty), 0, 1)
     slope = -2 / duty * (1 - duty)
     back = (-(2 * u**3 - 3 * u**2 + 1) + slope * (u**3 - 2 * u**2 + u)
             + (-2 * u**3 + 3 * u**2) + slope * (u**3 - u**2))  # fmt: skip
     return np.where(phase < duty, 1 - 2 * phase / duty, back)
+
+
+def _leg(gait: Gait, phase: np.ndarray, scale: float) -> tuple[np.ndarray, ...]:
+    """Hip, knee and ankle of a leg in degrees, and how flat its sole is made."""
+    duty, air = gait.duty, 1 - gait.duty
+    swing = peak(phase, duty + 0.36 * air, 0.24 * air + 0.05)
+    raised = peak(phase, duty + 0.6 * air, 0.24 * air + 0.02)
+    load = peak(phase, 0.2 * duty, 0.12) * min(10.0, 0.25 * gait.hip + 4)
+    hip = gait.ahead + 0.5 * gait.stance + scale * gait.hip * sweep(phase, duty)
+    hip = hip + gait.lift * raised
+    knee = gait.stance + load + scale * gait.knee * swing + 1.2 * gait.lift * raised
+    ankle = 24 * swing + 12 * raised - 14 * peak(phase, duty, 0.07)
+    flat = np.clip(np.minimum(phase / (0.12 * duty), (0.72 - phase / duty) / 0.2), 0, 1)
+    return hip, knee, ankle, flat if gait.lift < 35 else np.ones_like(phase)
+
+
+def _steady(gait: Gait, scale: float) -> np.ndarray:
+    """Degrees to add to the hip, over a grid of phases, so that the pelvis goes evenly while the
+    foot stands: over the heel, then over the ball of the foot."""
+    phase = np.linspace(0, 1, _GRID)
+    hip, knee, ankle, flat = _leg(gait, phase, scale)
+    last = int(gait.duty * (_GRID - 1))
+    more = np.zeros(_GRID)
+    for _ in range(6):
+        thigh = np.deg2rad(hip + more)
+        shin = thigh - np.deg2rad(knee)
+        pitch = -(shin + np.deg2rad(ankle)) * (1 - flat)
+        points = np.stack([
+            _THIGH * np.array((np.sin(thigh), -np.cos(thigh)))
+            + _SHIN * np.array((np.sin(shin), -np.cos(shin)))
+            + np.array((ahead * np.cos(pitch) + up * np.sin(pitch),
+                        up * np.cos(pitch) - ahead * np.sin(pitch)))
+            for ahead, up in _SOLE])  # fmt: skip
+        lower = points[:, 1].argmin(0)
+        each = np.diff(points[:, 0], axis=1)[lower[:-1], np.arange(_GRID - 1)]
+        gone = np.concatenate(([0.0], np.cumsum(-each[:last])))
+        late = gone[-1] * np.linspace(0, 1, last + 1) - gone
+        more[: last + 1] -= 0.7 * np.rad2deg(late / (_THIGH + _SHIN))
+    return more
 
 
 def step(f: Figure, gait: Gait, arms: bool = True) -> np.ndarray:
@@ -52,20 +95,15 @@ def step(f: Figure, gait: Gait, arms: bool = True) -> np.ndarray:
     limp = np.exp(f.rng.normal(0, 0.05, 2))  # no one walks symmetrically
     ranks = []
     for side, offset, scale in (("left", 0.0, limp[0]), ("right", 0.5, limp[1])):
-        phase, duty = (cycle + offset) % 1, gait.duty
-        swing = _peak(phase, duty + 0.36 * (1 - duty), 0.3 * (1 - duty) + 0.035)
-        raised = _peak(phase, duty + 0.6 * (1 - duty), 0.4 * (1 - duty) + 0.03)
-        load = _peak(phase, 0.2 * duty, 0.12) * min(10.0, 0.25 * gait.hip + 4)
-        f.leg(side, gait.ahead + 0.5 * gait.stance + scale * gait.hip * _sweep(phase, duty)
-              + gait.lift * raised, gait.stance + load + scale * gait.knee * swing
-              + 1.2 * gait.lift * raised, 24 * swing + 12 * raised
-              - 14 * _peak(phase, duty, 0.07))  # fmt: skip
-        f.flat[side][:] *= np.clip(np.minimum(phase / (0.12 * duty), (0.72 - phase / duty) / 0.2),
-                                   0, 1) if gait.lift < 35 else 1.0  # fmt: skip
+        phase = (cycle + offset) % 1
+        hip, knee, ankle, flat = _leg(gait, phase, scale)
+        hip = hip + np.interp(phase, np.linspace(0, 1, _GRID), _steady(gait, scale))
+        f.leg(side, hip, knee, ankle)
+        f.flat[side][:] *= flat
         if arms:
             forward = -gait.arm * np.cos(2 * np.pi * (phase + 0.03))
             f.arm(side, forward=forward, bend=gait.bend + 0.35 * np.maximum(forward, 0))
-        ranks.append(np.where(phase < duty, np.abs(phase - 0.5 * duty), 2))
+        ranks.append(np.where(phase < gait.duty, np.abs(phase - 0.5 * gait.duty), 2))
     f.footing.support[:] = np.argmin(ranks, 0)
     f.footing.flight[:] |= np.min(ranks, 0) > 1
     around = 2 * np.pi * (cycle + 0.03)
@@ -103,12 +141,43 @@ _walk_slowly = _gait(hertz=(0.42, 0.65), hip=(12, 19), knee=(30, 46), arm=(2, 12
                      lean=(0, 8), duty=(0.64, 0.7))  # fmt: skip
 _walk_fast = _gait(hertz=(1.1, 1.35), hip=(25, 32), knee=(48, 62), arm=(25, 42), bend=(20, 60),
                    lean=(3, 10), duty=(0.54, 0.6))  # fmt: skip
-_jog = _gait(hertz=(1.2, 1.45), hip=(18, 28), knee=(60, 90), arm=(18, 40), bend=(65, 100),
-             lean=(3, 10), stance=(14, 24), lift=(5, 18), ahead=(2, 8), duty=(0.36, 0.44))  # fmt: skip
-_run = _gait(hertz=(1.3, 1.6), hip=(23, 31), knee=(75, 105), arm=(25, 52), bend=(65, 100),
-             lean=(5, 14), stance=(9, 17), lift=(12, 28), ahead=(2, 7), duty=(0.32, 0.38))  # fmt: skip
-_sprint = _gait(0.3, hertz=(1.8, 2.2), hip=(28, 35), knee=(90, 115), arm=(45, 65), bend=(75, 100),
-                lean=(8, 18), stance=(8, 14), lift=(18, 32), ahead=(3, 8), duty=(0.28, 0.32))  # fmt: skip
+_jog = _gait(
+    hertz=(1.2, 1.45),
+    hip=(18, 28),
+    knee=(60, 90),
+    arm=(18, 40),
+    bend=(65, 100),
+    lean=(3, 10),
+    stance=(14, 24),
+    lift=(5, 18),
+    ahead=(2, 8),
+    duty=(0.36, 0.44),
+)
+_run = _gait(
+    hertz=(1.3, 1.6),
+    hip=(23, 31),
+    knee=(75, 105),
+    arm=(25, 52),
+    bend=(65, 100),
+    lean=(5, 14),
+    stance=(9, 17),
+    lift=(12, 28),
+    ahead=(2, 7),
+    duty=(0.32, 0.38),
+)
+_sprint = _gait(
+    0.3,
+    hertz=(1.8, 2.2),
+    hip=(28, 35),
+    knee=(90, 115),
+    arm=(45, 65),
+    bend=(75, 100),
+    lean=(8, 18),
+    stance=(8, 14),
+    lift=(18, 32),
+    ahead=(3, 8),
+    duty=(0.28, 0.32),
+)
 _run_in_place = _gait(0.0, hertz=(1.3, 1.8), hip=(2, 6), knee=(45, 80), arm=(20, 40),
                       bend=(65, 100), lean=(0, 6), stance=(14, 22), lift=(15, 35), ahead=(4, 8),
                       duty=(0.4, 0.46))  # fmt: skip
@@ -147,7 +216,7 @@ def _beam(f: Figure) -> None:
 
 def _zombie(f: Figure) -> None:
     b = f.between
-    step(f, Gait(b(0.5, 0.75), b(10, 16), b(10, 25), 2, 0, b(5, 15), b(4, 12), duty=0.68))
+    step(f, Gait(b(0.5, 0.75), b(10, 16), b(28, 40), 2, 0, b(5, 15), b(4, 12), duty=0.68))
     for side in SIDES:
         f.arm(side, forward=b(60, 90), bend=b(0, 25), raise_=b(-5, 10))
     f.spine(lean=b(6, 12) * np.sin(f.cycle(b(0.5, 0.75))), turn=f.wander(8))
@@ -159,8 +228,8 @@ def _limp(f: Figure) -> None:
     side, _ = f.a_side()
     phase = step(f, Gait(b(0.6, 0.85), b(12, 18), b(25, 40), b(3, 12), b(5, 25), b(5, 15)))
     phase = phase if side == "left" else (phase + 0.5) % 1
-    f.spine(lean=(-1 if side == "left" else 1) * b(5, 12) * _peak(phase, 0.3, 0.15))
-    f.leg(side, knee=b(5, 15))
+    f.spine(lean=(-1 if side == "left" else 1) * b(5, 12) * peak(phase, 0.3, 0.15))
+    f.leg(side, 4, 8)
 
 
 def _upstairs(f: Figure) -> None:
@@ -180,9 +249,9 @@ def _stairs(f: Figure, gait: Gait, climb: float) -> None:
     phase = step(f, gait)
     for side, offset in (("left", 0.0), ("right", 0.5)):
         own = (phase + offset) % 1
-        bent = climb * _sweep(own, gait.duty)
+        bent = climb * sweep(own, gait.duty)
         f.leg(side, 0.55 * bent, bent)
-        f.flat[side][:] = 1 - 0.5 * _peak(own, gait.duty, 0.08)
+        f.flat[side][:] = 1 - 0.5 * peak(own, gait.duty, 0.08)
     f.footing.climb[:] = True
 
 
@@ -192,10 +261,10 @@ def _ladder(f: Figure) -> None:
     reach = b(15, 30)
     for side, offset in (("left", 0.0), ("right", 0.5)):
         own = (f.time * hertz + phase + offset) % 1
-        sweep = _sweep(own, 0.58)
-        raised = _peak(own, 0.8, 0.09)
-        f.leg(side, 48 + 27 * sweep + 6 * raised, 62 + 36 * sweep + 10 * raised, spread=b(2, 8))
-        hand = _sweep((own + 0.5) % 1, 0.58)  # the other side's hand goes with the foot
+        reached = sweep(own, 0.58)
+        raised = peak(own, 0.8, 0.09)
+        f.leg(side, 48 + 27 * reached + 6 * raised, 62 + 36 * reached + 10 * raised, spread=b(2, 8))
+        hand = sweep((own + 0.5) % 1, 0.58)  # the other side's hand goes with the foot
         f.arm(side, forward=b(100, 115) + reach * hand, bend=b(60, 70) - 1.6 * reach * hand,
               raise_=b(0, 12), twist=b(-15, 10))  # fmt: skip
         f.footing.support[own < 0.54] = 0 if side == "left" else 1
@@ -210,9 +279,9 @@ def _sideways(f: Figure) -> None:
     for k, side in enumerate(SIDES):
         phase = (f.time * hertz + 0.5 * k) % 1
         out = 1 if side == "left" else -1
-        lift = _peak(phase, 0.78, 0.1)
+        lift = peak(phase, 0.78, 0.1)
         f.leg(side, 8 + 16 * lift, 12 + 34 * lift,
-              spread=0.5 * open_ + toward * out * open_ * -_sweep(phase, 0.56))  # fmt: skip
+              spread=0.5 * open_ + toward * out * open_ * -sweep(phase, 0.56))  # fmt: skip
         f.footing.support[phase < 0.54] = k
     f.both_arms(raise_=f.between(0, 25), bend=f.between(0, 50))
 

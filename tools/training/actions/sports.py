@@ -99,7 +99,7 @@ def _golf(f: Figure) -> None:
     f.joint("pelvis", yaw=-15 * back + 30 * after)
     for side, lead in (("left", back), ("right", after)):
         folded = after if side == "left" else back
-        f.arm(side, forward=38 + 55 * (back + after), raise_=-12 * lead, twist=12,
+        f.arm(side, forward=38 + 55 * (back + after), raise_=-8 - 8 * lead, twist=42,
               bend=-6 + 80 * folded)  # fmt: skip
     f.joint("head", pitch=10, yaw=0.6 * turn * back - 0.4 * turn * after)
 

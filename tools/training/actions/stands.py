@@ -107,7 +107,7 @@ def _pick_up(f: Figure) -> None:
     knee = f.between(30, 105)
     side, other = f.a_side(0.7)
     f.crouch(6 + knee * down, spread=4)
-    f.bow_down((105 - 0.62 * knee) * down)
+    f.bow_down((134 - 0.5 * knee) * down)
     f.arm(side, forward=f.between(60, 75) * down, bend=60 * f.ramp(centre + 0.3, 0.6))
     f.arm(other, forward=f.between(0.2, 0.9) * 50 * down, bend=30 * down)
 

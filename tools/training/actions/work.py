@@ -15,7 +15,7 @@ def _box(f: Figure, down_first: bool, both: bool = False) -> None:
     low = low if down_first or both else 1 - low
     knee, wide = f.between(60, 115), f.between(4, 14)
     f.crouch(6 + knee * low, spread=wide)
-    f.bow_down((112 - 0.62 * knee) * low)
+    f.bow_down((130 - 0.5 * knee) * low)
     high = 1 - low
     f.both_arms(forward=f.between(58, 70) * low + 22 * high, bend=f.between(68, 90) * high,
                 raise_=f.between(0, 8), twist=f.between(0, 14))  # fmt: skip
@@ -131,7 +131,7 @@ def _chop(f: Figure) -> None:
     f.crouch(28 - 20 * up)
     f.bow_down(45 * (1 - up))
     f.spine(bend=-10 * up)
-    f.both_arms(forward=45 + 110 * up, bend=15 + 60 * up, twist=16)
+    f.both_arms(forward=45 + 110 * up, bend=15 + 60 * up, twist=40)
 
 
 def _wash_window(f: Figure) -> None:
