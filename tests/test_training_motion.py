@@ -300,6 +300,16 @@ def test_a_transition_never_jumps():
         assert np.abs(np.diff(motion.trans, axis=0)).max() < 0.25
 
 
+def test_anything_may_be_drawn_and_is_told():
+    rng, kinds = np.random.default_rng(0), set()
+    for _ in range(40):
+        motion, said = procedural.anything(rng, 45)
+        assert motion.rotmats.shape == (45, 24, 3, 3) and np.isfinite(motion.trans).all()
+        assert heights(motion.rotmats, motion.trans)[:, :4].min() > -0.02, said
+        kinds.add("compose" if " and " in said[0] else "chain" if ", then " in said[0] else "one")
+    assert kinds == {"compose", "chain", "one"}
+
+
 def test_an_unknown_action_is_named():
     with pytest.raises(SemttaError, match="no procedural action 'levitate'"):
         procedural.sample("levitate", np.random.default_rng(0))

@@ -9,6 +9,7 @@ makes it. They fill the gaps of the recorded clips and are meant for training on
     rotmats = sample("walk upstairs", rng)            # rotations only
     motion = compose("drink", "walk", rng)            # upper body of one, lower of the other
     motion = chain(("stand still", "sit down"), rng)  # one after the other
+    motion, said = anything(rng)                      # any of these
 """
 
 from __future__ import annotations
@@ -83,6 +84,22 @@ def chain(names: Sequence[str], rng: np.random.Generator, frames: int = 60) -> P
         footing = footing.joined(its_footing, fade)
     whole = _settled(rotmats, footing)
     return Performance(whole.rotmats[:frames], whole.trans[:frames])
+
+
+def anything(rng: np.random.Generator, frames: int = 60) -> tuple[Performance, list[str]]:
+    """Some motion and what may be said of it: mostly one action, else a composition or a change."""
+    kind = rng.random()
+    if kind < 0.6:
+        name = str(rng.choice(ACTIONS))
+        return perform(name, rng, frames), texts(name)
+    if kind < 0.8:
+        upper, lower = str(rng.choice(UPPER)), str(rng.choice(LOWER))
+        both = compose(upper, lower, rng, frames)
+        return both, [f"{upper} and {lower}", f"{lower} and {upper}"]
+    names = [str(name) for name in rng.choice(ACTIONS, 2)]
+    if rng.random() < 0.5:  # from standing, or to it
+        names[rng.integers(2)] = "stand still"
+    return chain(names, rng, frames), [f"{names[0]}, then {names[1]}", *names]
 
 
 def texts(name: str) -> list[str]:
