@@ -2,9 +2,9 @@
 
     python tools/evaluate_labels.py --motions motion_lite_30fps.npz
 
-Windows of the true motion of held-out subjects (sides of ``semtta.bench.mocap_split``), then tracks of the mocap
-benchmark's first form as the regressor predicts them. Top-1 and top-5 over all (micro) and as the
-mean over names (macro); names that one and the same motion may carry count as right.
+Windows of the true motion of held-out people (``semtta.bench.mocap_split``), then tracks of the
+mocap benchmark's first form as the regressor predicts them. Top-1 and top-5 over all (micro) and
+as the mean over names (macro); names that one and the same motion may carry count as right.
 """
 
 from __future__ import annotations
