@@ -30,6 +30,7 @@ from tools.training.roots import FPS, Footing, follow, turned
 # Actions of one side are written for the right one, and mirrored.
 MIRRORED = tuple(name for name in map(mirror_text, actions.ACTIONS) if name not in actions.ACTIONS)
 ACTIONS = (*actions.ACTIONS, *MIRRORED)
+UPRIGHT = tuple(name for name in ACTIONS if name not in actions.floor.ACTIONS)  # a step apart
 # What the arms do while the legs do something else, and the legs that let them.
 UPPER = ("wave with the right hand", "wave with the left hand", "wave with both hands", "clap",
          "point", "drink", "talk on the phone", "look around", "raise both arms", "cross arms",
@@ -96,7 +97,7 @@ def anything(rng: np.random.Generator, frames: int = 60) -> tuple[Performance, l
         upper, lower = str(rng.choice(UPPER)), str(rng.choice(LOWER))
         both = compose(upper, lower, rng, frames)
         return both, [f"{upper} and {lower}", f"{lower} and {upper}"]
-    names = [str(name) for name in rng.choice(ACTIONS, 2)]
+    names = [str(name) for name in rng.choice(UPRIGHT, 2)]
     if rng.random() < 0.5:  # from standing, or to it
         names[rng.integers(2)] = "stand still"
     return chain(names, rng, frames), [f"{names[0]}, then {names[1]}", *names]
