@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.training.actions.gaits import Gait, step
+from tools.training.actions.stepping import Gait, step
 from tools.training.figure import FPS, SIDES, Figure
 
 

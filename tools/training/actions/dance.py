@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.training.actions.gaits import Gait, step
 from tools.training.actions.stands import idle
+from tools.training.actions.stepping import Gait, step
 from tools.training.figure import SIDES, Figure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.training.actions.gaits import peak, sweep
+from tools.training.actions.stepping import peak, sweep
 from tools.training.figure import SIDES, Figure
 
 
