@@ -248,8 +248,8 @@ def test_hidden_legs_of_a_walk_keep_step(denoiser):
         )
         our_error.append(geodesic_degrees(out[hidden], clean[hidden]).mean())
     ours = torch.stack(our_error).mean()
-    assert ours < 0.75 * torch.stack(guess_error).mean()
-    assert ours < 0.75 * torch.stack(linear_error).mean()
+    assert ours < 0.85 * torch.stack(guess_error).mean()
+    assert ours < 0.85 * torch.stack(linear_error).mean()
 
 
 def test_masked_reconstruction_ignores_what_had_no_evidence(denoiser):

@@ -2,9 +2,9 @@
 
     python tools/evaluate_labels.py --motions motion_lite_30fps.npz
 
-Windows of the true motion of held-out subjects (the file's val split), then tracks of the mocap
-benchmark's first form as the regressor predicts them. Top-1 and top-5 over all (micro) and as the
-mean over names (macro); names that one and the same motion may carry count as right.
+Windows of the true motion of held-out people (``semtta.bench.mocap_split``), then tracks of the
+mocap benchmark's first form as the regressor predicts them. Top-1 and top-5 over all (micro) and
+as the mean over names (macro); names that one and the same motion may carry count as right.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from semtta.bench.mocap import open_mocap  # noqa: E402
-from semtta.bench.mocap_windows import v1_side  # noqa: E402
 from semtta.config import load_config  # noqa: E402
 from semtta.motion.retrieval import Retrieval  # noqa: E402
 from semtta.tta.adapter import Adapter  # noqa: E402
@@ -46,12 +45,13 @@ class Scored:
 
 
 def true_windows(retrieval: Retrieval, motions: Path, split: str) -> list[Scored]:
-    """Every window of two seconds, half a second apart, of the val clips."""
+    """Every window of two seconds, half a second apart, of a side's clips."""
     dictionary = retrieval.priors[0].dictionary
     rows = []
-    for clip in load_clips(motions, "val"):
+    sides = ("dev", "test") if split == "all" else (split,)
+    for clip in (clip for side in sides for clip in load_clips(motions, side)):
         known = dictionary.find(clip.label or "")
-        if known is None or split not in ("all", v1_side(clip.subject)):
+        if known is None:
             continue
         cut = [torch.from_numpy(clip.rotmats[w]) for w in windows(clip, 60, 15)]
         if cut:
@@ -140,7 +140,7 @@ def main() -> None:
         size = retrieval.features.shape[1]
         plain = torch.cat((torch.zeros(size, size), torch.eye(size), torch.zeros(1, size)))
         retrieval = replace(retrieval, matrix=plain)
-    report(f"true motion, windows of 2 s, val subjects ({args.split})",
+    report(f"true motion, windows of 2 s, held-out subjects ({args.split})",
            true_windows(retrieval, args.motions, args.split), console)  # fmt: skip
     report(f"mocap {args.level}, {args.split}, {args.model}, {args.prediction}",
            predicted_tracks(retrieval, args), console)  # fmt: skip
