@@ -468,13 +468,12 @@ def test_the_judge_learns_as_the_settings_say(dictionary):
         assert torch.allclose(parameter.grad, wanted, atol=1e-6)
 
 
-def test_one_frame_alone_is_one_window(dictionary):
+def test_one_frame_alone_shows_no_movement_to_judge(dictionary):
     strategy = Discriminator(Networks(exemplars=dictionary))
     run = started(adapter("strategy=discriminator"), strategy, walker(1, hidden=False), ["walk"])
     [draw] = strategy.batches(run, 0)
-    assert draw.segments == (0,) and "adversarial" in strategy.loss(
-        run, draw, run.forward(draw.frames)
-    )
+    terms = strategy.loss(run, draw, run.forward(draw.frames))
+    assert draw.segments == () and "adversarial" not in terms and "reprojection" in terms
 
 
 def test_frames_without_exemplar_are_adapted_without_the_term():

@@ -134,7 +134,7 @@ class Semtta:
         )  # fmt: skip
         self.align: Meaning | None = None
         self.gate: Meaning | None = None
-        if prior is not None and self.gate_prior is not None:
+        if prior is not None and self.gate_prior is not None and len(self.segments):
             # On CPU the grid's fractional positions stay exact; only features move.
             random = config.seed if config.alignment.text == "random" else None
             self.align = Meaning.of(prior, self.segments, run.device, None, random)
