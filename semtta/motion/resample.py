@@ -43,7 +43,7 @@ def fractional_index(times: Tensor, wanted: Tensor) -> Tensor:
         within a twentieth of a frame snap to it and equal rates resample exactly."""
     if len(times) == 1:
         return torch.zeros_like(wanted)
-    high = torch.searchsorted(times, wanted).clamp(1, len(times) - 1)
+    high = torch.searchsorted(times.contiguous(), wanted).clamp(1, len(times) - 1)
     low = high - 1
     share = (wanted - times[low]) / (times[high] - times[low]).clamp_min(1e-9)
     position = (low + share).clamp(0, len(times) - 1)
