@@ -28,9 +28,6 @@ def dictionary():
     return Dictionary.load()
 
 
-# ------------------------------------------------------------------ discriminator
-
-
 def test_it_learns_to_tell_and_the_regressor_is_told(dictionary):
     runner = adapter("strategy=discriminator", "discriminator.lr=3e-3")
     strategy = Discriminator(Networks(exemplars=dictionary))
