@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import roma
 import torch
 
 from semtta.motion.resample import resample_positions
-from semtta.tta.segments import draw_batches, find_segments
+from semtta.tta.segments import draw_batches, find_segments, lone_poses
 from semtta.tta.smoothing import window_mean
 
 
@@ -33,8 +35,9 @@ def test_segments_neither_cross_labels_nor_gaps():
     found = segments(["a"] * 70 + ["b"] * 65)
     assert {found.labels[i] for i, w in enumerate(found.windows) if w[0] < 70} == {"a"}
     assert all(w[-1] < 70 or w[0] >= 70 for w in found.windows)
-    frames = torch.cat((torch.arange(70), torch.arange(75, 140)))
+    frames = torch.cat((torch.arange(70), torch.arange(78, 143)))  # 0.3 s without a pose
     found = segments(["a"] * 135, frames=frames)
+    assert len(found) == 17
     assert all(w[-1] < 70 or w[0] >= 70 for w in found.windows)
 
 
@@ -52,17 +55,43 @@ def test_poses_of_every_second_frame_are_one_run():
     assert {len(window) for window in found.windows} == {31}
 
 
-def test_a_gap_is_what_is_unusual_in_its_track():
+def test_only_time_makes_a_gap():
     thinned = torch.tensor([i for i in range(150) if i % 3 != 2])  # 20 of 30 frames a second
-    assert not segments(["a"] * 100, frames=thinned).loose
-    assert {int(w[-1] - w[0]) for w in segments(["a"] * 100, frames=thinned).windows} <= {39, 40}
-    halved = torch.arange(140) * 2
-    halved[70:] += 4  # two poses missing
-    for frames, first in ((halved, 70), (torch.arange(140) + (torch.arange(140) >= 65), 65)):
-        found = segments(["a"] * 140, frames=frames)
-        assert len(found) and all(w[-1] < first or w[0] >= first for w in found.windows)
-    slow = find_segments(torch.arange(9), torch.arange(9) * 0.5, ["a"] * 9, fps=30.0, length=60)
-    assert all(len(w) == 1 for w in slow.windows)  # nothing is bridged over half a second
+    found = segments(["a"] * 100, frames=thinned)
+    assert not found.loose and {len(w) for w in found.windows} <= {40, 41}
+    for lost in range(1, 9):  # poses in a row
+        frames = torch.arange(140) + lost * (torch.arange(140) >= 70)
+        across = [w for w in segments(["a"] * 140, frames=frames).windows if w[0] < 70 <= w[-1]]
+        assert bool(across) == ((lost + 1) / 30 <= 0.25)
+    at_60 = torch.arange(200) + 10 * (torch.arange(200) >= 100)  # twice the poses, the same time
+    assert any(w[0] < 100 <= w[-1] for w in segments(["a"] * 200, fps=60.0, frames=at_60).windows)
+
+
+@pytest.mark.parametrize("fps", [4.0, 5.0, 12.0])
+def test_few_poses_a_second_still_show_a_movement(fps):
+    found = segments(["a"] * 40, fps=fps)
+    assert not found.loose and not lone_poses(torch.arange(40) / fps)
+    assert {len(w) for w in found.windows} == {math.ceil(59 / 30 * fps) + 1}
+
+
+@pytest.mark.parametrize("labels", [["a"] * 45, [None] * 45])
+def test_poses_too_far_apart_are_fitted_one_by_one_with_a_word(labels):
+    times = torch.arange(45) * 0.5
+    found = find_segments(torch.arange(45), times, labels, fps=30.0, length=60)
+    assert not len(found) and len(found.loose) == 1 and len(found.loose[0]) == 45
+    generator = torch.Generator().manual_seed(0)
+    batches = draw_batches(
+        found, torch.zeros(0), batch_segments=1, coverage=8, generator=generator
+    )  # fmt: skip
+    assert len(batches) < 100  # not one for each pose and look
+    assert "45 of 45 poses" in lone_poses(times)
+
+
+def test_single_poses_between_movements_are_no_segments_and_no_word():
+    times = torch.cat((torch.arange(70) / 30, torch.tensor([3.0, 4.0]), 5 + torch.arange(70) / 30))
+    found = find_segments(torch.arange(142), times, ["a"] * 142, fps=30.0, length=60)
+    assert [run.tolist() for run in found.loose] == [[70, 71]]
+    assert not lone_poses(times) and not lone_poses(times[:1])
 
 
 @pytest.mark.parametrize("labels", [
@@ -82,7 +111,8 @@ def test_an_exact_number_of_steps_whatever_the_track(labels, steps):
         assert [len(batch) for batch in batches] == [4] * steps
         seen += [frames for batch in batches for frames, _ in batch]
     assert torch.cat(seen).unique().numel() == len(labels)  # nothing is left out for ever
-    share = sum(len(f) for f in seen if labels[int(f[0])] is None) / sum(map(len, seen))
+    without = sum(labels[i] is None for f in seen for i in f.tolist())
+    share = without / sum(map(len, seen))
     assert abs(share - labels.count(None) / len(labels)) < 0.12
 
 
@@ -97,8 +127,8 @@ def test_a_video_shorter_than_a_segment_repeats_its_last_frame_for_the_prior():
     found = segments(["a"] * 10)
     assert len(found) == 1 and torch.equal(found.windows[0], torch.arange(10))
     assert (found.grid[0, 9:] == 9).all() and found.grid.shape == (1, 60)
-    one = segments(["a"])
-    assert torch.equal(one.grid, torch.zeros(1, 60).double())
+    one = segments(["a"])  # shows no movement that a text could speak of
+    assert not len(one) and torch.equal(one.loose[0], torch.arange(1))
 
 
 def test_resampling_is_exact_at_frames_and_halfway_in_between():

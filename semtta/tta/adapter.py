@@ -43,6 +43,7 @@ from semtta.tta.people import check_tracks, find_people, select_tracks
 from semtta.tta.provenance import provenance
 from semtta.tta.result import Motion, Result
 from semtta.tta.run import Run
+from semtta.tta.segments import lone_poses
 from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
 from semtta.tta.strategy import Networks, Strategy
@@ -196,6 +197,8 @@ class Adapter:
         texts = list(labels) if labels is not None else [None] * len(track)
         if len(texts) != len(track):
             raise SemttaError(f"{len(texts)} labels for a track of {len(track)} frames.")
+        if note := lone_poses(track.times):
+            progress("note", 0, None, {"text": note})
         run = self._begin(track, camera, texts, progress, video)
         self.load_networks(any(texts))
         strategy = build_strategy(self.config, any(texts), self._networks)

@@ -1,18 +1,19 @@
 """Segments: windows of the prior's length in which the person does one thing.
 
-A segment is a run of consecutive frames with one label that lasts as long as the prior looks
-(60 frames at 30 fps = 2 s). The video has its own frame times, so a segment's rotations are
+A segment is a run of poses with one label, without a gap in time, that lasts as long as the prior
+looks (60 frames at 30 fps = 2 s). The video has its own frame times, so a segment's rotations are
 resampled to the prior's grid by slerp.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from semtta.motion.resample import MAX_GAP, fractional_index, resample_positions
+from semtta.motion.resample import MAX_GAP, fractional_index, resample_positions, stretches
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Segments:
         labels: text of each segment.
         grid: (S, length) fractional positions in the track of the prior's frames; where a run
             is shorter than the prior looks, its last frame is repeated.
-        loose: runs of positions that no segment covers (unlabelled, or too short).
+        loose: runs of positions that no segment covers (unlabelled, too short, or alone in time).
         frames_per_window: about how many of the track's frames last as long as a segment.
     """
 
@@ -78,10 +79,11 @@ def find_segments(
     """All segments of a track.
 
     Runs too short for a segment are left over, except where no run of the video is long enough:
-    then each of them is one segment with its last frame repeated.
+    then each of them is one segment with its last frame repeated. A pose alone shows no movement
+    and is left over always.
 
     Args:
-        frames: (T,) frame numbers in the video.
+        frames: (T,) frame numbers in the video; where gaps are, times alone say.
         times: (T,) seconds.
         labels: one text or None per frame.
         fps, length: of the prior.
@@ -89,17 +91,18 @@ def find_segments(
             run is always taken."""
     duration = (length - 1) / fps
     tolerance = 0.5 / fps
-    runs = _runs(frames, times, labels)
+    runs = _runs(times, labels)
     long_enough = [
         labels[a] is not None and float(times[b - 1] - times[a]) >= duration - tolerance
         for a, b in runs
     ]
     pad = not any(long_enough)
-    windows, texts, grids, loose = [], [], [], []
+    windows, texts, grids = [], [], []
+    loose: list[tuple[int, int]] = []
     for (a, b), fits in zip(runs, long_enough, strict=True):
         text = labels[a]
-        if text is None or not (fits or pad):
-            loose.append(torch.arange(a, b))
+        if text is None or b - a == 1 or not (fits or pad):
+            loose.append((a, b))
             continue
         run_times = times[a:b].double()
         last = int((run_times <= run_times[-1] - duration + tolerance).sum()) if fits else 1
@@ -113,25 +116,39 @@ def find_segments(
             grids.append(a + position)
     grid = torch.stack(grids) if grids else torch.zeros(0, length, dtype=torch.float64)
     step = float(times.diff().median()) if len(times) > 1 else 1 / fps
-    return Segments(
-        tuple(windows), tuple(texts), grid, tuple(loose), max(1, round(duration / step) + 1)
+    per_window = max(1, round(duration / step) + 1)
+    return Segments(tuple(windows), tuple(texts), grid, _joined(loose), per_window)
+
+
+def _runs(times: Tensor, labels: list[str | None]) -> list[tuple[int, int]]:
+    """Half-open ranges of consecutive poses with one label and no gap in time.
+
+    Frame numbers say nothing: poses may come of every second frame, or of two in three."""
+    starts = {run.start for run in stretches(times)}
+    starts |= {i for i in range(1, len(labels)) if labels[i] != labels[i - 1]}
+    return list(pairwise([*sorted(starts), len(labels)]))
+
+
+def _joined(runs: list[tuple[int, int]]) -> tuple[Tensor, ...]:
+    """Positions of runs, those that touch as one: frame by frame, a gap does not matter."""
+    joined: list[tuple[int, int]] = []
+    for a, b in runs:
+        if joined and joined[-1][1] == a:
+            a = joined.pop()[0]
+        joined.append((a, b))
+    return tuple(torch.arange(a, b) for a, b in joined)
+
+
+def lone_poses(times: Tensor) -> str:
+    """A sentence about a track whose poses are mostly too far apart to show movement, else ""."""
+    alone = sum(run.stop - run.start == 1 for run in stretches(times))
+    if len(times) < 2 or 2 * alone <= len(times):
+        return ""
+    return (
+        f"{alone} of {len(times)} poses are more than {MAX_GAP:g} s away from the next: no movement"
+        " is seen between them, so each is fitted alone, without text or smoothing; give 5 poses a "
+        "second or more."
     )
-
-
-def _runs(frames: Tensor, times: Tensor, labels: list[str | None]) -> list[tuple[int, int]]:
-    """Half-open ranges of consecutive poses with one label.
-
-    A run ends where more frames are left out than nine in ten steps of this track leave out, and
-    at gaps longer than ``MAX_GAP``."""
-    starts = [0]
-    steps = frames.diff()
-    # Poses may come of every second frame, or of two in three: a gap is what is unusual here.
-    usual = int(steps.double().quantile(0.9, interpolation="lower")) if len(steps) else 1
-    gaps = (steps > max(usual, 1)) | (times.diff() > MAX_GAP)
-    for i in range(1, len(labels)):
-        if gaps[i - 1] or labels[i] != labels[i - 1]:
-            starts.append(i)
-    return list(zip(starts, [*starts[1:], len(labels)], strict=True))
 
 
 def _even_windows(run: Tensor, length: int) -> list[Tensor]:
