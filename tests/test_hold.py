@@ -8,9 +8,11 @@ from test_adapter import CAMERA, TinyPrior, same, tiny_model, walker
 from semtta.body.lbs import KinematicTree
 from semtta.config import load_config
 from semtta.geometry import geodesic_degrees
+from semtta.output.files import report
 from semtta.skeletons import BODY27, SKELETONS, SMPL24, SMPL_PARENTS
 from semtta.tta.adapter import Adapter
 from semtta.tta.hold import held_rotations, held_share
+from semtta.tta.limbs import never_seen, seen_limbs
 from semtta.tta.run import seen_rotations
 
 LEGS = SMPL24.indices([f"{s}_{j}" for s in ("left", "right") for j in ("hip", "knee", "ankle")])
@@ -154,3 +156,27 @@ def test_the_papers_settings_hold_nothing():
     for name in ("paper_lifter", "paper_hmr", "paper_hmr2", "cycleadapt", "cycleadapt_lifter"):
         config = load_config(name).hold
         assert config.after is None and not config.depth
+
+
+# What is said of it -------------------------------------------------------------------------------
+
+
+def test_limbs_that_no_frame_shows_are_named_and_whose_they_are():
+    assert seen_limbs(adapt(upper_body(), *ON).evidence) == {
+        "left leg": 0, "right leg": 0, "left arm": 1, "right arm": 1,
+    }  # fmt: skip
+    said = {
+        ("optimizer.epochs=0",): "the network's guess",
+        OFF: "moved by the fit of the rest",
+        ON: "as the frozen network had them, not fitted",
+        (*ON, "hold.to=completed"): "and motion model",
+    }
+    for overrides, words in said.items():
+        text = never_seen(adapt(upper_body(), *overrides))
+        assert "left leg, right leg" in text and words in text and "arm" not in text
+
+
+def test_of_limbs_that_are_seen_at_times_nothing_is_said():
+    result = adapt(walker(70), *ON)
+    assert never_seen(result) == "" and 0.8 < seen_limbs(result.evidence)["right leg"] < 0.9
+    assert report(result)["never_seen"] == ""
