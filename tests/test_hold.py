@@ -147,6 +147,15 @@ def test_a_text_that_opens_the_gate_moves_no_held_limb():
     assert not result.evidence.filled_share()  # its 2D is not evidence for the rest
 
 
+@pytest.mark.parametrize("pull", ["smoothing.unseen_weight=100", "alignment.weight=50"])
+def test_held_limbs_do_not_pull_at_what_is_seen(pull):
+    labels = ["walk"] * 70
+    plain, pulled = (adapt(upper_body(), *ON, *more, labels=labels) for more in ((), (pull,)))
+    assert same(plain.adapted, pulled.adapted)
+    free = [adapt(upper_body(), *OFF, *more, labels=labels).adapted for more in ((), (pull,))]
+    assert not same(*free)
+
+
 def test_what_is_seen_or_hidden_for_a_second_is_fitted_as_if_nothing_were_held():
     track = walker(70)  # a leg is away for 12 frames
     assert same(adapt(track, *ON).adapted, adapt(track, *OFF).adapted)
