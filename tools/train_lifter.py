@@ -243,7 +243,8 @@ def make_synthesizer(path: Path, body, narrow: bool, seed: int) -> Synthesizer:
         clips = [clip for clip in clips if is_laboratory(clip)]
         pool = MotionPool.build(clips, seed, NARROW_ACTIONS)
         return Synthesizer(pool, body, NARROW_VIEW, NARROW, generator)
-    return Synthesizer(MotionPool.build(clips, seed), body, BROAD_VIEW, BROAD, generator)
+    pool = MotionPool.build(clips, seed, mixtures=150)
+    return Synthesizer(pool, body, BROAD_VIEW, BROAD, generator)
 
 
 def run(arguments, body) -> None:

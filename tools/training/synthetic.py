@@ -26,7 +26,7 @@ from semtta.motion.motion_files import FPS
 from semtta.skeletons import BODY27
 from tools.training import procedural
 from tools.training.landmark_noise import observe
-from tools.training.motions import ARMS, LOWER_BODY, Clip, forward_kinematics
+from tools.training.motions import ARMS, LOWER_BODY, Clip
 
 FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # body axes (y up) -> camera axes (y down)
 _WANTED = torch.tensor(OFFSETS)
@@ -83,24 +83,26 @@ class MotionPool:
         clips: Sequence[Clip],
         seed: int,
         actions: Sequence[str] = tuple(procedural.ACTIONS),
-        performances: int = 8,
-        frames: int = 75,
-        procedural_share: float = 0.35,
+        performances: int = 6,
+        frames: int = 100,
+        procedural_share: float = 0.4,
+        mixtures: int = 0,
     ) -> MotionPool:
-        """Pool of recorded clips and of ``performances`` random ones of every action."""
+        """Pool of recorded clips, of ``performances`` random ones of every action, and of
+        ``mixtures``: arms of one action over the legs of another, and one action into the next."""
         rng = np.random.default_rng(seed)
         motions = [(clip.rotmats, clip.trans, len(clip) ** 0.6) for clip in clips]
         recorded = sum(weight for *_, weight in motions)
+        played = [procedural.perform(name, rng, frames)
+                  for name in actions for _ in range(performances)]  # fmt: skip
+        for _ in range(mixtures):
+            upper, lower = (str(rng.choice(n)) for n in (procedural.UPPER, procedural.LOWER))
+            played.append(procedural.compose(upper, lower, rng, frames))
+            played.append(procedural.chain(rng.choice(actions, 2).tolist(), rng, frames))
         share = 1.0
-        if motions and actions and performances:
-            share = procedural_share / (1 - procedural_share) * recorded
-            share /= len(actions) * performances
-        for name in actions:
-            for _ in range(performances):
-                rotmats = procedural.sample(name, rng, frames)
-                lowest = forward_kinematics(rotmats)[..., 1].min(axis=1)
-                trans = np.stack((0 * lowest, -lowest, 0 * lowest), axis=1)
-                motions.append((rotmats, trans, share))
+        if motions and played:
+            share = procedural_share / (1 - procedural_share) * recorded / len(played)
+        motions += [(p.rotmats, p.trans, share) for p in played]
         lengths = torch.tensor([len(rotmats) for rotmats, *_ in motions])
         ends = lengths.cumsum(0)
         weights = torch.tensor([w for *_, w in motions], dtype=torch.float64) / lengths
