@@ -8,7 +8,7 @@ import torch
 
 from semtta.body import load_body
 from semtta.geometry import mirror_pose
-from semtta.hmr.bones import READ, read_pose
+from semtta.hmr.bones import READ, read_pose, shortness
 from semtta.skeletons import BODY27, SMPL24
 
 SEEN = torch.ones(27)
@@ -111,3 +111,13 @@ def test_what_hangs_on_a_missing_landmark_is_unknown_and_the_rest_stays(body):
 def test_landmarks_without_extent_show_nothing(value):
     found, known = read_pose(torch.full((2, 27, 3), value), SEEN.expand(2, 27))
     assert torch.isfinite(found).all() and (known[:, 0] == 0).all()
+
+
+def test_bones_seen_with_half_their_depth_are_short_where_they_point_at_the_camera():
+    points, conf = torch.zeros(1, 27, 3), SEEN.clone()[None]
+    points[0, BODY27.index("left_knee")] = torch.tensor([0.0, 0.0, -0.2])
+    points[0, BODY27.index("right_knee")] = torch.tensor([0.0, 0.4, 0.0])
+    conf[0, BODY27.index("left_ankle")] = 0
+    short = shortness(points, conf)[0]
+    assert torch.allclose(short[:2], torch.tensor([0.5, 0.0]), atol=1e-6)
+    assert short[2] == 0 and short[3] != 0  # an unknown ankle says nothing of its shank

@@ -30,7 +30,7 @@ SMALL = LifterSettings(embed=16, width=24, blocks=1)
 
 def standing() -> torch.Tensor:
     """(1, 27, 3) all joints of a limb on a vertical line, limbs apart."""
-    points = torch.zeros(1, 27, 3)
+    points = torch.tensor([0.0, 0.0, 3.0]).repeat(1, 27, 1)
     for side, x in (("left", 0.2), ("right", -0.2)):
         for row, names in enumerate((("shoulder", "hip"), ("elbow", "knee"), ("wrist", "ankle"))):
             for column, name in enumerate(names):
@@ -139,7 +139,7 @@ def test_limbs_that_are_gone_are_gone_in_every_frame_and_boxes_shrink():
     legless = missing[:, 0][:, legs].all(-1)
     assert legless.any()
     whole = observe(people(200), random(0), EXACT)
-    assert (seen.box[legless, 0, 2] < whole.box[legless, 0, 2]).all()
+    assert seen.box[legless, 0, 2].mean() < 0.9 * whole.box[legless, 0, 2].mean()
     inside = (seen.xy - seen.box[..., None, :2]).abs() <= seen.box[..., None, 2:] / 2 + 1e-4
     assert (inside.all(-1) | missing)[~missing.all(-1)].all()
 

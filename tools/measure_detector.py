@@ -1,6 +1,6 @@
 """What the library's detector gets wrong, measured on renders of the CC0 body.
 
-    python -m tools.measure_detector MOTIONS --runs 120 --out docs/training/detector.json
+    python -m tools.measure_detector MOTIONS --out docs/training/detector.json
 
 Runs of a few moments of training motion are dressed, lit and seen from all sides, some with
 something before the legs; both networks look at every picture and the library's own fusion and
@@ -198,19 +198,29 @@ def collect(path: str, count: int, seed: int) -> dict[str, Tensor]:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("motions", help="file or folder of motions; training performers only")
-    parser.add_argument("--runs", type=int, default=120)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rows", type=Path, help="where to keep the raw rows (.pt)")
+    parser.add_argument("--runs", type=int, default=32, help="runs of each seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rows", type=Path, help="folder to keep the rows of each seed in")
     parser.add_argument("--out", type=Path, help="JSON to write")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
-    rows = collect(arguments.motions, arguments.runs, arguments.seed)
-    if arguments.rows:
-        torch.save(rows, arguments.rows)
-    content = {"runs": arguments.runs, "moments": MOMENTS, "seed": arguments.seed} | figures(rows)
+    parts = []
+    for seed in arguments.seeds:
+        kept = arguments.rows / f"rows{seed}.pt" if arguments.rows else None
+        if kept and kept.exists():
+            parts.append(torch.load(kept, weights_only=True))
+        else:
+            parts.append(collect(arguments.motions, arguments.runs, seed))
+            if kept:
+                torch.save(parts[-1], kept)
+    for i, part in enumerate(parts):
+        part["run"] = part["run"] + i * arguments.runs
+    rows = {k: torch.cat([p[k] for p in parts]) for k in parts[0] if k != "missed"}
+    rows["missed"] = torch.stack([p["missed"] for p in parts]).sum()
+    content = {"runs": arguments.runs, "moments": MOMENTS, "seeds": arguments.seeds} | figures(rows)
     text = json.dumps(content, indent=1)
     if arguments.out:
         arguments.out.write_text(text + "\n", encoding="utf-8")

@@ -19,6 +19,13 @@ _READ = ("pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee",
          "left_ankle", "right_ankle", "spine3", "neck", "head", "left_shoulder", "right_shoulder",
          "left_elbow", "right_elbow")  # fmt: skip
 READ = SMPL24.indices(_READ)
+# Bones of both sides and their usual lengths, metres.
+_LENGTHS = {("hip", "knee"): 0.40, ("knee", "ankle"): 0.42, ("shoulder", "elbow"): 0.27,
+            ("elbow", "wrist"): 0.24}  # fmt: skip
+_ENDS = torch.tensor([BODY27.indices(f"{side}_{name}" for name in bone)
+                      for bone in _LENGTHS for side in ("left", "right")])  # fmt: skip
+_USUAL = torch.tensor([length for length in _LENGTHS.values() for _ in range(2)])
+BONES = len(_ENDS)
 _STRAIGHT = 0.2  # sine of a hinge's bend below which its axis is rather taken from the bone's swing
 _EYE = torch.eye(3)
 
@@ -46,6 +53,14 @@ def read_pose(points: Tensor, conf: Tensor) -> tuple[Tensor, Tensor]:
     x, y, z = rotations.unbind(-1)
     trust = trust * ((torch.linalg.cross(x, y) * z).sum(-1) > 0.5)
     return torch.where((trust > 0)[..., None, None], rotations, _EYE.to(rotations)), trust
+
+
+def shortness(points: Tensor, conf: Tensor) -> Tensor:
+    """(..., 8) how much shorter than usual bones are, as shares; 0 where an end is unknown. Whoever
+    sees too little depth sees bones that point at the camera too short."""
+    known = conf[..., _ENDS].amin(-1) > 0
+    bones = points[..., _ENDS[:, 1], :] - points[..., _ENDS[:, 0], :]
+    return torch.where(known, 1 - bones.norm(dim=-1) / _USUAL.to(points), 0.0)
 
 
 def _trunk(points: Tensor, conf: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -15,18 +15,20 @@ from torch import Tensor
 
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, ray_rotation, rotmat_to_columns, square_boxes
-from semtta.hmr.bones import READ, read_pose
+from semtta.hmr.bones import BONES, READ, read_pose, shortness
 from semtta.keypoints import Track
 from semtta.skeletons import BODY27
 
 # Seconds, own frame first.
-OFFSETS = (0.0, -1 / 30, 1 / 30, -0.1, 0.1, -0.25, 0.25, -0.5, 0.5, -1.0, 1.0)
+OFFSETS = (0.0, -1 / 30, 1 / 30, -0.1, 0.1, -0.2, 0.2, -0.5, 0.5, -1.0, 1.0)
 BOX_SCALE = 1.1
 JOINTS = len(BODY27)
 # Per frame of the window: 2D, 3D, both confidences, distance in time, "this frame exists"; then
-# the rotations that the 3D shows, as columns less those of the identity, and how well known.
+# the rotations that the 3D shows, as columns less those of the identity, and how well known; and
+# how short its bones are.
 _LANDMARKS = JOINTS * (2 + 3 + 1 + 1) + 2
-FRAME_FEATURES = _LANDMARKS + len(READ) * (6 + 1)
+_SHOWN = len(READ) * (6 + 1)
+FRAME_FEATURES = _LANDMARKS + _SHOWN + BONES
 FEATURES = FRAME_FEATURES + 3  # + centre and side of the square box, normalised image plane
 
 _LIMIT_2D = 3.0  # half box sides; further out a landmark tells nothing but "far out"
@@ -72,7 +74,7 @@ def window_features(
     columns = rotmat_to_columns(rotations) - _REST.to(space)
     parts = (
         plane.flatten(2), space.flatten(2), conf, conf3d, time, columns.flatten(2), known,
-        box[:, None].expand(-1, xy.shape[1], -1),
+        shortness(space, conf3d), box[:, None].expand(-1, xy.shape[1], -1),
     )  # fmt: skip
     return torch.cat(parts, dim=-1)
 
@@ -80,7 +82,8 @@ def window_features(
 def shown_pose(features: Tensor) -> tuple[Tensor, Tensor]:
     """What the 3D of frames (..., FEATURES) shows: columns (..., 16, 6) of the rotations ``READ``
     less those of the identity, and how well each is known (..., 16)."""
-    columns, known = features[..., _LANDMARKS:FRAME_FEATURES].split((len(READ) * 6, len(READ)), -1)
+    shown = features[..., _LANDMARKS : _LANDMARKS + _SHOWN]
+    columns, known = shown.split((len(READ) * 6, len(READ)), -1)
     return columns.unflatten(-1, (len(READ), 6)), known
 
 
