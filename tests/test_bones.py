@@ -8,7 +8,7 @@ import torch
 
 from semtta.body import load_body
 from semtta.geometry import mirror_pose
-from semtta.hmr.bones import READ, read_pose, shortness
+from semtta.hmr.bones import READ, outlined, read_pose
 from semtta.skeletons import BODY27, SMPL24
 
 SEEN = torch.ones(27)
@@ -113,11 +113,46 @@ def test_landmarks_without_extent_show_nothing(value):
     assert torch.isfinite(found).all() and (known[:, 0] == 0).all()
 
 
-def test_bones_seen_with_half_their_depth_are_short_where_they_point_at_the_camera():
+def test_outlines_keep_lengths_and_right_limbs_and_mend_flat_ones(body):
+    points, conf = landmarks(body, pose(6)), SEEN.expand(12, 27)
+    plane = 80 * points[..., :2] + 7  # seen from afar
+    knee, ankle = BODY27.indices(("left_knee", "left_ankle"))
+    true = points[:, ankle] - points[:, knee]
+    shank = true * torch.tensor([1.0, 1.0, 0.4])
+    shank = shank / shank.norm(dim=-1, keepdim=True) * true.norm(dim=-1, keepdim=True)
+    flat = points.clone()
+    flat[:, BODY27.indices(("left_ankle", "left_heel", "left_big_toe"))] += (shank - true)[:, None]
+    mended, short = outlined(flat, conf, plane, conf)
+    said = mended[:, ankle] - mended[:, knee]
+    assert torch.allclose(said.norm(dim=-1), true.norm(dim=-1), atol=1e-4)
+
+    deep = true[:, 2].abs() > 0.4 * true.norm(dim=-1)
+    assert deep.sum() >= 3
+
+    def off(bone: torch.Tensor) -> torch.Tensor:
+        return torch.cosine_similarity(bone, true, dim=-1).clamp(-1, 1).acos()[deep].mean()
+
+    assert off(said) < 0.6 * off(shank)
+    assert (short >= 0).all() and (short <= 1).all()
+    foot = mended[:, BODY27.index("left_heel")] - mended[:, ankle]
+    assert torch.allclose(foot, points[:, BODY27.index("left_heel")] - points[:, ankle], atol=1e-4)
+
+
+def test_without_2d_the_3d_stays_as_it_is(body):
+    points, conf = landmarks(body, pose(7)), SEEN.expand(12, 27)
+    same, short = outlined(points, conf, torch.zeros(12, 27, 2), torch.zeros(12, 27))
+    assert torch.equal(same, points) and (short == 0).all()
+
+
+def test_a_bone_that_points_at_the_camera_looks_short():
     points, conf = torch.zeros(1, 27, 3), SEEN.clone()[None]
-    points[0, BODY27.index("left_knee")] = torch.tensor([0.0, 0.0, -0.2])
+    points[0, BODY27.indices(("left_shoulder", "right_shoulder")), 1] = -0.49
+    points[0, BODY27.index("left_knee")] = torch.tensor([0.0, 0.0, -0.4])
     points[0, BODY27.index("right_knee")] = torch.tensor([0.0, 0.4, 0.0])
-    conf[0, BODY27.index("left_ankle")] = 0
-    short = shortness(points, conf)[0]
-    assert torch.allclose(short[:2], torch.tensor([0.5, 0.0]), atol=1e-6)
-    assert short[2] == 0 and short[3] != 0  # an unknown ankle says nothing of its shank
+    conf[0, BODY27.indices(("left_elbow", "right_elbow"))] = 0
+    _, short = outlined(points, conf, points[..., :2], conf)
+    assert short[0, 0] == 1 and short[0, 1] < 0.05
+    assert short[0, 4] == 0  # nothing is known of a bone without an end
+    points[0, BODY27.index("left_knee")] = torch.tensor([0.1, 0.0, -0.39])
+    _, short = outlined(points, conf, points[..., :2], conf)
+    assert short[0, 0] > 0.7

@@ -334,7 +334,7 @@ def test_depth_that_the_detector_saw_passes_an_untrained_network(body, track):
 
     shown, said = bend(track.landmarks3d), bend(points)
     assert shown.max() > 0.8 and said.max() > 0.75 * shown.max()
-    assert torch.corrcoef(torch.stack((shown, said)))[0, 1] > 0.98
+    assert torch.corrcoef(torch.stack((shown, said)))[0, 1] > 0.95
     blind = Track(track.id, track.frames, track.times, track.boxes, track.keypoints)
     with torch.no_grad():
         prediction = predict(Lifter(SMALL), lifter_features(blind, CAMERA))

@@ -166,6 +166,16 @@ def test_lower_legs_err_in_depth_alone_and_alike_in_all_frames():
     assert (off[..., BODY27.index("left_wrist"), :] == 0).all()
 
 
+def test_flat_limbs_keep_their_length_and_lose_their_depth():
+    points = bent(60.0)[None].expand(5, len(OFFSETS), 27, 3).contiguous()
+    noise = TrainingNoise(**{**vars(EXACT), "flat": (0.5, 0.5)})
+    seen, true = observe(points, random(0), noise), observe(points, random(0), EXACT)
+    shank, as_it_is = (s.space[..., KNEE[2], :] - s.space[..., KNEE[1], :] for s in (seen, true))
+    assert torch.allclose(shank.norm(dim=-1), as_it_is.norm(dim=-1), atol=1e-5)
+    slope = shank[..., 2] / shank[..., 1], as_it_is[..., 2] / as_it_is[..., 1]
+    assert torch.allclose(slope[0], 0.5 * slope[1], atol=1e-3)
+
+
 def synthesizer(body, seed: int = 0) -> Synthesizer:
     pool = MotionPool.build([], seed=0, actions=("walk", "jump"), performances=2)
     return Synthesizer(pool, body, BROAD_VIEW, BROAD, torch.Generator().manual_seed(seed))

@@ -2,7 +2,7 @@
 
     python -m tools.measure_detector MOTIONS --out docs/training/detector.json
 
-Runs of a few moments of training motion are dressed, lit and seen from all sides, some with
+Runs of a few moments of motion are dressed, lit and seen from all sides, some with
 something before the legs; both networks look at every picture and the library's own fusion and
 gate decide. Written are the errors that the lifter's noise model speaks of: how bones lean in
 depth, how the whole body is squeezed, tilted and scaled, how hinges and facing err by view, the
@@ -26,7 +26,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from semtta.bench.mocap_split import TRAIN, load_split
+from semtta.bench.mocap_split import DEV, TEST, TRAIN, load_split
 from semtta.body import load_body
 from semtta.geometry.raster import front_faces, rasterize, vertex_normals
 from semtta.motion.motion_files import list_motions, read_motion
@@ -68,18 +68,20 @@ class Run:
     covered: bool
 
 
-def motions(path: str) -> list:
-    """Training motion long enough for a run."""
+def motions(path: str, side: str) -> list:
+    """Motion of one side of the split, long enough for a run."""
     people = load_split()
     known = ((entry, people.find(entry.name)) for entry in list_motions(path))
     return [entry for entry, listed in known
-            if listed and listed.side == TRAIN and entry.frames > MOMENTS * STEP]  # fmt: skip
+            if listed and listed.side == side and entry.frames > MOMENTS * STEP]  # fmt: skip
 
 
 @torch.no_grad()
-def runs(path: str, count: int, seed: int, body) -> Iterator[tuple[Run, np.random.Generator]]:
+def runs(
+    path: str, side: str, count: int, seed: int, body
+) -> Iterator[tuple[Run, np.random.Generator]]:
     """Random runs, each with its own generator: all sides equally often."""
-    entries = motions(path)
+    entries = motions(path, side)
     for i in range(count):
         rng = np.random.default_rng([seed, i])
         clip = read_motion(entries[rng.integers(len(entries))])
@@ -172,12 +174,12 @@ class Detector:
         return gating.gate(fused, xy, conf, boxes, _NOBODY_HIDES, times, size)
 
 
-def collect(path: str, count: int, seed: int) -> dict[str, Tensor]:
+def collect(path: str, side: str, count: int, seed: int) -> dict[str, Tensor]:
     """Rows, one per picture in which somebody was found; see ``detector_errors.figures``."""
     body = load_body("cc0")
     paint, detect = Painter(body), Detector()
     rows, missed = [], 0
-    for number, (run, rng) in enumerate(runs(path, count, seed, body)):
+    for number, (run, rng) in enumerate(runs(path, side, count, seed, body)):
         pictures, row = paint(run, rng)
         for moment, image in enumerate(pictures):
             said = detect(image)
@@ -197,7 +199,8 @@ def collect(path: str, count: int, seed: int) -> dict[str, Tensor]:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("motions", help="file or folder of motions; training performers only")
+    parser.add_argument("motions", help="file or folder of motions")
+    parser.add_argument("--side", choices=(TRAIN, DEV, TEST), default=TRAIN, help="whose motion")
     parser.add_argument("--runs", type=int, default=32, help="runs of each seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", type=Path, help="folder to keep the rows of each seed in")
@@ -209,18 +212,23 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     parts = []
     for seed in arguments.seeds:
-        kept = arguments.rows / f"rows{seed}.pt" if arguments.rows else None
+        kept = arguments.rows / f"{arguments.side}{seed}.pt" if arguments.rows else None
         if kept and kept.exists():
             parts.append(torch.load(kept, weights_only=True))
         else:
-            parts.append(collect(arguments.motions, arguments.runs, seed))
+            parts.append(collect(arguments.motions, arguments.side, arguments.runs, seed))
             if kept:
                 torch.save(parts[-1], kept)
     for i, part in enumerate(parts):
         part["run"] = part["run"] + i * arguments.runs
     rows = {k: torch.cat([p[k] for p in parts]) for k in parts[0] if k != "missed"}
     rows["missed"] = torch.stack([p["missed"] for p in parts]).sum()
-    content = {"runs": arguments.runs, "moments": MOMENTS, "seeds": arguments.seeds} | figures(rows)
+    content = {
+        "side": arguments.side,
+        "runs": arguments.runs,
+        "moments": MOMENTS,
+        "seeds": arguments.seeds,
+    } | figures(rows)
     text = json.dumps(content, indent=1)
     if arguments.out:
         arguments.out.write_text(text + "\n", encoding="utf-8")

@@ -3,7 +3,9 @@
     python -m tools.measure_lifter MOTIONS [--split test] [--weights lifter.pt ...] [--out FILE]
 
 The tracks are the ``mocap`` benchmark's (performers apart, virtual detector), the networks are
-frozen. The virtual detector's own 3D, where it is seen, is measured beside them.
+frozen. The virtual detector's own 3D, where it is seen, is measured beside them. With ``--rows``
+(of ``tools.measure_detector``) also on renders that the library's own detector looked at: three
+moments at a sixth of a second.
 """
 
 from __future__ import annotations
@@ -22,16 +24,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from semtta.bench.mocap import open_mocap
 from semtta.body import load_body
-from semtta.geometry import procrustes_align, root_align
-from semtta.hmr.base import Batch
+from semtta.geometry import Camera, procrustes_align, root_align
+from semtta.hmr.base import Batch, Prediction
 from semtta.hmr.features import lifter_features
 from semtta.hmr.lifter import load_lifter
+from semtta.keypoints import Keypoints2D, Track
 from semtta.shipped import asset, file_sha256
 from semtta.skeletons import BODY27, LIMB12
 from tools.training.views import HINGES, VIEWS, facing, flexion, turned_by, view_of
 
 BENT = 45.0  # degrees; a hinge beyond this is bent, and a lifter that flattens shows it there
 ASTRAY = 60.0  # degrees; whoever faces elsewhere by more is seen the wrong way round
+ENOUGH = 6  # landmarks without which a picture shows nobody
 LIMBS = BODY27.indices(LIMB12.joints)
 HIPS = BODY27.indices(("left_hip", "right_hip"))
 
@@ -87,6 +91,18 @@ def add_points(tally: Tally, views: Tensor, points: Tensor, truth: Tensor, seen:
     tally.add("frames", views, torch.zeros(len(views)))
 
 
+def add_prediction(
+    tally: Tally, views: Tensor, prediction: Prediction, truth: Tensor, yaw: Tensor, body
+) -> None:
+    """Every frame of a prediction, what nobody sees as well."""
+    points = body.landmarks(prediction.rotmats, prediction.betas, BODY27)
+    add_points(tally, views, points, truth, torch.ones(truth.shape[:2], dtype=torch.bool))
+    tally.add("yaw", views, turned_by(facing(prediction.rotmats[:, 0]), yaw))
+    one, other = (root_align(p, HIPS)[:, LIMBS] for p in (points, truth))
+    tally.add("mpjpe", views, 1000 * (one - other).norm(dim=-1).mean(-1))
+    tally.add("pa", views, 1000 * (procrustes_align(one, other) - other).norm(dim=-1).mean(-1))
+
+
 @torch.no_grad()
 def measure(motions: str, split: str, level: str, weights: list[Path]) -> dict:
     """One table for the detector and one for each file of weights."""
@@ -104,15 +120,50 @@ def measure(motions: str, split: str, level: str, weights: list[Path]) -> dict:
         inputs = lifter_features(track, sample.camera)
         for name, model in models.items():
             prediction = model(Batch(torch.arange(len(inputs)), inputs))
-            found = body.landmarks(prediction.rotmats, prediction.betas, BODY27)
-            tally = tallies[name]
-            add_points(tally, views, found, points, torch.ones_like(seen))
-            tally.add("yaw", views, turned_by(facing(prediction.rotmats[:, 0]), yaw))
-            one, other = (root_align(p, HIPS)[:, LIMBS] for p in (found, points))
-            tally.add("mpjpe", views, 1000 * (one - other).norm(dim=-1).mean(-1))
-            aligned = procrustes_align(one, other)
-            tally.add("pa", views, 1000 * (aligned - other).norm(dim=-1).mean(-1))
+            add_prediction(tallies[name], views, prediction, points, yaw, body)
     return {name: tally.table() for name, tally in tallies.items()}
+
+
+@torch.no_grad()
+def measure_rows(files: list[Path], weights: list[Path]) -> dict:
+    """The same tables on pictures that the real detector looked at."""
+    body = load_body("cc0")
+    models = {path.name: load_lifter(path) for path in weights}
+    tallies = {name: Tally() for name in ("detector 3D", *models)}
+    for file in files:
+        rows = {k: v.float() if v.is_floating_point() else v
+                for k, v in torch.load(file, weights_only=True).items()}  # fmt: skip
+        seen = (rows["conf"] > 0).sum(1) >= ENOUGH
+        rows = {k: v[seen] for k, v in rows.items() if k != "missed"}
+        for number in rows["run"].unique():
+            run = {k: v[rows["run"] == number] for k, v in rows.items()}
+            track, camera = _track(run)
+            yaw, seen = facing(run["root"]), track.conf3d > 0
+            views = view_of(yaw)
+            add_points(tallies["detector 3D"], views, run["space"], run["points"], seen)
+            inputs = lifter_features(track, camera)
+            for name, model in models.items():
+                prediction = model(Batch(torch.arange(len(inputs)), inputs))
+                add_prediction(tallies[name], views, prediction, run["points"], yaw, body)
+    return {name: tally.table() for name, tally in tallies.items()}
+
+
+def _track(run: dict[str, Tensor]) -> tuple[Track, Camera]:
+    """A run's detections as a track, and its camera from the points that it took."""
+    plane, xy = run["points"][..., :2] / run["points"][..., 2:], run["true_xy"]
+    off, middle = plane - plane.mean((0, 1)), xy.mean((0, 1))
+    focal = float((off * (xy - middle)).sum() / off.square().sum())
+    center = middle - focal * plane.mean((0, 1))
+    known = (run["conf"] > 0)[..., None]
+    low = torch.where(known, run["xy"], torch.inf).amin(1)
+    high = torch.where(known, run["xy"], -torch.inf).amax(1)
+    count = len(xy)
+    return Track(
+        id=1, frames=torch.arange(count), times=torch.arange(count) / 6,
+        boxes=torch.cat((low, high), dim=-1),
+        keypoints=Keypoints2D(run["xy"], run["conf"], BODY27),
+        landmarks3d=run["space"], conf3d=run["conf3d"],
+    ), Camera(focal, (float(center[0]), float(center[1])))  # fmt: skip
 
 
 def _round(value, digits: int = 1) -> float | None:
@@ -134,6 +185,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--split", choices=("dev", "test"), default="dev")
     parser.add_argument("--levels", default="easy", help="comma-separated levels of mocap")
     parser.add_argument("--weights", type=Path, nargs="*", help="default: the shipped broad ones")
+    parser.add_argument("--rows", type=Path, nargs="*", default=[], help="files of renders' rows")
     parser.add_argument("--out", type=Path, help="JSON to write")
     return parser.parse_args(argv)
 
@@ -146,6 +198,10 @@ def main(argv: list[str] | None = None) -> None:
         tables[level] = measure(arguments.motions, arguments.split, level, weights)
         print(f"{arguments.split} {level}")
         show(tables[level])
+    if arguments.rows:
+        tables["renders"] = measure_rows(arguments.rows, weights)
+        print("renders")
+        show(tables["renders"])
     if arguments.out:
         content = {
             "split": arguments.split,

@@ -19,13 +19,21 @@ _READ = ("pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee",
          "left_ankle", "right_ankle", "spine3", "neck", "head", "left_shoulder", "right_shoulder",
          "left_elbow", "right_elbow")  # fmt: skip
 READ = SMPL24.indices(_READ)
-# Bones of both sides and their usual lengths, metres.
-_LENGTHS = {("hip", "knee"): 0.40, ("knee", "ankle"): 0.42, ("shoulder", "elbow"): 0.27,
-            ("elbow", "wrist"): 0.24}  # fmt: skip
-_ENDS = torch.tensor([BODY27.indices(f"{side}_{name}" for name in bone)
-                      for bone in _LENGTHS for side in ("left", "right")])  # fmt: skip
-_USUAL = torch.tensor([length for length in _LENGTHS.values() for _ in range(2)])
+# Bones of both sides, their usual lengths in metres, and what moves with their lower ends.
+_LIMBS = {("hip", "knee"): (0.385, ("knee", "ankle", "heel", "big_toe")),
+          ("knee", "ankle"): (0.43, ("ankle", "heel", "big_toe")),
+          ("shoulder", "elbow"): (0.26, ("elbow", "wrist", "pinky", "index", "thumb")),
+          ("elbow", "wrist"): (0.235, ("wrist", "pinky", "index", "thumb"))}  # fmt: skip
+_SIDES = ("left", "right")
+_ENDS = torch.tensor([BODY27.indices(f"{s}_{n}" for n in bone) for bone in _LIMBS for s in _SIDES])
+_USUAL = torch.tensor([length for length, _ in _LIMBS.values() for _ in _SIDES])
+_TRUNK = 0.48  # metres between the middles of hips and shoulders
 BONES = len(_ENDS)
+_MOVED = torch.zeros(len(BODY27), BONES)  # which bones a landmark hangs on
+for _i, (_, _ends) in enumerate(_LIMBS.values()):
+    for _k, _side in enumerate(_SIDES):
+        _MOVED[BODY27.indices(f"{_side}_{name}" for name in _ends), 2 * _i + _k] = 1.0
+_OUTLINE = 0.6  # share of a bone's depth that is taken from how short it looks; measured
 _STRAIGHT = 0.2  # sine of a hinge's bend below which its axis is rather taken from the bone's swing
 _EYE = torch.eye(3)
 
@@ -55,12 +63,38 @@ def read_pose(points: Tensor, conf: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where((trust > 0)[..., None, None], rotations, _EYE.to(rotations)), trust
 
 
-def shortness(points: Tensor, conf: Tensor) -> Tensor:
-    """(..., 8) how much shorter than usual bones are, as shares; 0 where an end is unknown. Whoever
-    sees too little depth sees bones that point at the camera too short."""
-    known = conf[..., _ENDS].amin(-1) > 0
-    bones = points[..., _ENDS[:, 1], :] - points[..., _ENDS[:, 0], :]
-    return torch.where(known, 1 - bones.norm(dim=-1) / _USUAL.to(points), 0.0)
+def outlined(points: Tensor, conf3d: Tensor, plane: Tensor, conf: Tensor) -> tuple[Tensor, Tensor]:
+    """Limbs turned as the picture shows them.
+
+    Detectors' 3D leans limbs towards the picture's plane without shortening them, while their 2D
+    is right. Here a limb's direction in the plane is the 2D's; its depth is in part the 3D's, and
+    in part what the 2D's length leaves of the bone's, on the side that the 3D says. Lengths stay.
+
+    Args:
+        points, conf3d: (..., 27, 3), (..., 27) 3D, z away from the camera.
+        plane, conf: (..., 27, 2), (..., 27) 2D in any unit.
+    Returns: points, and (..., 8) how much of its length a bone does not show, 0 where unknown."""
+    first, second = _ENDS.T
+    known = torch.minimum(conf3d, conf)[..., _ENDS].amin(-1) > 0
+    bones, flat = (x[..., second, :] - x[..., first, :] for x in (points, plane))
+    long, seen = bones.norm(dim=-1), flat.norm(dim=-1)
+    unit = torch.where(known, seen / _USUAL.to(seen), 0.0).amax(-1)  # 2D units in a metre
+    unit = torch.maximum(unit, _trunk_height(plane, conf) / _TRUNK)[..., None].clamp_min(1e-6)
+    shown = (seen / (_USUAL.to(seen) * unit)).clamp_max(1.0)
+    said = bones[..., 2] / long.clamp_min(1e-6)
+    deep = (1 - shown.square()).clamp_min(0).sqrt() * torch.where(said < 0, -1.0, 1.0)
+    deep = (_OUTLINE * deep + (1 - _OUTLINE) * said).clamp(-1, 1)
+    across = F.normalize(flat, dim=-1) * (1 - deep.square()).clamp_min(0).sqrt()[..., None]
+    turned = torch.cat((across, deep[..., None]), dim=-1) * long[..., None]
+    moved = _MOVED.to(points) @ torch.where(known[..., None], turned - bones, 0.0)
+    return points + moved, torch.where(known, 1 - shown, 0.0)
+
+
+def _trunk_height(plane: Tensor, conf: Tensor) -> Tensor:
+    """(...,) distance between the middles of hips and shoulders, 0 where unknown."""
+    hips, shoulders = (BODY27.indices(f"{s}_{n}" for s in _SIDES) for n in ("hip", "shoulder"))
+    height = (plane[..., shoulders, :].mean(-2) - plane[..., hips, :].mean(-2)).norm(dim=-1)
+    return torch.where(conf[..., hips + shoulders].amin(-1) > 0, height, 0.0)
 
 
 def _trunk(points: Tensor, conf: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

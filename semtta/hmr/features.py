@@ -15,7 +15,7 @@ from torch import Tensor
 
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, ray_rotation, rotmat_to_columns, square_boxes
-from semtta.hmr.bones import BONES, READ, read_pose, shortness
+from semtta.hmr.bones import BONES, READ, outlined, read_pose
 from semtta.keypoints import Track
 from semtta.skeletons import BODY27
 
@@ -24,10 +24,10 @@ OFFSETS = (0.0, -1 / 30, 1 / 30, -0.1, 0.1, -0.2, 0.2, -0.5, 0.5, -1.0, 1.0)
 BOX_SCALE = 1.1
 JOINTS = len(BODY27)
 # Per frame of the window: 2D, 3D, both confidences, distance in time, "this frame exists"; then
-# the rotations that the 3D shows, as columns less those of the identity, and how well known; and
-# how short its bones are.
+# the rotations that the 3D shows, as it is and as the 2D corrects it, as columns less those of the
+# identity; how well they are known; and how short bones look.
 _LANDMARKS = JOINTS * (2 + 3 + 1 + 1) + 2
-_SHOWN = len(READ) * (6 + 1)
+_SHOWN = len(READ) * (6 + 6 + 1)
 FRAME_FEATURES = _LANDMARKS + _SHOWN + BONES
 FEATURES = FRAME_FEATURES + 3  # + centre and side of the square box, normalised image plane
 
@@ -70,21 +70,23 @@ def window_features(
     plane = plane.clamp(-_LIMIT_2D, _LIMIT_2D) * (conf > 0)[..., None]
     space = landmarks3d.clamp(-_LIMIT_3D, _LIMIT_3D) * (conf3d > 0)[..., None]
     time = torch.stack((offsets * present, present.to(offsets)), dim=-1)
-    rotations, known = read_pose(space, conf3d)
-    columns = rotmat_to_columns(rotations) - _REST.to(space)
+    turned, short = outlined(space, conf3d, plane, conf)
+    both, known = read_pose(torch.stack((space, turned), dim=-3), conf3d[..., None, :])
+    columns = rotmat_to_columns(both) - _REST.to(space)
     parts = (
-        plane.flatten(2), space.flatten(2), conf, conf3d, time, columns.flatten(2), known,
-        shortness(space, conf3d), box[:, None].expand(-1, xy.shape[1], -1),
+        plane.flatten(2), space.flatten(2), conf, conf3d, time, columns.flatten(2),
+        known.amin(-2), short, box[:, None].expand(-1, xy.shape[1], -1),
     )  # fmt: skip
     return torch.cat(parts, dim=-1)
 
 
 def shown_pose(features: Tensor) -> tuple[Tensor, Tensor]:
-    """What the 3D of frames (..., FEATURES) shows: columns (..., 16, 6) of the rotations ``READ``
-    less those of the identity, and how well each is known (..., 16)."""
+    """What frames (..., FEATURES) show of the rotations ``READ``: their columns less those of the
+    identity (..., 2, 16, 6), of the 3D as it is and as the 2D corrects it, and how well each is
+    known (..., 16)."""
     shown = features[..., _LANDMARKS : _LANDMARKS + _SHOWN]
-    columns, known = shown.split((len(READ) * 6, len(READ)), -1)
-    return columns.unflatten(-1, (len(READ), 6)), known
+    columns, known = shown.split((2 * len(READ) * 6, len(READ)), -1)
+    return columns.unflatten(-1, (2, len(READ), 6)), known
 
 
 def window_index(times: Tensor) -> tuple[Tensor, Tensor, Tensor]:

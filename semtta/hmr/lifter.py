@@ -2,10 +2,11 @@
 
 A residual MLP (Martinez et al. 2017, "A simple yet effective baseline for 3d human pose
 estimation") with one embedding shared by the frames of a short window. The rotations that the
-detector's 3D shows go past it to the output, as far as it believes them: a network that has to
-say depth itself says the usual depth and straightens limbs that point at the camera. It has
-neither dropout nor batch statistics, so that adapting all its weights to one video is stable and
-repeatable. Trained by ``tools/train_lifter.py``.
+detector's 3D shows, as it is and as its 2D corrects it (``bones``), go past the network to the
+output, as far as it believes them: one that has to say depth itself says the usual depth, and
+straightens limbs that point at the camera. It has neither dropout nor batch statistics, so that
+adapting all its weights to one video is stable and repeatable. Trained by
+``tools/train_lifter.py``.
 """
 
 from __future__ import annotations
@@ -94,12 +95,13 @@ class Lifter(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(settings.width) for _ in range(settings.blocks))
         self.norm = nn.LayerNorm(settings.width)
         self.head = nn.Linear(settings.width, _JOINTS * 6 + _BETAS + 3)
-        self.belief = nn.Linear(settings.width, len(READ))
+        self.belief = nn.Linear(settings.width, 2 * len(READ))
         for layer in (self.head, self.belief):
             nn.init.normal_(layer.weight, std=0.01)
         with torch.no_grad():
             self.head.bias.copy_(_upright_person())
-            self.belief.bias.fill_(_BELIEF)
+            self.belief.bias[: len(READ)].fill_(_BELIEF)
+            self.belief.bias[len(READ) :].zero_()
 
     def forward(self, batch: Batch) -> Prediction:
         """inputs (B, W, FEATURES) -> prediction for the B own frames of the windows."""
@@ -115,8 +117,9 @@ class Lifter(nn.Module):
         pose, betas, cam = self.head(x).split((_JOINTS * 6, _BETAS, 3), dim=-1)
         pose = pose.unflatten(-1, (_JOINTS, 6))
         shown, known = shown_pose(own)
-        share = self.belief(x).sigmoid() * (known > 0)
-        turn = share[..., None] * (shown - _UPRIGHT.to(pose))
+        share, corrected = self.belief(x).sigmoid()[..., None].chunk(2, dim=-2)
+        turn = torch.lerp(shown[..., 0, :, :], shown[..., 1, :, :], corrected)
+        turn = share * (known > 0)[..., None] * (turn - _UPRIGHT.to(pose))
         rotmats = columns_to_rotmat(pose.index_add(-2, _READ.to(pose.device), turn))
         return _to_camera(rotmats, betas, cam, own[:, FRAME_FEATURES:])
 

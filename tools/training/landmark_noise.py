@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from semtta.bench import landmark_noise as bench
-from semtta.bench.landmark_groups import HIPS
+from semtta.bench.landmark_groups import HIPS, LIMB_BONES, PARENTS, PATHS, SHOULDERS
 from semtta.bench.landmark_noise import NoiseModel, Observation, Random
 from semtta.skeletons import BODY27
 
@@ -31,6 +31,7 @@ class TrainingNoise(NoiseModel):
         tight: probability that the box is then drawn around what is left.
         exchanged: probability that for some time a back is taken for a front: left and right
             exchanged, and the depth of all 3D with them.
+        flat: range of the share of their true depth that limbs are given, their lengths kept.
         shank: range of what is added to the shanks' depth, share of their length (positive: the
             ankles are put too far away).
         toes: range of what is added to the toes' depth beyond the heels', metres.
@@ -40,17 +41,18 @@ class TrainingNoise(NoiseModel):
     gone: float = 0.0
     tight: float = 0.85
     exchanged: float = 0.0
+    flat: tuple[float, float] = (1.0, 1.0)
     shank: tuple[float, float] = (0.0, 0.0)
     toes: tuple[float, float] = (0.0, 0.0)
     foot: tuple[float, float] = (1.0, 1.0)
 
 
-# The detector was measured to say 0.4 to 0.6 of a bone's true depth, to put ankles too far away and
-# toes too near; other detectors may say all of it.
+# The detector was measured to say 0.4 to 0.6 of a limb's true depth without making it shorter, to
+# put ankles too far away and toes too near; other detectors may say all of the depth.
 BROAD = TrainingNoise(
-    pixel=0.009, limb_offset=0.07, depth=0.18, flip=0.04, tilt=0.13, depth_scale=(0.4, 1.1),
+    pixel=0.009, limb_offset=0.07, depth=0.18, flip=0.04, tilt=0.13, depth_scale=(0.7, 1.1),
     scale=(0.88, 1.12), space=0.012, no_space=0.08, stranger=0.03, gone=0.25, exchanged=0.03,
-    shank=(-0.05, 0.25), toes=(-0.1, 0.0), foot=(0.2, 1.0),
+    flat=(0.4, 1.05), shank=(-0.05, 0.25), toes=(-0.1, 0.0), foot=(0.2, 1.0),
 )  # fmt: skip
 NARROW = TrainingNoise(
     pixel=0.003, limb_offset=0.0, misplaced=0.0, definition=0.0, depth=0.05, flip=0.0, tilt=0.03,
@@ -64,10 +66,27 @@ def observe(points: Tensor, random: Random, noise: NoiseModel) -> Observation:
     seen = bench.observe(points, random, noise)
     if not isinstance(noise, TrainingNoise):
         return seen
-    seen = replace(seen, space=_legs(seen.space, random, noise))
+    seen = replace(seen, space=_legs(_flatten(seen.space, random, noise), random, noise))
     if noise.exchanged:
         seen = _exchange(seen, random, noise)
     return _take_away(seen, random, noise) if noise.gone else seen
+
+
+def _flatten(space: Tensor, random: Random, noise: TrainingNoise) -> Tensor:
+    """Limbs that lean too little in depth, all of them about alike."""
+    batch, low_high = len(space), noise.flat
+    neck = space[..., SHOULDERS, :].mean(2, keepdim=True)
+    tree = torch.cat((space, neck), dim=2)
+    parent = torch.cat((tree, torch.zeros_like(neck)), dim=2)[:, :, PARENTS]
+    bones = tree - parent
+    share = random.uniform(*low_high, batch, 1, 1) * torch.exp(
+        0.2 * (low_high[1] - low_high[0]) * random.normal(batch, 1, len(PARENTS))
+    )
+    depth = torch.where(LIMB_BONES, share * bones[..., 2], bones[..., 2])
+    turned = torch.cat((bones[..., :2], depth[..., None]), dim=-1)
+    length, now = bones.norm(dim=-1), turned.norm(dim=-1)
+    turned = turned * (length / now.clamp_min(1e-4))[..., None]
+    return (PATHS @ turned)[:, :, : space.shape[2]]
 
 
 def _legs(space: Tensor, random: Random, noise: TrainingNoise) -> Tensor:
