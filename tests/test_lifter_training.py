@@ -243,6 +243,9 @@ def test_figures_find_the_errors_that_were_put_in(body):
     found = figures(rows)
     assert found["pictures"] == 60 and found["missed"] == 4
     assert abs(found["scale"]["median"] - 1.1) < 0.01
+    turned_inside_out = rows | {"space": rows["space"] * torch.ones(60, 1, 1).index_fill(
+        0, torch.tensor([7]), -1.0)}  # fmt: skip
+    assert abs(figures(turned_inside_out)["scale"]["bias"] - 0.095) < 0.01
     assert found["bones"]["thigh"]["count"] == 90  # what the picture does not show is left out
     for bone in ("thigh", "forearm"):
         assert 0.45 < found["bones"][bone]["slope"] < 0.75  # bones get shorter, too

@@ -63,6 +63,8 @@ class Tally:
             row[f"{hinge}_deg"] = _round(error.abs().median() if len(error) else torch.nan)
             bent = self._all(f"{hinge} bent", view)
             row[f"{hinge}_bent_deg"] = _round(bent.abs().median() if len(bent) else torch.nan)
+            hidden = self._all(f"{hinge} hidden", view)
+            row[f"{hinge}_hidden_deg"] = _round(hidden.abs().median() if len(hidden) else torch.nan)
             row[f"{hinge}_bent_bias_deg"] = _round(bent.mean() if len(bent) else torch.nan)
         yaw = self._all("yaw", view)
         if len(yaw):
@@ -81,22 +83,25 @@ class Tally:
 
 
 def add_points(tally: Tally, views: Tensor, points: Tensor, truth: Tensor, seen: Tensor) -> None:
-    """Flexions of hinges whose three landmarks are seen (T, 27)."""
+    """Flexions of hinges whose three landmarks are seen (T, 27), and of the others."""
     for hinge, joints in HINGES.items():
         true = flexion(truth, hinge)
         known = torch.stack([seen[:, j].all(-1) for j in joints], dim=-1)
-        error = torch.where(known, flexion(points, hinge) - true, torch.nan)
+        error = flexion(points, hinge) - true
+        tally.add(f"{hinge} hidden", views, torch.where(known, torch.nan, error))
+        error = torch.where(known, error, torch.nan)
         tally.add(hinge, views, error)
         tally.add(f"{hinge} bent", views, torch.where(true > BENT, error, torch.nan))
     tally.add("frames", views, torch.zeros(len(views)))
 
 
 def add_prediction(
-    tally: Tally, views: Tensor, prediction: Prediction, truth: Tensor, yaw: Tensor, body
-) -> None:
-    """Every frame of a prediction, what nobody sees as well."""
+    tally: Tally, views: Tensor, prediction: Prediction, truth: Tensor, seen: Tensor,
+    yaw: Tensor, body,
+) -> None:  # fmt: skip
+    """Every frame of a prediction."""
     points = body.landmarks(prediction.rotmats, prediction.betas, BODY27)
-    add_points(tally, views, points, truth, torch.ones(truth.shape[:2], dtype=torch.bool))
+    add_points(tally, views, points, truth, seen)
     tally.add("yaw", views, turned_by(facing(prediction.rotmats[:, 0]), yaw))
     one, other = (root_align(p, HIPS)[:, LIMBS] for p in (points, truth))
     tally.add("mpjpe", views, 1000 * (one - other).norm(dim=-1).mean(-1))
@@ -120,7 +125,7 @@ def measure(motions: str, split: str, level: str, weights: list[Path]) -> dict:
         inputs = lifter_features(track, sample.camera)
         for name, model in models.items():
             prediction = model(Batch(torch.arange(len(inputs)), inputs))
-            add_prediction(tallies[name], views, prediction, points, yaw, body)
+            add_prediction(tallies[name], views, prediction, points, seen, yaw, body)
     return {name: tally.table() for name, tally in tallies.items()}
 
 
@@ -138,13 +143,13 @@ def measure_rows(files: list[Path], weights: list[Path]) -> dict:
         for number in rows["run"].unique():
             run = {k: v[rows["run"] == number] for k, v in rows.items()}
             track, camera = _track(run)
-            yaw, seen = facing(run["root"]), track.conf3d > 0
+            yaw, seen = facing(run["root"]), (track.conf3d > 0) & ~run["hidden"]
             views = view_of(yaw)
             add_points(tallies["detector 3D"], views, run["space"], run["points"], seen)
             inputs = lifter_features(track, camera)
             for name, model in models.items():
                 prediction = model(Batch(torch.arange(len(inputs)), inputs))
-                add_prediction(tallies[name], views, prediction, run["points"], yaw, body)
+                add_prediction(tallies[name], views, prediction, run["points"], seen, yaw, body)
     return {name: tally.table() for name, tally in tallies.items()}
 
 

@@ -176,6 +176,7 @@ def _hidden(rows: dict[str, Tensor]) -> dict:
 
 def _spread(values: Tensor) -> dict:
     """Median, and half the width of the middle 68 %."""
+    values = values[~values.isnan()]
     if not len(values):
         return {"bias": None, "spread": None}
     bias = values.median()
