@@ -259,7 +259,8 @@ def run(arguments, body) -> None:
     state = arguments.out.with_suffix(".state")
     count = sum(p.numel() for p in training.model.parameters())
     frames = len(maker.pool.rotmats)
-    print(f"{arguments.preset}: {frames} frames, {count / 1e6:.2f} M weights, {recipe}", flush=True)
+    print(f"{arguments.preset}: {frames} frames, {count / 1e6:.2f} M weights, {recipe}")
+    print(f"{maker.noise}", flush=True)
     if state.exists():
         training.resume(state)
         print(f"goes on from step {training.step}", flush=True)
