@@ -19,7 +19,8 @@ from semtta.motion.denoiser import (
     save_denoiser,
     without_unseen,
 )
-from semtta.motion.denoiser_net import WINDOW, fill_unseen
+from semtta.motion.denoiser_input import fill_unseen
+from semtta.motion.denoiser_net import WINDOW
 from semtta.motion.denoiser_windows import Windows, interpolate, merged
 from semtta.motion.resample import MAX_GAP
 from semtta.skeletons import SMPL24
