@@ -49,7 +49,7 @@ def true_windows(retrieval: Retrieval, motions: Path, split: str) -> list[Scored
     """Every window of two seconds, half a second apart, of the val clips."""
     dictionary = retrieval.priors[0].dictionary
     rows = []
-    for clip in load_clips(motions, "val"):
+    for clip in load_clips(motions):
         known = dictionary.find(clip.label or "")
         if known is None or split not in ("all", v1_side(clip.subject)):
             continue

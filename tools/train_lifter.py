@@ -149,7 +149,7 @@ def is_laboratory(clip: Clip) -> bool:
 
 def held_out(path: Path, body, narrow: bool, count: int = 24) -> list[SyntheticTrack]:
     """Tracks of subjects that training never sees, the same for every preset's kind."""
-    clips = [c for c in load_clips(path, "val") if len(c) >= 75]
+    clips = [c for c in load_clips(path, "dev") if len(c) >= 75]
     if narrow:
         clips = [clip for clip in clips if is_laboratory(clip)]
     clips = [clips[i] for i in torch.linspace(0, len(clips) - 1, min(count, len(clips))).long()]

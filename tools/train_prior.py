@@ -254,7 +254,7 @@ def main() -> None:
         encoder = train(which, pool, features, dictionary, against, steps, seed, log)
     # fp16 before calibration: what is measured is what is shipped
     encoder.load_state_dict({k: v.half().float() for k, v in encoder.state_dict().items()})
-    held_clips = load_clips(args.motions, "val")
+    held_clips = load_clips(args.motions, "dev")
     held = evaluate.segments(held_clips, dictionary.labels)
     half = held.clip % 2 == 0
     sigma = evaluate.calibrate(encoder, held.only(half), features, dictionary.roots,

@@ -180,7 +180,7 @@ def _fitted(denoiser: MotionDenoiser, steps: int, lr: float, seed: int) -> Calla
 
 
 def held_out(path: Path) -> list:
-    return [c for c in motions.load_clips(path, "val") if c.source != "kaykit" and len(c) >= 60]
+    return [c for c in motions.load_clips(path, "dev") if c.source != "kaykit" and len(c) >= 60]
 
 
 def print_tables(denoiser: MotionDenoiser, path: Path, encoder, seed: int) -> None:

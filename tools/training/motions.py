@@ -8,15 +8,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from semtta.bench.mocap_split import DEV, NONE, TEST, TRAIN, load_split
+from semtta.bench.mocap_windows import subject_split
 from semtta.errors import SemttaError
+from semtta.motion.clip_names import canonical_label
 from semtta.motion.motion_files import MotionClip as Clip
-from semtta.motion.motion_files import list_motions, read_motion
+from semtta.motion.motion_files import MotionEntry, list_motions, read_motion
 from semtta.skeletons import SMPL24, SMPL_PARENTS
+from tools.training.phrases import canonical
+
+LEG_SCALE = 1.05  # that ``motion_files`` gives to every documented file
+# Degrees by which a converted source's elbow hinge is rolled about the arm, measured: the angle of
+# the mean axis of its flexions. The newer documented file tells its own.
+ELBOW_ROLL = {"cmu/expmap": 28.0, "cmu/papagina": 27.0, "cmu/misc": 26.0, "cmu/iclone": -6.0,
+              "kaykit": -4.0}  # fmt: skip
+_ARM = ("shoulder", "elbow", "wrist")
 
 # Rest joints of the library's CC0 body (mean shape, metres); the right side is mirrored.
 _REST_MIDDLE = {
@@ -63,23 +75,105 @@ def forward_kinematics(rotmats: np.ndarray, rest: np.ndarray | None = None) -> n
     return np.stack(position, axis=-2)
 
 
-def load_clips(path: str | Path, split: str | None = None) -> list[Clip]:
-    """Clips of a motion file without repeated takes.
+def load_clips(path: str | Path, side: str | None = None) -> list[Clip]:
+    """Clips of a motion file, or of a folder of them, without repeated takes and T-poses.
 
     Args:
         path: the documented npz, an AMASS or BVH file, or a folder of those
             (``semtta.motion.motion_files``).
-        split: "train", "val" or None for both.
+        side: "train", "dev" or "test" of ``semtta.bench.mocap_split``, or None for all motion.
+            Of motion that the split does not list, training is what its file calls so, and the
+            rest goes by the performer's name as in the benchmark. What a file holds back ("held")
+            is never on the training side.
 
-    Translations are put on the ground: the lowest joint's usual height is y = 0.
+    Elbows bend about one axis (``roll_arms``); translations are put on the ground: the lowest
+    joint's usual height is y = 0.
     """
     if not Path(path).exists():
         raise SemttaError(f"no motion file at '{path}'; pass the labelled clips with --motions.")
-    if split not in (None, "train", "val"):
-        raise SemttaError(f"unknown split '{split}'; use train or val.")
-    entries = [e for e in list_motions(path) if split is None or e.split == split]
-    clips = (read_motion(entry) for entry in entries)
-    return [replace(clip, trans=_on_ground(clip.rotmats, clip.trans)) for clip in clips]
+    if side not in (None, TRAIN, DEV, TEST):
+        raise SemttaError(f"unknown side '{side}'; use train, dev or test.")
+    entries = [e for e in list_motions(path) if side is None or side_of(e) == side]
+    clips = (_clean(entry) for entry in entries)
+    return [clip for clip in clips if len(clip) > 0]
+
+
+def side_of(entry: MotionEntry) -> str:
+    """Who trains and who tests: "train", "dev", "test" or "none" of a motion."""
+    known = load_split().find(entry.name) if entry.split else None
+    if known is not None:
+        return NONE if known.side == TRAIN and entry.split == "held" else known.side
+    return TRAIN if entry.split == "train" else subject_split(entry.subject)
+
+
+def _clean(entry: MotionEntry) -> Clip:
+    """One clip as training wants it; empty if it is nothing but a T-pose."""
+    clip, known = read_motion(entry), load_split().find(entry.name) if entry.split else None
+    keep = slice(0 if known is None else known.cut, None)
+    rotmats, trans = clip.rotmats[keep], clip.trans[keep]
+    moving = np.flatnonzero(~is_t_pose(rotmats))
+    keep = slice(moving[0], moving[-1] + 1) if len(moving) else slice(0, 0)
+    rotmats, trans = rotmats[keep], trans[keep]
+    of_file = _documented_extras(entry)
+    rotmats = roll_arms(rotmats, of_file.get("elbow_roll_deg", ELBOW_ROLL.get(clip.source, 0.0)))
+    if "elbow_roll_deg" in of_file:  # made for this body's legs, and lengthened all the same
+        trans = trans / np.float32(LEG_SCALE)
+    if len(trans):
+        trans = _on_ground(rotmats, trans)
+    label = clip.label
+    if known is not None:
+        words = (clip.text, known.action)
+        label = label or canonical_label(known.action) or canonical(words[0]) or canonical(words[1])
+    return replace(clip, rotmats=rotmats, trans=trans, label=label)
+
+
+@lru_cache(4)
+def _extras(path: Path, modified: int) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return {"elbow_roll_deg": file["elbow_roll_deg"]} if "elbow_roll_deg" in file else {}
+
+
+def _documented_extras(entry: MotionEntry) -> dict[str, float]:
+    """What only the newer of the documented files says of a clip."""
+    if entry.path.suffix != ".npz" or not entry.split:
+        return {}
+    found = _extras(entry.path, entry.path.stat().st_mtime_ns)
+    return {key: float(values[entry.index]) for key, values in found.items()}
+
+
+def is_t_pose(rotmats: np.ndarray) -> np.ndarray:
+    """(T,) whether both arms are stretched out sideways and the legs hang straight.
+
+    Somebody may stand so for a purpose, but at the ends of a clip it is how capture starts."""
+    joint = dict(zip(SMPL24.joints, np.moveaxis(forward_kinematics(rotmats), -2, 0), strict=True))
+
+    def along(start: str, end: str) -> np.ndarray:
+        bone = joint[end] - joint[start]
+        return bone / np.linalg.norm(bone, axis=-1, keepdims=True)
+
+    across = along("right_hip", "left_hip")
+    held = np.ones(len(rotmats), bool)
+    for side, sign in (("left", 1), ("right", -1)):
+        for bone in (("shoulder", "elbow"), ("elbow", "wrist")):
+            arm = along(*(f"{side}_{part}" for part in bone))
+            held &= sign * (arm * across).sum(-1) > np.cos(np.deg2rad(25))
+        for bone in (("hip", "knee"), ("knee", "ankle")):
+            held &= along(*(f"{side}_{part}" for part in bone))[..., 1] < -np.cos(np.deg2rad(32))
+    return held
+
+
+def roll_arms(rotmats: np.ndarray, degrees: float) -> np.ndarray:
+    """Frames of upper arm and forearm turned about the arm, so that elbows bend about (0, -/+1, 0).
+
+    Joint positions stay, and so do the hands, whose wrists turn back. (..., 24, 3, 3)"""
+    turn = Rotation.from_euler("x", -degrees, degrees=True).as_matrix().astype(rotmats.dtype)
+    out = rotmats.copy()
+    for side in ("left", "right"):
+        shoulder, elbow, wrist = SMPL24.indices([f"{side}_{p}" for p in _ARM])
+        out[..., shoulder, :, :] = rotmats[..., shoulder, :, :] @ turn
+        out[..., elbow, :, :] = turn.T @ rotmats[..., elbow, :, :] @ turn
+        out[..., wrist, :, :] = turn.T @ rotmats[..., wrist, :, :]
+    return out
 
 
 def _on_ground(rotmats: np.ndarray, trans: np.ndarray) -> np.ndarray:

@@ -114,6 +114,11 @@ def phrases(name: str) -> list[str]:
     return [name, *PHRASES.get(name, ())]
 
 
+def canonical(text: str) -> str | None:
+    """The name that a text is a phrase of, if it is one."""
+    return next((name for name, group in PHRASES.items() if text == name or text in group), None)
+
+
 def synonyms(name: str) -> frozenset[str]:
     """The name and every name that the same motion may carry."""
     return frozenset({name}).union(*(group for group in SYNONYMS if name in group))
