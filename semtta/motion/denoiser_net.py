@@ -206,7 +206,7 @@ class MotionDenoiser(nn.Module):
 
     def _encode(self, features: Tensor, text: Tensor | None) -> Tensor:
         """(S, 60, features), (S, D) | None -> tokens (S, 60 / patch, width)."""
-        tokens = self.embed(features.reshape(len(features), WINDOW // self.config.patch, -1))
+        tokens = self._tokens(features)
         label = self.no_text.expand(len(features), -1)
         if text is not None:
             if text.shape != (len(features), self.config.text_dim):
@@ -216,10 +216,14 @@ class MotionDenoiser(nn.Module):
                 )
             given = text.abs().sum(-1, keepdim=True) > 0
             label = torch.where(given, self.text(text.to(features)), label)
-        tokens = tokens + self.position + label[:, None]
+        tokens = tokens + label[:, None]
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)
+
+    def _tokens(self, features: Tensor) -> Tensor:
+        patches = features.reshape(len(features), WINDOW // self.config.patch, -1)
+        return self.embed(patches) + self.position
 
 
 def _gaussian(sigma: float) -> Tensor:
