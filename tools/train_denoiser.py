@@ -27,7 +27,13 @@ from semtta.motion.denoiser import load_denoiser, save_denoiser  # noqa: E402
 from semtta.motion.denoiser_net import DenoiserConfig, MotionDenoiser  # noqa: E402
 from tools.training import motions  # noqa: E402
 from tools.training.corruption import Corruptor  # noqa: E402
-from tools.training.denoiser_data import Library, build_library, from_camera, restyle  # noqa: E402
+from tools.training.denoiser_data import (  # noqa: E402
+    Library,
+    as_told,
+    build_library,
+    from_camera,
+    restyle,
+)
 from tools.training.denoiser_loss import certainty_loss, motion_loss, swing_loss  # noqa: E402
 from tools.training.denoiser_rivals import RIVALS, DrawingDenoiser  # noqa: E402
 from tools.training.denoiser_table import calibrate, print_tables  # noqa: E402
@@ -94,7 +100,7 @@ class Training:
         clean, trans, text = self.library.draw(self.args.batch, self.generator)
         clean = restyle(clean, self.corruptor)
         noisy, seen = self.corruptor(clean)
-        path = from_camera(trans, self.corruptor)
+        path = as_told(from_camera(trans, self.corruptor), self.corruptor)
         drawing = isinstance(self.model, DrawingDenoiser)
         if drawing:
             self.model.look(clean, self.generator)

@@ -170,7 +170,6 @@ def masked_reconstruction_loss(
     seen: Tensor,
     generator: torch.Generator,
     text: Tensor | None = None,
-    trans: Tensor | None = None,
 ) -> Tensor:
     """Self-supervised loss on the video's own windows (CycleAdapt, Nam et al. 2023, Eq. 2).
 
@@ -178,7 +177,7 @@ def masked_reconstruction_loss(
     matrices is taken on what was hidden and had evidence, everything else counts as zero.
 
     Args:
-        rotmats, seen, text, trans: as in :meth:`MotionDenoiser.complete`.
+        rotmats, seen, text: as in :meth:`MotionDenoiser.complete`.
         generator: draws the hidden frames (on the CPU).
     Returns: scalar."""
     count = len(rotmats)
@@ -187,7 +186,7 @@ def masked_reconstruction_loss(
     hidden = order.argsort(1).argsort(1) < WINDOW // 2
     hidden = hidden.to(rotmats)[..., None]
     remaining = seen * (1 - hidden)
-    out = denoiser(without_unseen(rotmats, remaining), remaining, text, trans)
+    out = denoiser(without_unseen(rotmats, remaining), remaining, text)
     return ((out - rotmats).abs() * (hidden * seen)[..., None, None]).mean()
 
 
@@ -208,7 +207,6 @@ def fit_video(
     lr: float,
     generator: torch.Generator,
     text: Tensor | None = None,
-    trans: Tensor | None = None,
     drawn: bool = True,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> list[float]:
@@ -216,7 +214,7 @@ def fit_video(
 
     Args:
         denoiser: changed in place; hand in a copy to keep the original.
-        rotmats, times, seen, text, trans: as in :func:`complete_track`.
+        rotmats, times, seen, text: as in :func:`complete_track`.
         steps: gradient steps; None = one pass, where windows are not ``drawn``.
         lr: learning rate of Adam, betas (0.5, 0.9) as in CycleAdapt.
         generator: draws windows and masks.
@@ -224,10 +222,10 @@ def fit_video(
             all windows a frame apart come by in shuffled batches of 32, as in CycleAdapt.
         optimizer: carries its state from one call to the next; None = a new one.
     Returns: the loss of each step."""
-    check_track(rotmats, times, seen, text, trans)
+    check_track(rotmats, times, seen, text)
     parts = [
         grid_of(rotmats[run], times[run], seen[run], per_frame(text, times)[run],
-                STRIDE if drawn else 1, None if trans is None else trans[run])
+                STRIDE if drawn else 1)
         for run in stretches(times)
     ]  # fmt: skip
     track = joined(parts)
@@ -246,7 +244,7 @@ def fit_video(
         label = None if text is None else windows.text
         with torch.enable_grad():
             loss = masked_reconstruction_loss(
-                denoiser, windows.rotmats, windows.seen, generator, label, windows.trans
+                denoiser, windows.rotmats, windows.seen, generator, label
             )
         optimizer.zero_grad()
         loss.backward()

@@ -101,14 +101,12 @@ def grid_of(
 def joined(parts: list[Grid]) -> Grid:
     """Several stretches as one; no window crosses from one to the next."""
     first = [0, *itertools.accumulate(len(part.rotmats) for part in parts)]
-    paths = [part.trans for part in parts if part.trans is not None]
     return Grid(
         torch.cat([part.rotmats for part in parts]).detach(),
         torch.cat([part.seen for part in parts]),
         torch.cat([part.text for part in parts]),
         torch.cat([part.index + start for part, start in zip(parts, first)]),
         torch.cat([part.at for part in parts]),
-        torch.cat(paths).detach() if paths else None,
     )
 
 

@@ -120,32 +120,33 @@ def restyle(poses: Tensor, corruptor: Corruptor) -> Tensor:
     return poses @ roma.rotvec_to_rotmat(torch.deg2rad(turn))
 
 
-def from_camera(trans: Tensor, corruptor: Corruptor, noisy: bool = True) -> Tensor:
-    """The pelvis' path (B, T, 3) as a camera 2 to 8 m away tells it, axes as they were.
+def from_camera(trans: Tensor, corruptor: Corruptor) -> Tensor:
+    """The pelvis' path (B, T, 3) as a camera 2 to 8 m away sees it, axes as they were.
 
-    The network turns with the camera, so only where it stands matters. What is told is off as a
-    regressor's is: in scale (a guessed focal length), most of all in depth, with jitter and drift.
-    For a quarter of the windows nothing is told: zeros."""
+    The network turns with the camera, so only where it stands matters."""
     batch, length = trans.shape[:2]
     distance = corruptor.uniform(batch, 1, low=2, high=8)
     azimuth = corruptor.uniform(batch, 1, high=2 * math.pi)
     height = corruptor.uniform(batch, 1, low=0.2, high=2.2)
     camera = torch.stack((distance * azimuth.sin(), height, distance * azimuth.cos()), -1)
-    middle = trans[:, length // 2, None] * torch.tensor([1.0, 0.0, 1.0])
-    seen = trans - middle - camera
-    if not noisy:
-        return seen
-    depth = seen.norm(dim=-1, keepdim=True)
-    ray = seen / depth.clamp_min(1e-6)
+    return trans - trans[:, length // 2, None] * torch.tensor([1.0, 0.0, 1.0]) - camera
+
+
+def as_told(path: Tensor, corruptor: Corruptor) -> Tensor:
+    """A path (B, T, 3) in the camera frame as a regressor tells it.
+
+    It is off in scale (a guessed focal length) and most of all in depth, with jitter and drift.
+    For a quarter of the windows nothing is told: zeros."""
+    batch, length = path.shape[:2]
+    depth = path.norm(dim=-1, keepdim=True)
+    ray = path / depth.clamp_min(1e-6)
     level = corruptor.uniform(batch, 1, 1) ** 2
     jitter, drift = (corruptor.normal(batch, length, 3) for _ in range(2))
-    drift = slow_noise(drift, 8.0)
-    sideways = (0.004 * jitter + 0.008 * drift) * depth * level
-    along, drift = corruptor.normal(2, batch, length, 1)
-    along = (0.012 * along + 0.03 * slow_noise(drift, 8.0)) * depth * level
+    sideways = (0.004 * jitter + 0.008 * slow_noise(drift, 8.0)) * depth * level
+    jitter, drift = corruptor.normal(2, batch, length, 1)
+    along = (0.012 * jitter + 0.03 * slow_noise(drift, 8.0)) * depth * level
     focal = (0.15 * corruptor.normal(batch, 1, 1)).exp()
     told = corruptor.uniform(batch, 1, 1) < 0.75
-    # a wrong focal length stretches what is depth, about the camera's axis through the middle
-    axis = ray[:, length // 2, None]
-    stretched = seen + (focal - 1) * (seen * axis).sum(-1, keepdim=True) * axis
+    axis = ray[:, length // 2, None]  # of the camera, about which depth is stretched
+    stretched = path + (focal - 1) * (path * axis).sum(-1, keepdim=True) * axis
     return (stretched + sideways + along * ray) * told
