@@ -48,6 +48,12 @@ def learning_rate(step: int, progress: float, peak: float) -> float:
     return peak * min(1.0, (step + 1) / 100) * (0.01 + 0.99 * cosine)
 
 
+@torch.no_grad()
+def _recent(average: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+    """A running average over 200 steps, over fewer at the start."""
+    torch._foreach_lerp_(average, current, float(1 - min(0.995, (1 + count) / (10 + count))))
+
+
 class Training:
     """A run that can be stopped and taken up again."""
 
@@ -59,9 +65,7 @@ class Training:
         text_dim = DenoiserConfig.text_dim if encoder is None else self.library.embedding.shape[1]
         config = DenoiserConfig(width=args.width, layers=args.layers, text_dim=text_dim)
         self.model: MotionDenoiser = RIVALS[args.kind](config)
-        self.average = torch.optim.swa_utils.AveragedModel(
-            self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)
-        )
+        self.average = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=_recent)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01
         )
@@ -107,7 +111,7 @@ class Training:
         out, deviation = self.model.complete(noisy, seen, text, path)
         loss = motion_loss(out, clean, seen, self.rest)
         loss = loss + 0.01 * certainty_loss(out, clean, deviation, seen)
-        loss = loss + 0.2 * swing_loss(out, clean, seen)
+        loss = loss + 0.3 * swing_loss(out, clean, seen)
         if drawing:
             loss = loss + _DIVERGENCE * self.model.divergence
             self.model.drawn = None

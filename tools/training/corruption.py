@@ -59,8 +59,8 @@ class Noise:
     jitter: tuple[float, float] = (2.0, 6.0)
     drift: tuple[float, float] = (3.0, 8.0)
     bias: tuple[float, float] = (0.0, 4.0)
-    clean: float = 0.12  # share of windows without any noise
-    faint: float = 0.12  # share of windows with a fifth of it
+    clean: float = 0.2  # share of windows without any noise
+    faint: float = 0.2  # share of windows with a fifth of it
     half: float = 0.2  # share of windows with half of it
 
 

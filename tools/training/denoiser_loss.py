@@ -20,7 +20,7 @@ def motion_loss(out: Tensor, clean: Tensor, seen: Tensor, rest: Tensor) -> Tenso
     position = out[..., :1, :, :] @ local_out[..., None] - clean[..., :1, :, :] @ local[..., None]
     position = 10 * position[..., 0]
     loss = (rotation.abs() * hidden[..., None]).mean() + 0.2 * position.abs().mean()
-    loss = loss + 2.0 * ((local_out - local).abs() * moved).mean()
+    loss = loss + 4.0 * ((local_out - local).abs() * moved).mean()
     for difference in (rotation, position):
         velocity = difference.diff(dim=1)
         loss = loss + 0.5 * velocity.abs().mean() + 0.5 * velocity.diff(dim=1).abs().mean()
