@@ -45,8 +45,7 @@ from semtta.tensor_files import read_tensors
 _FORMAT = "semtta-denoiser-3"
 _OLDER = ("semtta-denoiser-1", "semtta-denoiser-2")
 _WHAT = "a semtta denoiser"
-_FLOOR = math.radians(6)  # error of what is seen: a completion as good as this is certain
-_GUESS = math.radians(15)  # error of a guess about the unseen; a completion as bad counts half
+_DOUBT = math.radians(30)  # a completion that errs by so much counts half
 
 
 def save_denoiser(denoiser: MotionDenoiser, path: str | Path) -> None:
@@ -148,14 +147,13 @@ def _completed(denoiser: MotionDenoiser, windows: Windows, labelled: bool) -> tu
 
 
 def _certainty(deviation: Tensor, seen: Tensor) -> Tensor:
-    """The weight of a completion beside a guess that errs by ``_GUESS``; 1 where it is seen.
+    """The weight of a completion beside the guess that was handed in; 1 where it is seen.
 
     Args:
         deviation: (T, 24) radians per axis.
         seen: (T, 24) in [0, 1]."""
-    excess = (3 * deviation**2 - _FLOOR**2).clamp_min(0)
-    unseen = 1 - seen.clamp(0, 1)
-    return 1 - unseen * excess / (excess + _GUESS**2)
+    doubt = (3 * (deviation / _DOUBT) ** 2) ** 2  # steep: half-sure completions would fade
+    return 1 - (1 - seen.clamp(0, 1)) * doubt / (1 + doubt)
 
 
 def _settled(rotmats: Tensor, times: Tensor, sigma: float) -> Tensor:
