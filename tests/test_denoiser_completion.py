@@ -56,25 +56,20 @@ def hidden(frames: int, joints: list[int], rows: slice = slice(None)) -> torch.T
     return seen
 
 
-def bend(rotmats: torch.Tensor) -> torch.Tensor:
-    """(T,) bend of the left knee less that of the right one, radians."""
-    left, right = SMPL24.indices(["left_hip", "right_hip"])
-    return (
-        roma.rotmat_to_rotvec(rotmats[:, left])[:, 0]
-        - roma.rotmat_to_rotvec(rotmats[:, right])[:, 0]
-    )
-
-
-def test_hidden_legs_stride_if_the_root_goes_and_stand_if_it_stands(denoiser):
-    poses, _ = performance("stand still", 90)
-    poses[:, LEGS] = torch.eye(3)
-    seen, ahead = hidden(90, LEGS), poses[:, 0] @ torch.tensor([0.0, 0.0, 1.0])
-    paths = {speed: CAMERA + speed * ahead * seconds(90)[:, None].float() for speed in (0.0, 1.3)}
-    swing = {
-        speed: float(bend(denoise_track(denoiser, poses, seconds(90), seen, trans=path)).std())
-        for speed, path in paths.items()
-    }
-    assert swing[1.3] > 1.5 * swing[0.0]
+def test_hidden_legs_are_nearer_to_the_truth_if_the_root_is_told_as_it_goes(denoiser):
+    rest, errors = torch.from_numpy(rest_joints()), []
+    for seed in range(6):
+        poses, path = performance("walk", 90, 300 + seed)
+        still = path[:1].expand_as(path)
+        given = poses.clone()
+        given[:, LEGS] = roma.special_procrustes(poses[:, LEGS].mean(0))
+        seen, knees = hidden(90, LEGS), SMPL24.indices(["left_knee", "right_knee"])
+        outs = [denoise_track(denoiser, given, seconds(90), seen, trans=told + CAMERA)
+                for told in (path, still)]  # fmt: skip
+        distances = [joints_of(out, rest) - joints_of(poses, rest) for out in outs]
+        errors.append([float(d[:, knees].norm(dim=-1).mean()) for d in distances])
+    going, standing = np.mean(errors, 0)
+    assert going < 0.97 * standing
 
 
 def test_a_track_without_a_root_is_completed_as_one_whose_root_is_not_told(denoiser):
@@ -113,16 +108,16 @@ def test_certainty_falls_with_the_length_of_a_gap_and_is_full_where_it_is_seen(d
     assert found == sorted(found, reverse=True) and found[0] > found[-1] + 0.05
 
 
-@pytest.mark.parametrize("name", ["run", "jumping jacks", "boxing", "wave with both hands"])
-def test_fast_limbs_that_are_seen_keep_their_swing(denoiser, name):
-    poses, path = performance(name, 120)
-    rest = torch.from_numpy(rest_joints())
-    out = denoise_track(denoiser, poses, seconds(120), torch.ones(120, 24), trans=path + CAMERA)
-    before, after = (joints_of(x, rest)[:, ENDS] for x in (poses, out))
-    moving = before.std(0).norm(dim=-1) > 30  # millimetres
-    assert moving.any()
-    for ratio in torch.tensor(slope(after, before))[moving].tolist():
-        assert ratio == pytest.approx(1, abs=0.03)
+def test_fast_limbs_that_are_seen_keep_their_swing(denoiser):
+    rest, ratios = torch.from_numpy(rest_joints()), []
+    for name in ("run", "jumping jacks", "boxing", "wave with both hands", "walk", "squat"):
+        poses, path = performance(name, 120)
+        out = denoise_track(denoiser, poses, seconds(120), torch.ones(120, 24), trans=path + CAMERA)
+        before, after = (joints_of(x, rest)[:, ENDS] for x in (poses, out))
+        moving = before.std(0).norm(dim=-1) > 60  # millimetres
+        ratios += torch.tensor(slope(after, before))[moving].tolist()
+    assert len(ratios) > 12 and 0.97 < np.mean(ratios) < 1.03
+    assert all(0.9 < ratio < 1.1 for ratio in ratios)
 
 
 def test_where_the_model_is_not_sure_what_it_was_given_stays():
@@ -140,8 +135,8 @@ def test_where_the_model_is_not_sure_what_it_was_given_stays():
     torch.testing.assert_close(wild[:, others], sure[:, others])
 
 
-@pytest.mark.parametrize("degrees, weight", [(15, 16 / 17), (30, 1 / 2), (60, 1 / 17)])
-def test_a_completion_that_errs_by_thirty_degrees_counts_half(degrees, weight):
+@pytest.mark.parametrize("degrees, weight", [(22.5, 16 / 17), (45, 1 / 2), (90, 1 / 17)])
+def test_a_completion_that_errs_by_half_a_right_angle_counts_half(degrees, weight):
     poses, seen = torch.eye(3).expand(20, 24, 3, 3), hidden(20, LEGS)
     pose = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.4, 0.0]))
     network = Constant(pose, math.radians(degrees) / 3**0.5)

@@ -111,7 +111,7 @@ class Training:
         out, deviation = self.model.complete(noisy, seen, text, path)
         loss = motion_loss(out, clean, seen, self.rest)
         loss = loss + 0.01 * certainty_loss(out, clean, deviation, seen)
-        loss = loss + 0.3 * swing_loss(out, clean, seen)
+        loss = loss + 1.0 * swing_loss(out, clean, seen)
         if drawing:
             loss = loss + _DIVERGENCE * self.model.divergence
             self.model.drawn = None

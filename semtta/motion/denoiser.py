@@ -45,7 +45,7 @@ from semtta.tensor_files import read_tensors
 _FORMAT = "semtta-denoiser-3"
 _OLDER = ("semtta-denoiser-1", "semtta-denoiser-2")
 _WHAT = "a semtta denoiser"
-_DOUBT = math.radians(30)  # a completion that errs by so much counts half
+_DOUBT = math.radians(45)  # a completion that errs by so much counts half
 
 
 def save_denoiser(denoiser: MotionDenoiser, path: str | Path) -> None:
