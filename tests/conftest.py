@@ -19,6 +19,14 @@ def _few_threads():
 
 
 @pytest.fixture(scope="session")
+def dictionary():
+    """The library's own action names."""
+    from semtta.motion.dictionary import Dictionary
+
+    return Dictionary.load()
+
+
+@pytest.fixture(scope="session")
 def official_discriminator() -> dict:
     """Weights in the layout of VIBE's motion discriminator."""
     from golden_weights import rule_weights

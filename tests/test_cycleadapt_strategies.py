@@ -15,7 +15,6 @@ from semtta.config import load_config
 from semtta.engine import cosine_lr, silent
 from semtta.errors import SemttaError
 from semtta.hmr.lifter import Lifter, LifterSettings
-from semtta.motion.dictionary import Dictionary
 from semtta.motion.mdnet import MDNet
 from semtta.tta.adapter import Adapter
 from semtta.tta.cycleadapt import CycleAdapt
@@ -39,11 +38,6 @@ QUICK = ("optimizer.epochs=5", "optimizer.lr=2e-3", "smoothing.kind=gaussian",
 @pytest.fixture(autouse=True)
 def _one_thread(_few_threads):
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def dictionary():
-    return Dictionary.load()
 
 
 class DroppingLifter(Lifter):

@@ -27,11 +27,6 @@ GOLDEN = Path(__file__).parent / "golden" / "walk_heldout.npz"
 
 
 @pytest.fixture(scope="module")
-def dictionary():
-    return Dictionary.load()
-
-
-@pytest.fixture(scope="module")
 def prior():
     return load_prior("embedded")
 

@@ -8,7 +8,6 @@ import torch
 from test_adapter import CAMERA, walker
 from test_cycleadapt_strategies import adapter, started
 
-from semtta.motion.dictionary import Dictionary
 from semtta.tta.discriminator import (
     Discriminator,
     body_rotvec,
@@ -21,11 +20,6 @@ from semtta.tta.strategy import Networks
 @pytest.fixture(autouse=True)
 def _one_thread(_few_threads):
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def dictionary():
-    return Dictionary.load()
 
 
 def test_it_learns_to_tell_and_the_regressor_is_told(dictionary):

@@ -14,16 +14,15 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from semtta.bench.mocap_split import DEV, NONE, TEST, TRAIN, load_split
+from semtta.bench.mocap_split import DEV, NONE, TEST, TRAIN, Listed, load_split
 from semtta.bench.mocap_windows import subject_split
 from semtta.errors import SemttaError
 from semtta.motion.clip_names import canonical_label
+from semtta.motion.motion_files import LEG_SCALE, MotionEntry, list_motions, read_motion
 from semtta.motion.motion_files import MotionClip as Clip
-from semtta.motion.motion_files import MotionEntry, list_motions, read_motion
 from semtta.skeletons import SMPL24, SMPL_PARENTS
 from tools.training.phrases import canonical
 
-LEG_SCALE = 1.05  # that ``motion_files`` gives to every documented file
 # Degrees by which a converted source's elbow hinge is rolled about the arm, measured: the angle of
 # the mean axis of its flexions. The newer documented file tells its own.
 ELBOW_ROLL = {"cmu/expmap": 28.0, "cmu/papagina": 27.0, "cmu/misc": 26.0, "cmu/iclone": -6.0,
@@ -101,15 +100,20 @@ def load_clips(path: str | Path, side: str | None = None) -> list[Clip]:
 
 def side_of(entry: MotionEntry) -> str:
     """Who trains and who tests: "train", "dev", "test" or "none" of a motion."""
-    known = load_split().find(entry.name) if entry.split else None
+    known = _listed(entry)
     if known is not None:
         return NONE if known.side == TRAIN and entry.split == "held" else known.side
     return TRAIN if entry.split == "train" else subject_split(entry.subject)
 
 
+def _listed(entry: MotionEntry) -> Listed | None:
+    """What the split says of a clip of the documented files, which alone have sides."""
+    return load_split().find(entry.name) if entry.split else None
+
+
 def _clean(entry: MotionEntry) -> Clip:
     """One clip as training wants it; empty if it is nothing but a T-pose."""
-    clip, known = read_motion(entry), load_split().find(entry.name) if entry.split else None
+    clip, known = read_motion(entry), _listed(entry)
     keep = slice(0 if known is None else known.cut, None)
     rotmats, trans = clip.rotmats[keep], clip.trans[keep]
     moving = np.flatnonzero(~is_t_pose(rotmats))
