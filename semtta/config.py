@@ -80,8 +80,7 @@ class AlignmentConfig:
     bpe: str | None = None  # CLIP's vocabulary, where it does not lie beside the tower
     exemplars: str | None = None  # global rotations by label, for motionclip
     translation: str = "zeros"  # zeros | ankle: MotionCLIP's 25th row
-    # label | random: a random direction for each label in place of its text, as a control
-    text: str = "label"
+    text: str = "label"  # label | random: a random direction for each label, as a control
     target: str = "one"  # one | label: pull up to 1, or up to the label's own similarity
     reach: str = "all"  # all | unseen: which local rotations the pull moves
     from_epoch: int = 0
@@ -127,8 +126,7 @@ class SmoothingConfig:
 
 @dataclass
 class ShapeConfig:
-    # per_frame = as predicted; track = one body, the median over the track, in what is handed out
-    mode: str = "track"
+    mode: str = "track"  # track | per_frame: one body, the track's median, in what is handed out
 
 
 @dataclass
@@ -144,6 +142,13 @@ class ClosingConfig:
 
 
 @dataclass
+class HoldConfig:  # of limbs that no evidence shows, see tta.hold; the paper holds nothing
+    after: float | None = None  # seconds from the nearest evidence at which a rotation is held
+    to: str = "base"  # base | completed: as the denoiser completes the base from what is seen
+    depth: bool = False  # while the legs are held, so is the distance
+
+
+@dataclass
 class EvidenceConfig:
     min_confidence: float = 0.3
     update: str = "ema"  # ema | none
@@ -154,7 +159,7 @@ class EvidenceConfig:
     fill_source: str = "prediction"  # prediction | completed: what a filled joint is taken from
     fill_weight: str = "one"  # one | similarity
     refresh_filled: bool = False
-    # Share of the crop at which a detection that the motion does not expect counts half; auto =
+    # share of the crop at which a detection that the motion does not expect counts half; auto =
     # the regressor's own (``model.robust``), null = every detection is believed
     robust: float | str | None = None
 
@@ -186,9 +191,7 @@ class UnpairedConfig:
 
 
 @dataclass
-class LabelsConfig:
-    """Where texts come from (``semtta label``, ``--labels auto`` and ``vlm``)."""
-
+class LabelsConfig:  # where texts come from: semtta label, --labels auto and vlm
     min_confidence: float = 0.4  # labels below it get no alignment and no gate
     dictionary: str | None = None  # the user's own action names
     model: str | None = None  # of the vision-language server
@@ -219,6 +222,7 @@ class Config:
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     shape: ShapeConfig = field(default_factory=ShapeConfig)
     closing: ClosingConfig = field(default_factory=ClosingConfig)
+    hold: HoldConfig = field(default_factory=HoldConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     evidence3d: Evidence3DConfig = field(default_factory=Evidence3DConfig)
     cycleadapt: CycleAdaptConfig = field(default_factory=CycleAdaptConfig)
@@ -234,10 +238,8 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def load_config(name: str | Path = "default", overrides: Sequence[str] = ()) -> Config:
-    """Settings from a shipped name or a YAML path, with ``key=value`` overrides.
-
-    Raises ``SemttaError`` for an unknown file, an unknown key (with the nearest known one), a
-    value of the wrong type or out of range."""
+    """Settings from a shipped name or a YAML path, with ``key=value`` overrides; raises
+    ``SemttaError`` for an unknown file or key (with the nearest one) and for a wrong value."""
     config = read_settings(Config, name, shipped_configs(), overrides, "semtta config show default")
     validate(config)
     return config
@@ -253,14 +255,15 @@ def validate(config: Config) -> None:
     if config.optimizer.chunk is not None and config.optimizer.train_mode:
         raise SemttaError("optimizer.chunk needs optimizer.train_mode=false to be exact.")
     _check_smoothing(config)
-    if config.labels.price is not None and len(config.labels.price) != 2:
+    price, center = config.labels.price, config.camera.center
+    if price is not None and len(price) != 2:
         raise SemttaError("labels.price must be two numbers: per million tokens read, written.")
     robust = config.evidence.robust
     if isinstance(robust, str) and robust != "auto":
         raise SemttaError(
             f"evidence.robust must be auto, null or a positive share of the crop, not {robust}."
         )
-    if config.camera.center is not None and len(config.camera.center) != 2:
+    if center is not None and len(center) != 2:
         raise SemttaError("camera.center must be two numbers, [cx, cy] in pixels.")
     if len(config.optimizer.betas) != 2:
         raise SemttaError("optimizer.betas must be two numbers in [0, 1).")

@@ -126,6 +126,7 @@ def adapt(
 
 def _summary(results) -> None:
     from semtta.labels.coverage import covered
+    from semtta.tta.limbs import never_seen
 
     for result in results:
         labelled = covered(result.labels)
@@ -140,6 +141,8 @@ def _summary(results) -> None:
             words.append(f"{100 * result.evidence.filled_share():.0f} % of missing joints filled")
         else:
             words.append("no labels used: the alignment term was off")
+        if unseen := never_seen(result):
+            words.append(unseen)
         if result.world is not None:
             sure = result.world.confidence
             words.append(f"world motion with confidence {sure:.2f}" if sure else "no world motion")

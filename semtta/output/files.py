@@ -17,6 +17,7 @@ from semtta.geometry import nearest_rotvecs
 from semtta.labels.coverage import covered
 from semtta.output.axes import Axes, y_up, z_up
 from semtta.skeletons import SMPL24
+from semtta.tta.limbs import never_seen, seen_limbs
 from semtta.tta.result import Motion, Result, World
 
 
@@ -165,6 +166,8 @@ def report(result: Result) -> dict:
             "sigma": result.sigma,
             "detected_share": float((result.detections.conf > 0).float().mean()),
             "filled_share": result.evidence.filled_share(),
+            "seen_limbs": seen_limbs(result.evidence),
+            "never_seen": never_seen(result),
             "epochs": result.history,
             "per_frame": {
                 "frame": result.track.frames.tolist(),

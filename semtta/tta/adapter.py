@@ -37,6 +37,7 @@ from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta.closing import closed_motion
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.evidence import Evidence
+from semtta.tta.hold import held_depth
 from semtta.tta.loop import fine_tune
 from semtta.tta.memory import memory_note
 from semtta.tta.people import check_tracks, find_people, select_tracks
@@ -209,6 +210,7 @@ class Adapter:
             run.cache_prefix(self.config.model.trainable)
             run.first = run.latest = run.predict_all()
             check_base(run, run.first)
+            run.begin_hold()
             fine_tune(run, strategy, parameters)
             adapted = run.latest
         return self._finish(run, adapted, strategy, video)
@@ -266,6 +268,8 @@ class Adapter:
             return closed_motion(prediction, run.view, run.evidence, run.track.times, self.config)
 
         base, moved = motion(run.first), motion(adapted)
+        if run.config.hold.depth and run.held is not None:
+            moved = held_depth(moved, base, run.held, run.view)
         check_base(run, base)
         if not finite(*numbers_of(moved)):
             raise diverged(run, len(run.history) - 1, "the motion is")

@@ -89,7 +89,14 @@ class Evidence:
             moved = torch.where(filled, moved, self.xy)
         self.xy = torch.where(self.present[..., None], moved, self.xy)
 
-    def fill(self, projected: Tensor, gate: Tensor, epoch: int, weight: Tensor) -> int:
+    def fill(
+        self,
+        projected: Tensor,
+        gate: Tensor,
+        epoch: int,
+        weight: Tensor,
+        barred: Tensor | None = None,
+    ) -> int:
         """Eq. 6: missing joints of the frames that pass the gate take the projection.
 
         Args:
@@ -97,8 +104,11 @@ class Evidence:
             gate: (T,) bool.
             epoch: from 1, written to ``filled_in``.
             weight: (T,) of the filled joints in the loss.
+            barred: (T, J) bool, joints that stay missing all the same.
         Returns: how many joints were filled."""
         new = ~self.present & self.known & gate[:, None]
+        if barred is not None:
+            new &= ~barred
         self.xy = torch.where(new[..., None], projected, self.xy)
         self.weight = torch.where(new, weight[:, None].to(self.weight), self.weight)
         self.filled_in = torch.where(new, torch.full_like(self.filled_in, epoch), self.filled_in)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from semtta.hmr.images import ImageCrops
 from semtta.keypoints import Track
 from semtta.skeletons import MOVED_BY, SMPL24, Skeleton
 from semtta.tta.evidence import Evidence
+from semtta.tta.hold import held_rotations, held_share
 from semtta.tta.view import View
 
 
@@ -36,6 +37,8 @@ class Run:
         first: the frozen model's prediction of every frame.
         latest: the prediction of the last full pass.
         history: one dict of named numbers per epoch.
+        held: (T, 24) in [0, 1] how far each rotation is held, and kept: (T, 24, 3, 3) at what, see
+            ``tta.hold``; None = not at all.
         frame_similarity: (T,) best similarity of the segments that cover a frame, NaN without.
         gate_similarity: (T,) the same as the gate read it.
     """
@@ -54,6 +57,8 @@ class Run:
     first: Prediction = field(init=False)
     latest: Prediction = field(init=False)
     history: list[dict] = field(default_factory=list)
+    held: Tensor | None = None
+    kept: Tensor | None = None
     frame_similarity: Tensor | None = None
     gate_similarity: Tensor | None = None
 
@@ -101,6 +106,14 @@ class Run:
         chunk = self.config.optimizer.chunk or 64
         return torch.arange(len(self.track), device=self.device).split(chunk)
 
+    def begin_hold(self) -> None:
+        """Hold what nothing shows for long at the first prediction, if the settings say so."""
+        if self.config.hold.after is not None:
+            skeleton = self.view.skeleton
+            seen = seen_rotations(self.evidence.detected, skeleton)
+            self.held = held_share(seen, self.track.times, self.config.hold.after, skeleton)
+            self.kept = self.first.rotmats
+
     @torch.no_grad()
     def predict_all(self) -> Prediction:
         """One pass over the track without gradient, in eval mode."""
@@ -108,7 +121,10 @@ class Run:
         self.model.eval()
         parts = list(self.forward_each(self._chunks()))
         self.model.train(training)
-        return Prediction.cat(parts)
+        whole = Prediction.cat(parts)
+        if self.held is None or self.kept is None:
+            return whole
+        return replace(whole, rotmats=held_rotations(whole.rotmats, self.kept, self.held))
 
     @torch.no_grad()
     def project_all(self, prediction: Prediction) -> Tensor:

@@ -25,6 +25,7 @@ from semtta.hmr.base import Prediction
 from semtta.motion.prior import MotionPrior
 from semtta.motion.text import random_directions
 from semtta.tta import losses
+from semtta.tta.hold import held_landmarks
 from semtta.tta.run import Run, seen_rotations
 from semtta.tta.schedule import learning_rate
 from semtta.tta.segments import Segments, draw_batches, find_segments
@@ -153,6 +154,12 @@ class Semtta:
         self.robust: float | None = robust
         self._look(run, epoch=-1)
         self.target = self._smoothing_target(run, epoch=-1)
+        self.free = torch.ones_like(self.seen)
+        if run.held is not None:
+            self.free = 1 - run.held
+            if config.hold.to == "completed" and self.smoother is not None:
+                completed = self.smoother.target(run.first.rotmats, self.told, self.text)
+                run.kept = torch.cat((run.first.rotmats[:, :1], completed[:, 1:]), 1)
         if self.robust is not None:
             self._doubt(run, self._completed(run, run.project_all(run.latest)))
 
@@ -182,8 +189,8 @@ class Semtta:
         rotmats = prediction.rotmats
         if config.alignment.reach == "unseen":
             # What the 2D evidence shows is not for the text to change.
-            seen = self.seen[draw.frames].bool()[..., None, None]
-            rotmats = torch.where(seen, rotmats.detach(), rotmats)
+            given = self.seen.bool() | (self.free < 0.5)
+            rotmats = torch.where(given[draw.frames, :, None, None], rotmats.detach(), rotmats)
         motion = torch.stack(
             [
                 self.segments.resample_window(rotmats[rows], i)
@@ -199,14 +206,9 @@ class Semtta:
         smoothing = run.config.smoothing
         frames = draw.frames
         weight = torch.where(self.seen[frames].bool(), 1.0, smoothing.unseen_weight)
-        return smoothing_terms(
-            smoothing,
-            prediction,
-            self.target[frames],
-            self.betas_target[frames],
-            weight,
-            draw.count,
-        )
+        weight = weight * self.free[frames]  # held limbs do not pull at the weights either
+        targets = self.target[frames], self.betas_target[frames]
+        return smoothing_terms(smoothing, prediction, *targets, weight, draw.count)
 
     # ------------------------------------------------------------------ end of an epoch
 
@@ -251,7 +253,8 @@ class Semtta:
         weight = torch.ones(len(run.track), device=run.device)
         if run.config.evidence.fill_weight == "similarity":
             weight = run.gate_similarity.to(run.device).nan_to_num().clamp_min(0)
-        run.evidence.fill(filling, passes, epoch + 1, weight)
+        barred = None if run.held is None else held_landmarks(run.held, run.view.skeleton)
+        run.evidence.fill(filling, passes, epoch + 1, weight, barred)
         return float(passes.float().mean())
 
     def _look(self, run: Run, epoch: int) -> dict[str, float]:

@@ -1,0 +1,192 @@
+"""What no evidence shows is held: it neither pulls at what is seen nor is pulled by it."""
+
+import pytest
+import roma
+import torch
+from test_adapter import CAMERA, TinyPrior, same, tiny_model, walker
+
+from semtta.body.lbs import KinematicTree
+from semtta.config import load_config
+from semtta.geometry import geodesic_degrees
+from semtta.output.files import report
+from semtta.skeletons import BODY27, SKELETONS, SMPL24, SMPL_PARENTS
+from semtta.tta.adapter import Adapter
+from semtta.tta.hold import held_rotations, held_share
+from semtta.tta.limbs import never_seen, seen_limbs
+from semtta.tta.run import seen_rotations
+
+LEGS = SMPL24.indices([f"{s}_{j}" for s in ("left", "right") for j in ("hip", "knee", "ankle")])
+ARM = SMPL24.indices(["left_shoulder", "left_elbow"])
+
+
+def turns(count, seed, size=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    return roma.rotvec_to_rotmat(size * torch.randn(count, 24, 3, generator=generator))
+
+
+def world(rotmats):
+    return KinematicTree(SMPL_PARENTS).chain(rotmats, torch.zeros(len(rotmats), 24, 3))[0]
+
+
+def share_of(hidden, fps=30.0, after=1.0, count=120, skeleton=BODY27):
+    """Of the left shoulder, whose elbow is hidden in some frames."""
+    detected = torch.ones(count, len(skeleton), dtype=torch.bool)
+    detected[hidden, skeleton.index("left_elbow")] = False
+    seen = seen_rotations(detected, skeleton)
+    return held_share(seen, torch.arange(count) / fps, after, skeleton)
+
+
+# What is held ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fps", [12.0, 30.0, 60.0])
+def test_time_without_evidence_says_what_is_held_whatever_the_frame_rate(fps):
+    count = int(8 * fps)
+    second, four = int(fps), int(4 * fps)
+    brief = share_of(slice(second, 2 * second), fps, count=count)
+    assert brief.max() < 1e-6  # hidden for a second: seen within half of one
+    long = share_of(slice(second, second + four), fps, count=count)
+    shoulder = long[:, ARM[0]]
+    assert shoulder[3 * second] == 1 and not shoulder[: int(1.4 * fps)].any()
+    assert not shoulder[int(4.6 * fps) :].any() and not long[:, LEGS].any()
+    assert shoulder.diff().abs().max() < 2.2 / fps  # fades in and out over half a second
+    assert (share_of(slice(None), fps, count=count)[:, ARM[0]] == 1).all()
+
+
+def test_what_the_skeleton_cannot_see_of_a_hidden_limb_is_held_with_it():
+    coco = SKELETONS["coco17"]  # neither fingers nor toes
+    detected = torch.ones(60, len(coco), dtype=torch.bool)
+    detected[:, coco.indices(["left_knee", "left_ankle", "left_elbow", "left_wrist"])] = False
+    share = held_share(seen_rotations(detected, coco), torch.arange(60) / 30, 1.0, coco)
+    held = {SMPL24.joints[j] for j in share[0].nonzero()[:, 0].tolist()}
+    ends = ("hip", "knee", "ankle", "foot", "shoulder", "elbow", "wrist", "hand")
+    assert held == {f"left_{joint}" for joint in ends}
+
+
+def test_a_held_limb_is_the_kept_one_and_nothing_else_is_touched():
+    moved, kept = turns(5, 0), turns(5, 1)
+    share = torch.zeros(5, 24)
+    share[:, LEGS[3:]] = 1  # the right leg
+    share[2:, ARM] = 1
+    held = held_rotations(moved, kept, share)
+    free = [j for j in range(24) if j not in LEGS[3:] + ARM]
+    assert torch.equal(held[:, free], moved[:, free]) and torch.equal(held[:2, ARM], moved[:2, ARM])
+    assert geodesic_degrees(held, kept)[:, LEGS[3:]].max() < 0.1
+    assert geodesic_degrees(held, kept)[2:, ARM].max() < 0.1
+    assert torch.equal(held_rotations(moved, kept, torch.zeros(5, 24)), moved)
+
+
+def test_without_any_leg_both_keep_their_orientation_in_camera_axes():
+    moved, kept = turns(5, 0), turns(5, 1)
+    share = torch.zeros(5, 24)
+    share[:, LEGS] = 1
+    held = held_rotations(moved, kept, share)
+    assert geodesic_degrees(world(held), world(kept))[:, LEGS].max() < 0.1
+    assert geodesic_degrees(held, kept)[:, 0].min() > 5  # of a pelvis that has turned
+
+
+def test_what_is_held_by_half_is_turned_by_half():
+    moved, kept = turns(4, 2, 0.4), turns(4, 3, 0.4)
+    share = torch.zeros(4, 24)
+    share[:, LEGS[0]] = 0.5
+    held, whole = held_rotations(moved, kept, share)[:, LEGS[0]], geodesic_degrees(moved, kept)
+    for end in (moved, kept):
+        off = geodesic_degrees(held, end[:, LEGS[0]])
+        assert torch.allclose(off, whole[:, LEGS[0]] / 2, atol=0.1)
+
+
+# In a run ----------------------------------------------------------------------------------------
+
+
+def upper_body(count=70):
+    """Somebody whose legs nobody sees; what is seen is wrong by a turn and a step."""
+    track = walker(count, hidden=False)
+    names = ("knee", "ankle", "heel", "big_toe")
+    legs = BODY27.indices([f"{side}_{name}" for side in ("left", "right") for name in names])
+    track.keypoints.conf[:, legs] = 0
+    track.conf3d[:, legs] = 0
+    return track
+
+
+def adapt(track, *overrides, labels=None, similarity=0.9):
+    config = load_config("default", ["optimizer.epochs=4", "optimizer.coverage=4",
+                                     "optimizer.lr=1e-3", *overrides])  # fmt: skip
+    prior = TinyPrior(similarity)
+    whole = Adapter(tiny_model(), config=config, prior=prior, gate_prior=prior)
+    return whole.adapt(track, CAMERA, labels)
+
+
+def error(result, motion):
+    detected = result.evidence.detected
+    return float((motion.landmarks2d - result.detections.xy).norm(dim=-1)[detected].mean())
+
+
+OFF, ON = (
+    ("hold.after=null", "hold.depth=false"),
+    ("hold.after=1", "hold.to=base", "hold.depth=true"),
+)
+
+
+def test_unseen_legs_stay_the_bases_while_what_is_seen_is_fitted():
+    track = upper_body()
+    free, held = adapt(track, *OFF), adapt(track, *ON)
+    drift = [
+        geodesic_degrees(world(r.adapted.rotmats), world(r.base.rotmats))[:, LEGS].mean()
+        for r in (free, held)
+    ]
+    assert drift[0] > 5 and drift[1] < 1
+    assert error(held, held.adapted) < 0.8 * error(held, held.base)
+    assert torch.allclose(held.adapted.trans[:, 2], held.base.trans[:, 2])
+    assert not torch.allclose(free.adapted.trans[:, 2], free.base.trans[:, 2], rtol=1e-3)
+
+
+def test_a_text_that_opens_the_gate_moves_no_held_limb():
+    result = adapt(upper_body(), *ON, "alignment.weight=5", labels=["walk"] * 70)
+    turned = geodesic_degrees(world(result.adapted.rotmats), world(result.base.rotmats))
+    assert turned[:, LEGS].mean() < 1
+    assert not result.evidence.filled_share()  # its 2D is not evidence for the rest
+
+
+@pytest.mark.parametrize("pull", ["smoothing.unseen_weight=100", "alignment.weight=5"])
+def test_held_limbs_do_not_pull_at_what_is_seen(pull):
+    def fitted(*overrides):
+        settings = ("alignment.target=one", "alignment.from_epoch=0", *overrides)
+        return adapt(upper_body(), *settings, labels=["walk"] * 70, similarity=None).adapted
+
+    assert same(fitted(*ON), fitted(*ON, pull))
+    assert not same(fitted(*OFF), fitted(*OFF, pull))
+
+
+def test_what_is_seen_or_hidden_for_a_second_is_fitted_as_if_nothing_were_held():
+    track = walker(70)  # a leg is away for 12 frames
+    assert same(adapt(track, *ON).adapted, adapt(track, *OFF).adapted)
+
+
+def test_the_papers_settings_hold_nothing():
+    for name in ("paper_lifter", "paper_hmr", "paper_hmr2", "cycleadapt", "cycleadapt_lifter"):
+        config = load_config(name).hold
+        assert config.after is None and not config.depth
+
+
+# What is said of it -------------------------------------------------------------------------------
+
+
+def test_limbs_that_no_frame_shows_are_named_and_whose_they_are():
+    assert seen_limbs(adapt(upper_body(), *ON).evidence) == {
+        "left leg": 0, "right leg": 0, "left arm": 1, "right arm": 1,
+    }  # fmt: skip
+    said = {
+        ("optimizer.epochs=0",): "the network's guess",
+        OFF: "moved by the fit of the rest",
+        ON: "as the frozen network had them, not fitted",
+        (*ON, "hold.to=completed"): "and motion model",
+    }
+    for overrides, words in said.items():
+        text = never_seen(adapt(upper_body(), *overrides))
+        assert "left leg, right leg" in text and words in text and "arm" not in text
+
+
+def test_of_limbs_that_are_seen_at_times_nothing_is_said():
+    result = adapt(walker(70), *ON)
+    assert never_seen(result) == "" and 0.8 < seen_limbs(result.evidence)["right leg"] < 0.9
+    assert report(result)["never_seen"] == ""
