@@ -1,12 +1,13 @@
-"""The network of the motion denoiser: a small transformer over time on 6D rotations.
+"""The network of the masked motion model: a small transformer over time on 6D rotations.
 
-Its result is equivariant to the camera: rotating every global orientation of the input rotates
-the output alike, whatever the tilt, because the network only sees orientations relative to
-their mean over the window.
+Its result is equivariant to the camera: rotating every global orientation of the input, and the
+root's path with them, rotates the output alike, whatever the tilt, because the network only sees
+orientations and movement relative to the mean orientation of the window.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import roma
@@ -16,13 +17,18 @@ from torch import Tensor, nn
 
 from semtta.errors import SemttaError
 from semtta.geometry import columns_to_rotmat, rotmat_to_columns
+from semtta.motion.denoiser_input import ROOT_FEATURES, fill_unseen, root_movement, unseen_time
 
 WINDOW = 60  # frames at 30 fps, 2 s
 JOINTS = 24
 _LARGEST = (4096, 64, 256, WINDOW, 8192)  # width, layers, heads, patch, text_dim
 _SIGMAS = (1.0, 2.0, 4.0)  # frames; Gaussians that the network mixes per joint and frame
 _GUESS_SIGMA = 4.0  # frames; filter of the input as it is, guesses about the unseen included
-_CANDIDATES = 1 + len(_SIGMAS) + 2
+_GUESSES = 2
+_CANDIDATES = 1 + len(_SIGMAS) + _GUESSES
+_ROOT_SIGMAS = (1.0, 4.0)  # frames; the time scales of the root's movement
+_DEVIATION = 0.15  # radians per axis, where training of the certainty starts
+_LEAST, _MOST = 0.01, 1.5  # radians per axis
 
 
 @dataclass(frozen=True)
@@ -79,23 +85,27 @@ class _Block(nn.Module):
 
 
 class MotionDenoiser(nn.Module):
-    """Denoises and completes windows of SMPL rotations.
+    """Denoises and completes windows of SMPL rotations, and says how sure it is.
 
     Per joint and frame the output is a mixture of six candidates plus a correction: the input,
-    filled linearly over what was not seen; three Gaussians of that; and the regressor's own
+    filled linearly over what was not seen; three filters of that; and the regressor's own
     guesses, filtered and averaged over the window. The mixture makes a good smoother of an
-    untrained network; the correction is what it learns about motion.
+    untrained network; the correction is what it learns about motion. What is seen is not slowed:
+    its filters keep the swing of a limb (a Gaussian twice: what the first pass took away is
+    filtered and given back), and averages over guesses are closed to it.
     """
 
     kernels: Tensor
     guess_kernels: Tensor
+    root_kernels: Tensor
+    calibration: Tensor
 
     def __init__(self, config: DenoiserConfig = DenoiserConfig()):
         super().__init__()
         self.config = config
         width, patch = config.width, config.patch
         tokens = WINDOW // patch
-        self.embed = nn.Linear(patch * JOINTS * 19, width)
+        self.embed = nn.Linear(patch * (JOINTS * 22 + ROOT_FEATURES), width)
         self.position = nn.Parameter(0.02 * torch.randn(tokens, width))
         self.text = nn.Linear(config.text_dim, width)
         self.no_text = nn.Parameter(torch.zeros(width))
@@ -103,25 +113,41 @@ class MotionDenoiser(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.correction = nn.Linear(width, patch * JOINTS * 6)
         self.mixture = nn.Linear(width, patch * JOINTS * _CANDIDATES)
-        for head in (self.correction, self.mixture):
+        self.deviation = nn.Linear(width, patch * JOINTS)
+        for head in (self.correction, self.mixture, self.deviation):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
-        frame = torch.arange(float(WINDOW))
-        kernels = [torch.exp(-0.5 * ((frame[:, None] - frame) / s) ** 2) for s in _SIGMAS]
-        self.register_buffer("kernels", torch.stack(kernels), persistent=False)
-        guess = torch.exp(-0.5 * ((frame[:, None] - frame) / _GUESS_SIGMA) ** 2)
-        guess = torch.stack((guess / guess.sum(1, keepdim=True), torch.ones_like(guess) / WINDOW))
-        self.register_buffer("guess_kernels", guess, persistent=False)
+        nn.init.constant_(self.deviation.bias, math.log(_DEVIATION))
+        # deviations are multiplied by it: set on performers that training has not seen
+        self.register_buffer("calibration", torch.ones(()))
+        kernels = torch.stack([_gaussian(s) for s in _SIGMAS])
+        self.register_buffer("kernels", kernels, persistent=False)
+        guess = torch.stack((_gaussian(_GUESS_SIGMA), torch.ones(WINDOW, WINDOW)))
+        roots = torch.stack([_gaussian(s) for s in _ROOT_SIGMAS])
+        for name, rows in (("guess_kernels", guess), ("root_kernels", roots)):
+            rows = rows / rows.sum(2, keepdim=True)
+            self.register_buffer(name, rows, persistent=False)
 
-    def forward(self, rotmats: Tensor, seen: Tensor, text: Tensor | None = None) -> Tensor:
-        """Denoise windows.
+    def forward(
+        self, rotmats: Tensor, seen: Tensor, text: Tensor | None = None, trans: Tensor | None = None
+    ) -> Tensor:
+        """The rotations of :meth:`complete`."""
+        return self.complete(rotmats, seen, text, trans)[0]
+
+    def complete(
+        self, rotmats: Tensor, seen: Tensor, text: Tensor | None = None, trans: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Denoise and complete windows.
 
         Args:
             rotmats: (S, 60, 24, 3, 3) at 30 fps, global orientation first, camera frame.
             seen: (S, 60, 24) in [0, 1]; 0 = no evidence of what this rotation moves: there the
                 input counts as a guess.
             text: (S, D) label embeddings or None; rows of zeros mean "no label".
-        Returns: (S, 60, 24, 3, 3) rotations in the camera frame."""
+            trans: (S, 60, 3) pelvis in the camera frame, metres, or None; windows of zeros mean
+                that nothing is known of the root's movement.
+        Returns: (S, 60, 24, 3, 3) rotations in the camera frame, and (S, 60, 24) the standard
+            deviation of their errors, radians per axis."""
         if rotmats.shape[1:] != (WINDOW, JOINTS, 3, 3) or seen.shape != rotmats.shape[:3]:
             raise SemttaError(
                 f"the denoiser wants rotations (S, {WINDOW}, {JOINTS}, 3, 3) and seen (S, "
@@ -132,33 +158,55 @@ class MotionDenoiser(nn.Module):
         x = fill_unseen(columns, seen)
         frame = roma.special_procrustes(columns_to_rotmat(x[:, :, 0]).mean(1))
         x, columns = _relative(x, frame), _relative(columns, frame)
-        smoothed = self._smooth(x, seen)
         guesses = torch.matmul(self.guess_kernels.to(x), columns.flatten(2)[:, None])
         guesses = guesses.unflatten(-1, (JOINTS, 6))
-        unseen = (1 - seen)[..., None]
-        features = torch.cat(
-            (x, x - smoothed[:, 1], (guesses[:, 0] - x) * unseen, seen[..., None]), dim=-1
-        )
-        hidden = self._encode(features, text)
-        shape = (len(x), WINDOW, JOINTS, -1)
-        weights = self.mixture(hidden).reshape(shape).softmax(-1).permute(3, 0, 1, 2)[..., None]
-        candidates = (x, *smoothed.unbind(1), *guesses.unbind(1))
-        x = sum(weight * candidate for weight, candidate in zip(weights, candidates))
-        x = x + self.correction(hidden).reshape(shape)
-        out = columns_to_rotmat(x)
+        candidates = torch.cat((x[:, None], self._smooth(x, seen), guesses), dim=1)
+        hidden = self._encode(self._features(candidates, seen, trans, frame), text)
+        out, deviation = self._decode(hidden, candidates, seen)
         root = frame[:, None, None] @ out[:, :, :1]
-        return torch.cat((root, out[:, :, 1:]), dim=2)
+        return torch.cat((root, out[:, :, 1:]), dim=2), deviation
 
     def _smooth(self, x: Tensor, seen: Tensor) -> Tensor:
-        """The Gaussians of x (S, 60, 24, 6), trusting what was seen: (S, 3, 60, 24, 6)."""
+        """Filters of x (S, 60, 24, 6), trusting what was seen: (S, 3, 60, 24, 6)."""
         trust = (0.1 + seen)[..., None]
-        weighted = torch.cat((x * trust, trust), dim=-1).flatten(2)
-        sums = torch.matmul(self.kernels.to(x), weighted[:, None]).unflatten(-1, (JOINTS, 7))
-        return sums[..., :6] / sums[..., 6:]
+        sums = torch.matmul(self.kernels.to(x), trust.flatten(2)[:, None])[..., None]
+
+        def filtered(y: Tensor) -> Tensor:
+            total = torch.matmul(self.kernels.to(x), (y * trust[:, None]).flatten(3))
+            return total.unflatten(-1, (JOINTS, 6)) / sums
+
+        once = filtered(x[:, None])
+        return once + filtered(x[:, None] - once)
+
+    def _features(
+        self, candidates: Tensor, seen: Tensor, trans: Tensor | None, frame: Tensor
+    ) -> Tensor:
+        """What each frame of a window is told of, (S, 60, 24 * 22 + 10)."""
+        x, smoothed, guess = candidates[:, 0], candidates[:, 2], candidates[:, -_GUESSES]
+        unseen = (1 - seen)[..., None]
+        joints = (x, x - smoothed, (guess - x) * unseen, seen[..., None], unseen_time(seen))
+        if trans is None:
+            trans = x.new_zeros(*x.shape[:2], 3)
+        if trans.shape != (*x.shape[:2], 3):
+            raise SemttaError(f"the denoiser wants the root's path (S, {WINDOW}, 3), "
+                              f"not {tuple(trans.shape)}.")  # fmt: skip
+        root = root_movement(trans.to(x), frame, self.root_kernels.to(x))
+        return torch.cat((torch.cat(joints, dim=-1).flatten(2), root), dim=-1)
+
+    def _decode(self, hidden: Tensor, candidates: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens -> rotations relative to the window's frame, and their deviations."""
+        shape = (len(seen), WINDOW, JOINTS, -1)
+        logits = self.mixture(hidden).reshape(shape)
+        closed = (1 - seen).clamp_min(1e-6).log()[..., None].expand(*seen.shape, _GUESSES)
+        logits = logits + F.pad(closed, (_CANDIDATES - _GUESSES, 0))
+        weights = logits.softmax(-1).permute(0, 3, 1, 2)[..., None]
+        x = (weights * candidates).sum(1) + self.correction(hidden).reshape(shape)
+        deviation = self.deviation(hidden).reshape(shape)[..., 0].exp() * self.calibration
+        return columns_to_rotmat(x), deviation.clamp(_LEAST, _MOST)
 
     def _encode(self, features: Tensor, text: Tensor | None) -> Tensor:
-        """(S, 60, 24, 19), (S, D) | None -> tokens (S, 60 / patch, width)."""
-        tokens = self.embed(features.reshape(len(features), WINDOW // self.config.patch, -1))
+        """(S, 60, features), (S, D) | None -> tokens (S, 60 / patch, width)."""
+        tokens = self._tokens(features)
         label = self.no_text.expand(len(features), -1)
         if text is not None:
             if text.shape != (len(features), self.config.text_dim):
@@ -168,41 +216,23 @@ class MotionDenoiser(nn.Module):
                 )
             given = text.abs().sum(1, keepdim=True) > 0
             label = torch.where(given, self.text(text.to(features)), label)
-        tokens = tokens + self.position + label[:, None]
+        tokens = tokens + label[:, None]
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)
+
+    def _tokens(self, features: Tensor) -> Tensor:
+        patches = features.reshape(len(features), WINDOW // self.config.patch, -1)
+        return self.embed(patches) + self.position
+
+
+def _gaussian(sigma: float) -> Tensor:
+    """(60, 60) unnormalised Gaussians over the frames of a window."""
+    frame = torch.arange(float(WINDOW))
+    return torch.exp(-0.5 * ((frame[:, None] - frame) / sigma) ** 2)
 
 
 def _relative(x: Tensor, frame: Tensor) -> Tensor:
     """Columns (S, T, J, 6) with the global rotation (joint 0) relative to frame (S, 3, 3)."""
     columns = x[:, :, 0].unflatten(-1, (2, 3)) @ frame[:, None]  # row vectors: c^T F = (F^T c)^T
     return torch.cat((columns.flatten(-2)[:, :, None], x[:, :, 1:]), dim=2)
-
-
-def fill_unseen(x: Tensor, seen: Tensor) -> Tensor:
-    """Interpolate linearly over frames that were not seen; joints never seen stay as they are.
-
-    Args:
-        x: (S, T, J, C) values.
-        seen: (S, T, J) in [0, 1]; frames of at least 0.5 are the support, others are blended
-            between their own value (seen 0.5) and the interpolation (seen 0).
-    Returns: (S, T, J, C)."""
-    length = x.shape[1]
-    support = seen >= 0.5
-    frame = torch.arange(length, device=x.device)[None, :, None].expand_as(support)
-    before = torch.where(support, frame, -1).cummax(1).values
-    after = torch.where(support, frame, length).flip(1).cummin(1).values.flip(1)
-    before, after = (
-        torch.where(before < 0, after, before),
-        torch.where(after >= length, before, after),
-    )
-    never = before >= length  # no support on either side
-    before, after = (torch.where(never, frame, side) for side in (before, after))
-
-    def take(index: Tensor) -> Tensor:
-        return x.gather(1, index[..., None].expand_as(x))
-
-    ratio = (frame - before) / (after - before).clamp_min(1)
-    filled = torch.lerp(take(before), take(after), ratio[..., None].to(x))
-    return torch.lerp(filled, x, (2 * seen).clamp(max=1)[..., None])

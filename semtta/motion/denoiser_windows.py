@@ -30,6 +30,7 @@ class Grid:
     text: Tensor  # (N, D)
     index: Tensor  # (S, 60) frames of each window; the padding repeats the last
     at: Tensor  # (N,) seconds from the start of the stretch
+    trans: Tensor | None = None  # (N, 3)
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,22 @@ class Windows:
     seen: Tensor  # (S, 60, 24)
     text: Tensor  # (S, D)
     index: Tensor  # (S, 60) frame on the 30 fps grid; the padding repeats the last
+    trans: Tensor | None = None  # (S, 60, 3)
 
 
-def check_track(rotmats: Tensor, times: Tensor, seen: Tensor, text: Tensor | None) -> None:
+def check_track(
+    rotmats: Tensor,
+    times: Tensor,
+    seen: Tensor,
+    text: Tensor | None,
+    trans: Tensor | None = None,
+) -> None:
     """Raise ``SemttaError`` unless the counts belong together and times increase."""
     frames = len(rotmats)
     lengths = {len(times), len(seen)}
+    if trans is not None and trans.shape != (frames, 3):
+        raise SemttaError(f"the root's path of a track of {frames} frames is ({frames}, 3), "
+                          f"not {tuple(trans.shape)}.")  # fmt: skip
     if text is not None and text.dim() == 2:
         lengths.add(len(text))
     if rotmats.shape[1:] != (JOINTS, 3, 3) or lengths != {frames} or frames == 0:
@@ -65,7 +76,12 @@ def per_frame(text: Tensor | None, times: Tensor) -> Tensor:
 
 
 def grid_of(
-    rotmats: Tensor, times: Tensor, seen: Tensor, text: Tensor, stride: int = STRIDE
+    rotmats: Tensor,
+    times: Tensor,
+    seen: Tensor,
+    text: Tensor,
+    stride: int = STRIDE,
+    trans: Tensor | None = None,
 ) -> Grid:
     """One stretch at 30 fps, its windows ``stride`` frames apart (the last one always)."""
     local = seconds_from_first(times)
@@ -73,12 +89,13 @@ def grid_of(
     at = torch.arange(count, dtype=torch.float64) / FPS
     seen = seen.to(rotmats)
     poses = interpolate(rotmats, local, seen, at)
-    weights = _linear(seen, local, at)
+    weights = resample_values(seen, local, at)
     nearest = torch.searchsorted((local[1:] + local[:-1]) / 2, at)
     starts = [*range(0, count - WINDOW, stride), max(count - WINDOW, 0)]
     index = torch.tensor(starts)[:, None] + torch.arange(WINDOW)
     index = index.clamp(max=count - 1).to(rotmats.device)
-    return Grid(poses, weights, text[nearest.to(text.device)], index, at)
+    path = None if trans is None else resample_values(trans.to(rotmats), local, at)
+    return Grid(poses, weights, text[nearest.to(text.device)], index, at, path)
 
 
 def joined(parts: list[Grid]) -> Grid:
@@ -95,8 +112,9 @@ def joined(parts: list[Grid]) -> Grid:
 
 def gather(track: Grid, index: Tensor) -> Windows:
     """Windows of the frames (S, 60)."""
-    label = F.normalize(track.text[index.to(track.text.device)].mean(1))
-    return Windows(track.rotmats[index], track.seen[index], label, index)
+    label = F.normalize(track.text[index.to(track.text.device)].mean(1), dim=-1)
+    path = None if track.trans is None else track.trans[index]
+    return Windows(track.rotmats[index], track.seen[index], label, index, path)
 
 
 def seconds_from_first(times: Tensor) -> Tensor:
@@ -110,12 +128,27 @@ def merged(out: Tensor, windows: Windows) -> Tensor:
 
     A window counts most in its middle, and for each joint in proportion to how much of it the
     window has seen: a neighbour that saw the limb knows more about it."""
-    ramp = torch.sin(torch.pi * (torch.arange(WINDOW) + 0.5) / WINDOW).to(out) ** 2
-    evidence = 0.02 + windows.seen.to(out).mean(1)
-    weights = (1e-3 + ramp)[None, :, None] * evidence[:, None]
-    total = out.new_zeros(int(windows.index.max()) + 1, JOINTS, 3, 3)
-    total.index_add_(0, windows.index.flatten(), (out * weights[..., None, None]).flatten(0, 1))
-    return roma.special_procrustes(total)
+    weights = _weights(windows).to(out)[..., None, None]
+    return roma.special_procrustes(_summed(out * weights, windows))
+
+
+def merged_values(values: Tensor, windows: Windows) -> Tensor:
+    """Windows (S, 60, 24) of numbers -> grid (N, 24), weighted as rotations are."""
+    weights = _weights(windows).to(values)
+    return _summed(values * weights, windows) / _summed(weights, windows)
+
+
+def _weights(windows: Windows) -> Tensor:
+    """(S, 60, 24): how much each window counts."""
+    seen = windows.seen
+    ramp = torch.sin(torch.pi * (torch.arange(WINDOW, device=seen.device) + 0.5) / WINDOW) ** 2
+    return (1e-3 + ramp)[None, :, None] * (0.02 + seen.mean(1))[:, None]
+
+
+def _summed(values: Tensor, windows: Windows) -> Tensor:
+    """Windows (S, 60, ...) -> grid (N, ...)."""
+    total = values.new_zeros(int(windows.index.max()) + 1, *values.shape[2:])
+    return total.index_add_(0, windows.index.flatten(), values.flatten(0, 1))
 
 
 def _bracket(times: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -126,8 +159,8 @@ def _bracket(times: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return left, right, ((at - times[left]) / span).clamp(0, 1).float()
 
 
-def _linear(values: Tensor, times: Tensor, at: Tensor) -> Tensor:
-    """(T, J) at ``times`` -> (N, J) at ``at``, linear, constant outside."""
+def resample_values(values: Tensor, times: Tensor, at: Tensor) -> Tensor:
+    """Numbers (T, J) at ``times`` -> (N, J) at ``at``, linear, constant outside."""
     left, right, share = (x.to(values.device) for x in _bracket(times, at))
     return torch.lerp(values[left], values[right], share[:, None].to(values))
 

@@ -199,13 +199,16 @@ class MDNetSmoother:
         self.keep_state = keep_state
         self.optimizer = mdnet_optimizer(self.net, lr)
 
-    def target(self, rotmats: Tensor, seen: Tensor, text: Tensor | None) -> Tensor:
-        """(T, 24, 3, 3); MDNet hides whole frames, whatever they show, and reads no text."""
-        return mdnet_track(self.net, rotmats, self.times)
+    def target(
+        self, rotmats: Tensor, seen: Tensor, text: Tensor | None, trans: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(T, 24, 3, 3), and ones: MDNet hides whole frames, whatever they show, reads neither
+        text nor movement, and has no doubts."""
+        return mdnet_track(self.net, rotmats, self.times), torch.ones_like(seen)
 
-    def complete(self, rotmats: Tensor, seen: Tensor) -> Tensor:
+    def complete(self, rotmats: Tensor, seen: Tensor, trans: Tensor | None = None) -> Tensor:
         """The same after unseen rotations (T, 24) were interpolated from seen ones over time."""
-        return self.target(without_unseen(rotmats[None], seen[None])[0], seen, None)
+        return self.target(without_unseen(rotmats[None], seen[None])[0], seen, None)[0]
 
     def fit(
         self, rotmats: Tensor, seen: Tensor, generator: torch.Generator, lr: float | None = None

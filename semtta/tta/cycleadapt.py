@@ -123,6 +123,6 @@ class CycleAdapt:
     def _denoise(self, run: Run, motion: Prediction) -> Targets | None:
         if self.smoother is None:
             return None
-        rotmats = self.smoother.target(motion.rotmats, self.seen, None)
+        rotmats, _ = self.smoother.target(motion.rotmats, self.seen, None)
         betas = shape_target(run.config.smoothing, run.first.betas, motion.betas)
         return Targets(rotmats, betas)

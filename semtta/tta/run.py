@@ -126,6 +126,11 @@ class Run:
             return whole
         return replace(whole, rotmats=held_rotations(whole.rotmats, self.kept, self.held))
 
+    def path(self, prediction: Prediction) -> Tensor:
+        """(T, 3) pelvis of a prediction of every frame, camera frame, metres."""
+        frames = torch.arange(len(self.track), device=self.device)
+        return self.view.translation(prediction, frames)
+
     @torch.no_grad()
     def project_all(self, prediction: Prediction) -> Tensor:
         """(T, J, 2) image pixels of a prediction of every frame."""

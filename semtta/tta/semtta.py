@@ -152,14 +152,9 @@ class Semtta:
         if isinstance(robust, str):  # auto
             robust = getattr(run.model, "robust", None)
         self.robust: float | None = robust
+        self.held = torch.zeros_like(self.seen) if run.held is None else run.held
         self._look(run, epoch=-1)
         self.target = self._smoothing_target(run, epoch=-1)
-        self.free = torch.ones_like(self.seen)
-        if run.held is not None:
-            self.free = 1 - run.held
-            if config.hold.to == "completed" and self.smoother is not None:
-                completed = self.smoother.target(run.first.rotmats, self.told, self.text)
-                run.kept = torch.cat((run.first.rotmats[:, :1], completed[:, 1:]), 1)
         if self.robust is not None:
             self._doubt(run, self._completed(run, run.project_all(run.latest)))
 
@@ -189,7 +184,7 @@ class Semtta:
         rotmats = prediction.rotmats
         if config.alignment.reach == "unseen":
             # What the 2D evidence shows is not for the text to change.
-            given = self.seen.bool() | (self.free < 0.5)
+            given = self.seen.bool() | (self.held > 0.5)
             rotmats = torch.where(given[draw.frames, :, None, None], rotmats.detach(), rotmats)
         motion = torch.stack(
             [
@@ -206,7 +201,7 @@ class Semtta:
         smoothing = run.config.smoothing
         frames = draw.frames
         weight = torch.where(self.seen[frames].bool(), 1.0, smoothing.unseen_weight)
-        weight = weight * self.free[frames]  # held limbs do not pull at the weights either
+        weight = weight * (1 - self.held[frames])  # held limbs do not pull at the weights either
         targets = self.target[frames], self.betas_target[frames]
         return smoothing_terms(smoothing, prediction, *targets, weight, draw.count)
 
@@ -253,7 +248,8 @@ class Semtta:
         weight = torch.ones(len(run.track), device=run.device)
         if run.config.evidence.fill_weight == "similarity":
             weight = run.gate_similarity.to(run.device).nan_to_num().clamp_min(0)
-        barred = None if run.held is None else held_landmarks(run.held, run.view.skeleton)
+        # neither a held limb nor one that the motion model is not sure of
+        barred = held_landmarks(torch.maximum(self.held, 1 - self.sure), run.view.skeleton)
         run.evidence.fill(filling, passes, epoch + 1, weight, barred)
         return float(passes.float().mean())
 
@@ -268,7 +264,7 @@ class Semtta:
         self.sampling = (1 - similarity).cpu()
         source = run.config.gate.source
         if source == "completed" and self.smoother is not None:
-            completed = self.smoother.complete(rotmats, self.seen)
+            completed = self.smoother.complete(rotmats, self.seen, self._path(run))
             self.gate_similarity = self.gate.all_similarities(completed, self.segments)
         elif source != "unaligned" or not self._aligning(run, epoch):
             self.gate_similarity = self.gate.all_similarities(rotmats, self.segments)
@@ -288,8 +284,19 @@ class Semtta:
 
     def _smoothing_target(self, run: Run, epoch: int) -> Tensor | None:
         """Eq. 9's targets for the next epoch, from predictions of the last full pass."""
-        if self.smoother is None or epoch + 1 < run.config.smoothing.from_epoch:
-            return None
         smoothing = run.config.smoothing
-        self.betas_target = shape_target(smoothing, run.first.betas, run.latest.betas)
-        return self.smoother.target(run.latest.rotmats, self.told, self.text)
+        self.sure = torch.ones_like(self.seen)
+        if self.smoother is None or epoch + 1 < smoothing.from_epoch:
+            return None
+        first, latest = run.first, run.latest
+        self.betas_target = shape_target(smoothing, first.betas, latest.betas)
+        # Where the motion model is not sure, a guess stays: the base's, which no fit has moved.
+        guess = torch.where(self.told.bool()[..., None, None], latest.rotmats, first.rotmats)
+        target, self.sure = self.smoother.target(guess, self.told, self.text, self._path(run))
+        if run.held is not None and run.config.hold.to == "completed":
+            run.kept = torch.cat((first.rotmats[:, :1], target[:, 1:]), 1)
+        return target
+
+    def _path(self, run: Run) -> Tensor | None:
+        """Where the pelvis goes, for a motion model that is told what is seen."""
+        return run.path(run.latest) if run.config.smoothing.completion else None

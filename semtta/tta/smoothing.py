@@ -47,11 +47,19 @@ def shape_target(config: SmoothingConfig, first: Tensor, latest: Tensor) -> Tens
 class Smoother(Protocol):
     """Turns a track's predictions into smoothing targets, and may learn from the video."""
 
-    def target(self, rotmats: Tensor, seen: Tensor, text: Tensor | None) -> Tensor:
-        """(T, 24, 3, 3) predictions, (T, 24) seen in [0, 1] -> (T, 24, 3, 3) targets."""
+    def target(
+        self, rotmats: Tensor, seen: Tensor, text: Tensor | None, trans: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Targets (T, 24, 3, 3), and how sure they are, (T, 24) in [0, 1].
+
+        Args:
+            rotmats: (T, 24, 3, 3) predictions, camera axes.
+            seen: (T, 24) in [0, 1].
+            text: (T, D) of a label-conditioned denoiser, or None.
+            trans: (T, 3) pelvis in the camera frame, metres, or None; a filter reads none."""
         ...
 
-    def complete(self, rotmats: Tensor, seen: Tensor) -> Tensor:
+    def complete(self, rotmats: Tensor, seen: Tensor, trans: Tensor | None = None) -> Tensor:
         """The same from the seen rotations alone: no label, no look at guesses about the unseen.
 
         What the gate reads: an alignment loss that moves unseen rotations cannot reach it."""
@@ -74,11 +82,14 @@ class GaussianSmoother:
     def __init__(self, times: Tensor, sigma: float):
         self.times, self.sigma = times, sigma
 
-    def target(self, rotmats: Tensor, seen: Tensor, text: Tensor | None) -> Tensor:
-        return gaussian_smooth(rotmats, self.times, self.sigma, 0.02 + 0.98 * seen)
+    def target(
+        self, rotmats: Tensor, seen: Tensor, text: Tensor | None, trans: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        smooth = gaussian_smooth(rotmats, self.times, self.sigma, 0.02 + 0.98 * seen)
+        return smooth, torch.ones_like(seen)
 
-    def complete(self, rotmats: Tensor, seen: Tensor) -> Tensor:
-        return self.target(_without_unseen(rotmats, seen), seen, None)
+    def complete(self, rotmats: Tensor, seen: Tensor, trans: Tensor | None = None) -> Tensor:
+        return self.target(_without_unseen(rotmats, seen), seen, None)[0]
 
     def fit(
         self, rotmats: Tensor, seen: Tensor, generator: torch.Generator, lr: float | None = None
@@ -97,15 +108,17 @@ class DenoiserSmoother:
         self.times, self.config = times, config
         self.optimizer: torch.optim.Optimizer | None = None
 
-    def target(self, rotmats: Tensor, seen: Tensor, text: Tensor | None) -> Tensor:
-        from semtta.motion.denoiser import denoise_track
+    def target(
+        self, rotmats: Tensor, seen: Tensor, text: Tensor | None, trans: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        from semtta.motion.denoiser import complete_track
 
-        return denoise_track(
-            self.denoiser, rotmats, self.times, seen, text, gaussian=self.config.sigma
+        return complete_track(
+            self.denoiser, rotmats, self.times, seen, text, gaussian=self.config.sigma, trans=trans
         )
 
-    def complete(self, rotmats: Tensor, seen: Tensor) -> Tensor:
-        return self.target(_without_unseen(rotmats, seen), seen, None)
+    def complete(self, rotmats: Tensor, seen: Tensor, trans: Tensor | None = None) -> Tensor:
+        return self.target(_without_unseen(rotmats, seen), seen, None, trans)[0]
 
     def fit(
         self, rotmats: Tensor, seen: Tensor, generator: torch.Generator, lr: float | None = None

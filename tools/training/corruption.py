@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from semtta.geometry import columns_to_rotmat, rotmat_to_columns
-from semtta.motion.denoiser_net import fill_unseen
+from semtta.motion.denoiser_input import fill_unseen
 from semtta.skeletons import SMPL24
 
 
@@ -39,6 +39,19 @@ HIDDEN_GROUPS: tuple[tuple[list[int], float], ...] = (
 )
 
 
+# Limbs that stay hidden for a whole window, as legs behind a table do.
+WHOLE_GROUPS: tuple[tuple[list[int], float], ...] = (
+    (LEGS, 0.34),
+    (_limbs(*_LEG, sides=("left",)), 0.08),
+    (_limbs(*_LEG, sides=("right",)), 0.08),
+    (LOWER_LEGS, 0.18),
+    (ARMS, 0.12),
+    (_limbs(*_ARM, sides=("left",)), 0.1),
+    (_limbs(*_ARM, sides=("right",)), 0.1),
+)
+WHOLE = 0.48  # share of windows with one of them
+
+
 @dataclass(frozen=True)
 class Noise:
     """Ranges (low, high) of the standard deviation per axis, degrees."""
@@ -46,8 +59,8 @@ class Noise:
     jitter: tuple[float, float] = (2.0, 6.0)
     drift: tuple[float, float] = (3.0, 8.0)
     bias: tuple[float, float] = (0.0, 4.0)
-    clean: float = 0.12  # share of windows without any noise
-    faint: float = 0.12  # share of windows with a fifth of it
+    clean: float = 0.2  # share of windows without any noise
+    faint: float = 0.2  # share of windows with a fifth of it
     half: float = 0.2  # share of windows with half of it
 
 
@@ -107,41 +120,51 @@ class Corruptor:
                 continue
             if kind < 0.18:  # a flickering detector
                 seen[b] = (self.uniform(length, 24) > self.uniform(1, high=0.25)).float()
-            events = (0, 1, 1, 1, 1, 2)[self.integer(0, 5)]
+            if float(self.uniform(1)) < WHOLE / 0.92:
+                chances = torch.tensor([share for _, share in WHOLE_GROUPS])
+                pick = int(torch.multinomial(chances, 1, generator=self.generator))
+                seen[b, :, WHOLE_GROUPS[pick][0]] = 0
+                events = (0, 0, 0, 1)[self.integer(0, 3)]
+            else:
+                events = (0, 1, 1, 1, 1, 2)[self.integer(0, 5)]
             picks = torch.multinomial(shares, max(events, 1), True, generator=self.generator)
             for pick in picks[:events].tolist():
                 joints = HIDDEN_GROUPS[pick][0]
                 if len(joints) == 24:
                     span = self.integer(4, 15)
                 else:
-                    span = length if float(self.uniform(1)) < 0.2 else self.integer(5, 55)
+                    span = self.integer(5, 55)
                 start = self.integer(-span // 3, length - span + span // 3)
-                if span == length:
-                    start = 0
                 rows = torch.arange(max(start, 0), min(start + span, length))
                 seen[b, rows[:, None], torch.tensor(joints)] = 0
         return seen
 
     def _guess(self, noisy: Tensor, clean: Tensor, seen: Tensor) -> Tensor:
-        """What a regressor says about a limb it does not see: mean-ish, frozen, or standing."""
+        """What a regressor says about a limb it does not see: mean-ish, frozen, standing, somebody
+        else's, or nothing: the rest pose, not even wobbling."""
         batch, length = clean.shape[:2]
         middle = roma.special_gramschmidt(clean.mean(1, keepdim=True)[..., :2])
         index = torch.arange(length)[None, :, None].expand_as(seen)
-        last = torch.where(seen > 0, index, -1).cummax(1).values.clamp_min(0)
-        frozen = noisy.gather(1, last[..., None, None].expand_as(noisy))
+        last = torch.where(seen > 0, index, -1).cummax(1).values[..., None, None]
+        frozen = noisy.gather(1, last.clamp_min(0).expand_as(noisy))
+        frozen = torch.where(last < 0, middle, frozen)
         standing = torch.eye(3).expand_as(noisy).clone()
         standing[:, :, 0] = noisy[:, :, 0]
-        linear = fill_unseen(rotmat_to_columns(noisy), seen)
+        other = noisy.roll(1, 0).clone()
+        other[:, :, 0] = noisy[:, :, 0]
+        linear = columns_to_rotmat(fill_unseen(rotmat_to_columns(noisy), seen))
         kind = self.uniform(batch, 1, 1, 1, 1)
-        guess = torch.where(kind < 0.8, standing, columns_to_rotmat(linear))
-        guess = torch.where(kind < 0.6, frozen, guess)
-        guess = torch.where(kind < 0.45, middle, guess)
+        guess = torch.where(kind < 0.8, other, linear)
+        for below, choice in ((0.7, standing), (0.55, frozen), (0.4, middle)):
+            guess = torch.where(kind < below, choice, guess)
         # some of the truth shines through, as in a regressor that has learned what goes together
         share = self.uniform(batch, 1, 1, 1, 1) * self.uniform(batch, 1, 1, 1, 1)
         share = share * (self.uniform(batch, 1, 1, 1, 1) < 0.5)
         mixed = roma.special_gramschmidt(torch.lerp(guess, noisy, share)[..., :2])
         wobble = torch.deg2rad(3 * slow_noise(self.normal(batch, length, 24, 3), 4.0))
-        return mixed @ roma.rotvec_to_rotmat(wobble)
+        mixed = mixed @ roma.rotvec_to_rotmat(wobble)
+        nothing = self.uniform(batch, 1, 1, 1, 1) < 0.2
+        return torch.where(nothing, standing, mixed)
 
     def _soften(self, seen: Tensor) -> Tensor:
         """Confidences instead of zeros and ones, and ramps at the edges, for half of a batch."""
