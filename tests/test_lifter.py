@@ -312,6 +312,35 @@ def test_bad_files_are_clear_errors(tmp_path: Path, content):
         load_lifter(path)
 
 
+def test_a_checkpoint_of_another_format_is_refused_in_one_sentence(tmp_path: Path):
+    path = tmp_path / "old.pt"
+    save_lifter(Lifter(SMALL), path)
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {"format": 1}, path)
+    with pytest.raises(SemttaError, match="another version") as caught:
+        load_lifter(path)
+    assert str(caught.value).count(". ") == 0
+
+
+def test_depth_that_the_detector_saw_passes_an_untrained_network(body, track):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        prediction = predict(Lifter(SMALL), lifter_features(track, CAMERA))
+    points = body.landmarks(prediction.rotmats, prediction.betas, BODY27)
+
+    def bend(points: torch.Tensor) -> torch.Tensor:
+        hip, knee, ankle = (points[:, BODY27.index(f"left_{n}")] for n in ("hip", "knee", "ankle"))
+        return torch.cosine_similarity(knee - hip, ankle - knee, dim=-1).acos()
+
+    shown, said = bend(track.landmarks3d), bend(points)
+    assert shown.max() > 0.8 and said.max() > 0.75 * shown.max()
+    assert torch.corrcoef(torch.stack((shown, said)))[0, 1] > 0.95
+    blind = Track(track.id, track.frames, track.times, track.boxes, track.keypoints)
+    with torch.no_grad():
+        prediction = predict(Lifter(SMALL), lifter_features(blind, CAMERA))
+    assert bend(body.landmarks(prediction.rotmats, prediction.betas, BODY27)).max() < 0.3
+
+
 PERFECT = NoiseModel(
     pixel=0, limb_offset=0, misplaced=0, definition=0, depth=0, flip=0, tilt=0,
     depth_scale=(1, 1), scale=(1, 1), space=0, hidden=0, blink=0, no_space=0, stranger=0,

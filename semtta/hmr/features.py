@@ -4,6 +4,8 @@ Every frame t looks at its neighbours at fixed offsets *in seconds*, so that 30 
 variable frame rates look alike. All landmarks of a window are seen through one virtual camera
 that points at the person's box in frame t, in units of that box: where the person stands in the
 image then changes nothing but the rotation that leads back to the real camera (``ray_rotation``).
+Beside the landmarks stand the joint rotations that their 3D shows (``bones``), so that depth need
+not be learnt anew.
 """
 
 from __future__ import annotations
@@ -12,19 +14,26 @@ import torch
 from torch import Tensor
 
 from semtta.errors import SemttaError
-from semtta.geometry import Camera, ray_rotation, square_boxes
+from semtta.geometry import Camera, ray_rotation, rotmat_to_columns, square_boxes
+from semtta.hmr.bones import BONES, READ, outlined, read_pose
 from semtta.keypoints import Track
 from semtta.skeletons import BODY27
 
-OFFSETS = (0.0, -1 / 30, 1 / 30, -0.1, 0.1, -0.2, 0.2, -0.4, 0.4)  # seconds, own frame first
+# Seconds, own frame first.
+OFFSETS = (0.0, -1 / 30, 1 / 30, -0.1, 0.1, -0.2, 0.2, -0.5, 0.5, -1.0, 1.0)
 BOX_SCALE = 1.1
 JOINTS = len(BODY27)
-# per frame of the window: 2D, 3D, both confidences, distance in time, "this frame exists"
-FRAME_FEATURES = JOINTS * (2 + 3 + 1 + 1) + 2
+# Per frame of the window: 2D, 3D, both confidences, distance in time, "this frame exists"; then
+# the rotations that the 3D shows, as it is and as the 2D corrects it, as columns less those of the
+# identity; how well they are known; and how short bones look.
+_LANDMARKS = JOINTS * (2 + 3 + 1 + 1) + 2
+_SHOWN = len(READ) * (6 + 6 + 1)
+FRAME_FEATURES = _LANDMARKS + _SHOWN + BONES
 FEATURES = FRAME_FEATURES + 3  # + centre and side of the square box, normalised image plane
 
 _LIMIT_2D = 3.0  # half box sides; further out a landmark tells nothing but "far out"
 _LIMIT_3D = 3.0  # metres
+_REST = rotmat_to_columns(torch.eye(3))
 
 
 def ray_side(box: Tensor) -> Tensor:
@@ -61,11 +70,23 @@ def window_features(
     plane = plane.clamp(-_LIMIT_2D, _LIMIT_2D) * (conf > 0)[..., None]
     space = landmarks3d.clamp(-_LIMIT_3D, _LIMIT_3D) * (conf3d > 0)[..., None]
     time = torch.stack((offsets * present, present.to(offsets)), dim=-1)
+    turned, short = outlined(space, conf3d, plane, conf)
+    both, known = read_pose(torch.stack((space, turned), dim=-3), conf3d[..., None, :])
+    columns = rotmat_to_columns(both) - _REST.to(space)
     parts = (
-        plane.flatten(2), space.flatten(2), conf, conf3d, time,
-        box[:, None].expand(-1, xy.shape[1], -1),
+        plane.flatten(2), space.flatten(2), conf, conf3d, time, columns.flatten(2),
+        known.amin(-2), short, box[:, None].expand(-1, xy.shape[1], -1),
     )  # fmt: skip
     return torch.cat(parts, dim=-1)
+
+
+def shown_pose(features: Tensor) -> tuple[Tensor, Tensor]:
+    """What frames (..., FEATURES) show of the rotations ``READ``: their columns less those of the
+    identity (..., 2, 16, 6), of the 3D as it is and as the 2D corrects it, and how well each is
+    known (..., 16)."""
+    shown = features[..., _LANDMARKS : _LANDMARKS + _SHOWN]
+    columns, known = shown.split((2 * len(READ) * 6, len(READ)), -1)
+    return columns.unflatten(-1, (2, len(READ), 6)), known
 
 
 def window_index(times: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,9 +1,12 @@
 """The embedded regressor: from a detector's landmarks to SMPL parameters, no image needed.
 
 A residual MLP (Martinez et al. 2017, "A simple yet effective baseline for 3d human pose
-estimation") with one embedding shared by the frames of a short window. It has neither dropout nor
-batch statistics, so that adapting all its weights to one video is stable and repeatable.
-Trained by ``tools/train_lifter.py``.
+estimation") with one embedding shared by the frames of a short window. The rotations that the
+detector's 3D shows, as it is and as its 2D corrects it (``bones``), go past the network to the
+output, as far as it believes them: one that has to say depth itself says the usual depth, and
+straightens limbs that point at the camera. It has neither dropout nor batch statistics, so that
+adapting all its weights to one video is stable and repeatable. Trained by
+``tools/train_lifter.py``.
 """
 
 from __future__ import annotations
@@ -18,18 +21,21 @@ from semtta.checkpoints import load_strictly, tensors, write_checkpoint
 from semtta.errors import SemttaError
 from semtta.geometry import columns_to_rotmat, ray_rotation
 from semtta.hmr.base import Batch, CropSpec, Prediction
+from semtta.hmr.bones import READ
 from semtta.hmr.features import (
     BOX_SCALE,
     FRAME_FEATURES,
     OFFSETS,
     ray_side,
+    shown_pose,
 )
 from semtta.reading import reading
 from semtta.shipped import file_sha256
 from semtta.tensor_files import read_tensors
 
 _JOINTS, _BETAS = 24, 10
-_FORMAT = 1
+_FORMAT = 2  # 1: no rotations among the features, 0.4 s of window
+_BELIEF = 2.0  # logit with which an untrained network believes what the 3D shows
 _WHAT = "a lifter checkpoint"
 _LARGEST = (8192, 8192, 64)  # embed, width, blocks
 
@@ -46,7 +52,7 @@ class LifterSettings:
 
     embed: int = 256
     width: int = 512
-    blocks: int = 4
+    blocks: int = 3
 
     def __post_init__(self):
         sizes = (self.embed, self.width, self.blocks)
@@ -89,9 +95,13 @@ class Lifter(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(settings.width) for _ in range(settings.blocks))
         self.norm = nn.LayerNorm(settings.width)
         self.head = nn.Linear(settings.width, _JOINTS * 6 + _BETAS + 3)
-        nn.init.normal_(self.head.weight, std=0.01)
+        self.belief = nn.Linear(settings.width, 2 * len(READ))
+        for layer in (self.head, self.belief):
+            nn.init.normal_(layer.weight, std=0.01)
         with torch.no_grad():
             self.head.bias.copy_(_upright_person())
+            self.belief.bias[: len(READ)].fill_(_BELIEF)
+            self.belief.bias[len(READ) :].zero_()
 
     def forward(self, batch: Batch) -> Prediction:
         """inputs (B, W, FEATURES) -> prediction for the B own frames of the windows."""
@@ -100,27 +110,32 @@ class Lifter(nn.Module):
         for block in self.blocks:
             x = block(x)
         with torch.autocast(x.device.type, enabled=False):  # angles want full precision
-            return self._decode(x.float(), batch.inputs[:, 0, FRAME_FEATURES:].float())
+            return self._decode(x.float(), batch.inputs[:, 0].float())
 
-    def _decode(self, x: Tensor, box: Tensor) -> Prediction:
-        x = self.head(self.norm(x))
-        pose, betas, cam = x.split((_JOINTS * 6, _BETAS, 3), dim=-1)
-        rotmats = columns_to_rotmat(pose.unflatten(-1, (_JOINTS, 6)))
-        return _to_camera(rotmats, betas, cam, box)
+    def _decode(self, x: Tensor, own: Tensor) -> Prediction:
+        x = self.norm(x)
+        pose, betas, cam = self.head(x).split((_JOINTS * 6, _BETAS, 3), dim=-1)
+        pose = pose.unflatten(-1, (_JOINTS, 6))
+        shown, known = shown_pose(own)
+        share, corrected = self.belief(x).sigmoid()[..., None].chunk(2, dim=-2)
+        turn = torch.lerp(shown[..., 0, :, :], shown[..., 1, :, :], corrected)
+        turn = share * (known > 0)[..., None] * (turn - _UPRIGHT.to(pose))
+        rotmats = columns_to_rotmat(pose.index_add(-2, _READ.to(pose.device), turn))
+        return _to_camera(rotmats, betas, cam, own[:, FRAME_FEATURES:])
 
     def parameter_groups(self, scope: str) -> list[nn.Parameter]:
         """Parameters that adaptation may move.
 
         Args:
-            scope: "all"; "last" = last residual block and head; "head" = output layer;
+            scope: "all"; "last" = last residual block and head; "head" = output layers;
                 "norm" = layer norms."""
         modules: list[nn.Module]
         if scope == "all":
             modules = [self]
         elif scope == "last":
-            modules = [self.blocks[-1], self.norm, self.head]
+            modules = [self.blocks[-1], self.norm, self.head, self.belief]
         elif scope == "head":
-            modules = [self.head]
+            modules = [self.head, self.belief]
         elif scope == "norm":
             modules = [m for m in self.modules() if isinstance(m, nn.LayerNorm)]
         else:
@@ -134,6 +149,13 @@ def _upright_person() -> Tensor:
     pose[0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     columns = torch.cat((pose[..., 0], pose[..., 1]), dim=-1)
     return torch.cat((columns.flatten(), torch.zeros(_BETAS), torch.tensor([0.9, 0.0, 0.0])))
+
+
+_READ = torch.tensor(READ)
+# what the head's bias says of these joints, less the identity's columns
+_UPRIGHT = (
+    _upright_person()[: _JOINTS * 6].unflatten(-1, (_JOINTS, 6))[READ] - _upright_person()[6:12]
+)
 
 
 def _to_camera(rotmats: Tensor, betas: Tensor, cam: Tensor, box: Tensor) -> Prediction:
@@ -175,7 +197,10 @@ def load_lifter(path: str | Path) -> Lifter:
     if not isinstance(content, dict) or content.get("kind") != "lifter":
         raise SemttaError(f"'{path}' is no lifter checkpoint; train one by tools/train_lifter.py.")
     if content.get("format") != _FORMAT or content.get("offsets") != list(OFFSETS):
-        raise SemttaError(f"lifter checkpoint '{path}' was made for another version of semtta.")
+        raise SemttaError(
+            f"lifter checkpoint '{path}' was made for another version of semtta; train it anew by "
+            "tools/train_lifter.py, or leave model.checkpoint empty for the shipped one."
+        )
     with reading(path, "lifter checkpoint"):
         settings, weights = LifterSettings(**content["settings"]), tensors(content["weights"])
         with torch.device("meta"):

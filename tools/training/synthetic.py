@@ -18,17 +18,20 @@ import roma
 import torch
 from torch import Tensor
 
-from semtta.bench.landmark_noise import NoiseModel, Random, observe
+from semtta.bench.landmark_noise import NoiseModel, Random
 from semtta.geometry import Camera, mirror_pose
 from semtta.hmr.features import OFFSETS, window_features
 from semtta.keypoints import Keypoints2D, Track
 from semtta.motion.motion_files import FPS
 from semtta.skeletons import BODY27
 from tools.training import procedural
-from tools.training.motions import ARMS, LOWER_BODY, Clip, forward_kinematics
+from tools.training.landmark_noise import observe
+from tools.training.motions import ARMS, LOWER_BODY, Clip
 
 FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # body axes (y up) -> camera axes (y down)
-_STEPS = torch.tensor([round(offset * FPS) for offset in OFFSETS])
+_WANTED = torch.tensor(OFFSETS)
+# Frame rates of videos; most are near 30.
+_RATES = torch.tensor([30.0, 30.0, 30.0, 25.0, 24.0, 60.0, 50.0, 15.0, 12.0, 10.0])
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,11 @@ class ViewModel:
         splice: probability that arms (and, apart from them, legs) come from another motion.
     """
 
-    pitch: tuple[float, float] = (-30.0, 45.0)
+    pitch: tuple[float, float] = (-35.0, 45.0)
     roll: float = 30.0
-    distance: tuple[float, float] = (1.5, 8.0)
+    distance: tuple[float, float] = (1.2, 9.0)  # phones are near
     azimuth: float = 25.0
-    elevation: float = 20.0
+    elevation: float = 30.0  # and upright
     betas: float = 1.0
     pose: float = 0.25
     splice: float = 0.3
@@ -80,24 +83,26 @@ class MotionPool:
         clips: Sequence[Clip],
         seed: int,
         actions: Sequence[str] = tuple(procedural.ACTIONS),
-        performances: int = 8,
-        frames: int = 75,
-        procedural_share: float = 0.35,
+        performances: int = 6,
+        frames: int = 100,
+        procedural_share: float = 0.4,
+        mixtures: int = 0,
     ) -> MotionPool:
-        """Pool of recorded clips and of ``performances`` random ones of every action."""
+        """Pool of recorded clips, of ``performances`` random ones of every action, and of
+        ``mixtures``: arms of one action over the legs of another, and one action into the next."""
         rng = np.random.default_rng(seed)
         motions = [(clip.rotmats, clip.trans, len(clip) ** 0.6) for clip in clips]
         recorded = sum(weight for *_, weight in motions)
+        played = [procedural.perform(name, rng, frames)
+                  for name in actions for _ in range(performances)]  # fmt: skip
+        for _ in range(mixtures):
+            upper, lower = (str(rng.choice(n)) for n in (procedural.UPPER, procedural.LOWER))
+            played.append(procedural.compose(upper, lower, rng, frames))
+            played.append(procedural.chain(rng.choice(actions, 2).tolist(), rng, frames))
         share = 1.0
-        if motions and actions and performances:
-            share = procedural_share / (1 - procedural_share) * recorded
-            share /= len(actions) * performances
-        for name in actions:
-            for _ in range(performances):
-                rotmats = procedural.sample(name, rng, frames)
-                lowest = forward_kinematics(rotmats)[..., 1].min(axis=1)
-                trans = np.stack((0 * lowest, -lowest, 0 * lowest), axis=1)
-                motions.append((rotmats, trans, share))
+        if motions and played:
+            share = procedural_share / (1 - procedural_share) * recorded / len(played)
+        motions += [(p.rotmats, p.trans, share) for p in played]
         lengths = torch.tensor([len(rotmats) for rotmats, *_ in motions])
         ends = lengths.cumsum(0)
         weights = torch.tensor([w for *_, w in motions], dtype=torch.float64) / lengths
@@ -158,17 +163,17 @@ class Synthesizer:
         """B windows of B / 2 performances, each seen by two cameras (posing is the slow part)."""
         batch //= 2
         own = torch.multinomial(self.pool.weight, batch, replacement=True, generator=self.generator)
-        steps = self._steps(batch)
-        index, present = self._neighbours(own, steps)
+        offsets, exists = self._offsets(batch)
+        tempo = self.random.uniform(0.8, 1.25, batch, 1)  # people are faster and slower
+        index, present = self._neighbours(own, (offsets * tempo * FPS).round().long())
         rotmats, trans, betas = self._people(index)
         points = self._landmarks(rotmats, betas)
-        rotmats, trans, betas, points, steps, present = (
-            torch.cat((x, x)) for x in (rotmats, trans, betas, points, steps, present)
+        rotmats, trans, betas, points, offsets, present = (
+            torch.cat((x, x)) for x in (rotmats, trans, betas, points, offsets, present & exists)
         )
         rotmats, points = self._cameras(rotmats, trans, points, self.random)
         seen = observe(points, self.random, self.noise)
-        tempo = self.random.uniform(0.85, 1.2, 2 * batch, 1)
-        offsets = steps / FPS * tempo
+        present = present & ~self._lost(2 * batch)
         inputs = window_features(
             seen.xy, seen.conf, seen.space, seen.conf3d, seen.box[:, 0], offsets, present
         )
@@ -203,25 +208,30 @@ class Synthesizer:
             out.append(SyntheticTrack(clip.name, track, camera, points[0], rotmats[0]))
         return out
 
-    def _steps(self, batch: int) -> Tensor:
-        """(B, W) distances in frames, near the wanted ones."""
-        jitter = self.random.choice(3, batch, len(_STEPS)) - 1
-        jitter = jitter * (_STEPS.abs() >= 3) * self.random.chance(0.4, batch, len(_STEPS))
-        return _STEPS + jitter
+    def _offsets(self, batch: int) -> tuple[Tensor, Tensor]:
+        """(B, W) seconds to the frames nearest to the wanted ones in videos of all rates, and
+        whether those are near enough (the rule of ``features.window_index``)."""
+        rate = _RATES[self.random.choice(len(_RATES), batch, 1)]
+        offsets = (_WANTED * rate).round() / rate
+        uneven = self.random.chance(0.1, batch, 1) * (_WANTED.abs() > 0.05)  # frames are dropped
+        offsets = offsets + uneven * self.random.uniform(-0.3, 0.3, batch, len(_WANTED)) * _WANTED
+        exists = (offsets - _WANTED).abs() <= _WANTED.abs() / 2 + 1e-4
+        return offsets, exists
 
     def _neighbours(self, own: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames of the windows and which of them exist: clips end, videos have gaps."""
-        batch = len(own)
+        """Frames of the windows, and which lie in the motion."""
         wanted = own[:, None] + steps
         inside = (wanted >= self.pool.first[own, None]) & (wanted <= self.pool.last[own, None])
-        sparse = self.random.chance(0.05, batch, 1) & (steps.abs() == 1)  # low frame rate
-        before = self.random.chance(0.06, batch, 1) & (steps < 0)
-        after = self.random.chance(0.06, batch, 1) & (steps > 0)
-        edge = self.random.chance(0.06, batch, 1) & (steps.abs() > 6)
-        gap = self.random.chance(0.03, batch, len(_STEPS))
-        present = inside & ~(sparse | before | after | edge | gap)
-        present[:, 0] = True
-        return torch.where(inside, wanted, own[:, None]), present
+        return torch.where(inside, wanted, own[:, None]), inside
+
+    def _lost(self, batch: int) -> Tensor:
+        """(B, W) frames that are not there: videos begin, end and have gaps."""
+        begin, end = (self.random.chance(0.08, batch, 1) for _ in range(2))
+        first, last = -self.random.uniform(0, 1, batch, 1), self.random.uniform(0, 1, batch, 1)
+        lost = (begin & (first > _WANTED)) | (end & (last < _WANTED))
+        lost |= self.random.chance(0.03, batch, len(_WANTED))
+        lost[:, 0] = False
+        return lost
 
     def _people(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Poses, translations and shapes of the windows, varied."""
@@ -275,7 +285,7 @@ class Synthesizer:
         sway = random.wander(0.5, batch, 3)  # a camera that does not stand still
         moved = moved + 0.03 * (sway - sway[:, own : own + 1])
         translation = (distance * ray)[:, None] + moved
-        translation[..., 2] = translation[..., 2].clamp_min(1.2)
+        translation[..., 2] = translation[..., 2].clamp_min(1.0)
         root = turn[:, None] @ rotmats[:, :, 0]
         rotmats = torch.cat((root[:, :, None], rotmats[:, :, 1:]), dim=2)
         return rotmats, points @ turn.mT[:, None] + translation[:, :, None]
