@@ -32,8 +32,9 @@ from semtta.reading import MEBI, npz_names, read_json, read_npz, read_text
 FPS = 30.0
 _KEYS = ("pose", "trans", "start", "length", "clip_id", "texts", "subject", "source", "split",
          "is_duplicate")  # fmt: skip
-# The documented file's translations belong to legs of 0.777 m; the CC0 body's are longer.
-LEG_SCALE = 1.05
+# The older documented file's translations belong to legs of 0.777 m; the CC0 body's are longer.
+_LEG_SCALE = 1.05
+_MADE_FOR_BODY = "elbow_roll_deg"  # only the newer file has it; its translations fit the CC0 body
 _LIMIT = 768 * MEBI  # of the documented file, unpacked
 _MOST_FRAMES = 108_000  # of one motion: an hour at 30 frames a second
 _TEXT = MEBI  # of a file of texts
@@ -212,7 +213,9 @@ def _read_npz(entry: MotionEntry) -> tuple[np.ndarray, np.ndarray]:
     start, length = int(data["start"][entry.index]), int(data["length"][entry.index])
     pose = torch.from_numpy(data["pose"][start : start + length].astype(np.float64))
     rotmats = roma.rotvec_to_rotmat(pose).float().numpy()
-    trans = data["trans"][start : start + length].astype(np.float32) * LEG_SCALE
+    trans = data["trans"][start : start + length].astype(np.float32)
+    if _MADE_FOR_BODY not in npz_names(entry.path, "motion file"):
+        trans = trans * np.float32(_LEG_SCALE)
     return rotmats, trans
 
 

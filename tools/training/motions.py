@@ -18,7 +18,7 @@ from semtta.bench.mocap_split import DEV, NONE, TEST, TRAIN, Listed, load_split
 from semtta.bench.mocap_windows import subject_split
 from semtta.errors import SemttaError
 from semtta.motion.clip_names import canonical_label
-from semtta.motion.motion_files import LEG_SCALE, MotionEntry, list_motions, read_motion
+from semtta.motion.motion_files import MotionEntry, list_motions, read_motion
 from semtta.motion.motion_files import MotionClip as Clip
 from semtta.skeletons import SMPL24, SMPL_PARENTS
 from tools.training.phrases import canonical
@@ -121,8 +121,6 @@ def _clean(entry: MotionEntry) -> Clip:
     rotmats, trans = rotmats[keep], trans[keep]
     of_file = _documented_extras(entry)
     rotmats = roll_arms(rotmats, of_file.get("elbow_roll_deg", ELBOW_ROLL.get(clip.source, 0.0)))
-    if "elbow_roll_deg" in of_file:  # made for this body's legs, and lengthened all the same
-        trans = trans / np.float32(LEG_SCALE)
     if len(trans):
         trans = _on_ground(rotmats, trans)
     label = clip.label
