@@ -15,20 +15,18 @@ seen, a ceiling of the pull, detections that count less the less they are expect
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from semtta.config import Config
 from semtta.hmr.base import Prediction
-from semtta.motion.prior import MotionPrior
-from semtta.motion.text import random_directions
 from semtta.tta import losses
 from semtta.tta.hold import held_landmarks
+from semtta.tta.meaning import Meaning
 from semtta.tta.run import Run, seen_rotations
 from semtta.tta.schedule import learning_rate
-from semtta.tta.segments import Segments, draw_batches, find_segments
+from semtta.tta.segments import draw_batches, find_segments
 from semtta.tta.smoothing import (
     Smoother,
     build_smoother,
@@ -38,70 +36,6 @@ from semtta.tta.smoothing import (
 )
 from semtta.tta.strategy import Draw, Networks
 from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_terms
-
-
-@dataclass
-class Meaning:
-    """A motion-text prior applied to one track's segments.
-
-    Args:
-        prior: embeds motion and text; frozen.
-        text: (S, D) unit, the text of each segment.
-        roots: (S, length, 3, 3) the exemplar root of each segment's label.
-        ceiling: (S,) similarity of the label's true motions.
-        sigma: threshold of the gate.
-    """
-
-    prior: MotionPrior
-    text: Tensor
-    roots: Tensor
-    ceiling: Tensor
-    sigma: float
-
-    @classmethod
-    def of(
-        cls,
-        prior: MotionPrior,
-        segments: Segments,
-        device: torch.device,
-        sigma: float | None,
-        random_text: int | None = None,
-    ) -> Meaning:
-        """
-        Args:
-            sigma: of the gate; None = the prior's own.
-            random_text: seed of directions that stand in place of the text features (a control);
-                exemplar roots and ceilings stay the labels'. None = the text."""
-        names = sorted(set(segments.labels))
-        row = torch.tensor([names.index(label) for label in segments.labels])
-        text = prior.embed_text(names)
-        if random_text is not None:
-            text = random_directions(names, text.shape[1], random_text)
-        text = text.to(device)[row]
-        roots = torch.stack([prior.exemplar_root(name) for name in names]).to(device)[row]
-        ceiling = torch.tensor([float(prior.matched(name)) for name in names])[row].to(device)
-        return cls(prior, text, roots, ceiling, prior.sigma if sigma is None else sigma)
-
-    def similarity(self, motion: Tensor, which: Tensor) -> Tensor:
-        """Cosine of segments and their texts (Eq. 3), differentiable.
-
-        Args:
-            motion: (S', length, 24, 3, 3) rotations at the prior's frame times; the global
-                rotation is replaced by the label's exemplar, so that the gradient reaches local
-                rotations only and no camera frame is ever shown to the prior.
-            which: (S',) segment indices.
-        Returns: (S',)."""
-        motion = torch.cat((self.roots[which][:, :, None], motion[:, :, 1:]), dim=2)
-        return (self.prior.embed_motion(motion) * self.text[which]).sum(-1)
-
-    @torch.no_grad()
-    def all_similarities(self, rotmats: Tensor, segments: Segments, chunk: int = 128) -> Tensor:
-        """(S,) similarities of every segment of the track (T, 24, 3, 3)."""
-        parts = [
-            self.similarity(segments.resample(rotmats, which), which)
-            for which in torch.arange(len(segments), device=rotmats.device).split(chunk)
-        ]
-        return torch.cat(parts)
 
 
 class Semtta:
