@@ -134,7 +134,7 @@ def test_unseen_legs_stay_the_bases_while_what_is_seen_is_fitted():
         geodesic_degrees(world(r.adapted.rotmats), world(r.base.rotmats))[:, LEGS].mean()
         for r in (free, held)
     ]
-    assert drift[0] > 5 and drift[1] < 1
+    assert drift[0] > 3 and drift[1] < 1
     assert error(held, held.adapted) < 0.8 * error(held, held.base)
     assert torch.allclose(held.adapted.trans[:, 2], held.base.trans[:, 2])
     assert not torch.allclose(free.adapted.trans[:, 2], free.base.trans[:, 2], rtol=1e-3)
