@@ -7,10 +7,12 @@ import pytest
 import roma
 import torch
 import torch.nn.functional as F
+from golden_weights import noise
 from test_denoiser_network import evidence, motion
 from torch import Tensor, nn
 
 from semtta.errors import SemttaError
+from semtta.geometry import gaussian_smooth
 from semtta.motion.denoiser import denoise_track, denoiser_optimizer, fit_video
 from semtta.motion.denoiser_windows import (
     Windows,
@@ -20,6 +22,7 @@ from semtta.motion.denoiser_windows import (
     interpolate,
     joined,
     merged,
+    merged_values,
     per_frame,
 )
 
@@ -118,6 +121,21 @@ def test_windows_are_merged_by_the_documented_weights():
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
 
 
+def test_numbers_are_merged_by_the_same_weights_and_stay_where_windows_agree():
+    index = torch.stack((torch.arange(60), torch.arange(17, 77), torch.arange(40, 100)))
+    seen, values = evidence("p", 3, 60), torch.from_numpy(noise("v", 3, 60, 24))
+    ramp = np.sin(np.pi * (np.arange(60) + 0.5) / 60) ** 2 + 1e-3
+    weights, total = torch.zeros(100, 24), torch.zeros(100, 24)
+    for window in range(3):
+        weight = (torch.from_numpy(ramp)[:, None] * (0.02 + seen[window].mean(0))).float()
+        weights[index[window]] += weight
+        total[index[window]] += weight * values[window]
+    windows = Windows(motion("o", 3, 60), seen, torch.zeros(3, 0), index)
+    torch.testing.assert_close(merged_values(values, windows), total / weights)
+    same = merged_values(torch.full((3, 60, 24), 0.3), windows)
+    torch.testing.assert_close(same, torch.full((100, 24), 0.3))
+
+
 def test_without_trust_on_either_side_a_rotation_lies_between_as_usual():
     rotmats = roma.rotvec_to_rotmat(torch.tensor([[0.0, 0, 0], [0, 0, 0.2]]))[:, None]
     for trust in (0.0, 1.0):
@@ -131,7 +149,7 @@ def test_without_trust_on_either_side_a_rotation_lies_between_as_usual():
 
 
 class Recorder(nn.Module):
-    """Answers with what it is given; remembers the windows."""
+    """Answers with what it is given and is sure of it; remembers the windows."""
 
     def __init__(self):
         super().__init__()
@@ -142,19 +160,30 @@ class Recorder(nn.Module):
         self.given.append((rotmats, seen, text))
         return rotmats * self.scale
 
+    def complete(self, rotmats, seen, text=None, trans=None):
+        self.given.append((rotmats, seen, text, trans))
+        return rotmats, 0.01 * torch.ones_like(seen)
+
 
 def test_long_tracks_go_through_in_batches_with_their_evidence_and_text():
     frames = 60 + 15 * 64 + 1  # 66 windows
     rotmats = motion("q", 1).expand(frames, -1, -1, -1)
     seen, text = evidence("r", frames), torch.arange(frames) / frames * torch.ones(2, 1)
+    text, path = text.T + torch.tensor([0.0, 1.0]), torch.from_numpy(noise("u", frames, 3))
     net = Recorder()
-    denoise_track(net, rotmats, seconds(frames), seen, text.T + torch.tensor([0.0, 1.0]))
-    assert [len(part) for part, _, _ in net.given] == [64, 2]
-    starts = [*range(0, 15 * 64 + 1, 15), frames - 60]
-    track = grid_of(rotmats, seconds(frames), seen, text.T + torch.tensor([0.0, 1.0]))
-    wanted = gather(track, torch.tensor(starts)[:, None] + torch.arange(60))
-    for found, all_of in zip(zip(*net.given), (wanted.rotmats, wanted.seen, wanted.text)):
-        assert torch.equal(torch.cat(found), all_of)
+    denoise_track(net, rotmats, seconds(frames), seen, text, trans=path)
+    assert [len(part) for part, *_ in net.given] == [64, 2]
+    starts = torch.tensor([*range(0, 15 * 64 + 1, 15), frames - 60])
+    index = starts[:, None] + torch.arange(60)
+    wanted = gather(grid_of(rotmats, seconds(frames), seen, text, trans=path), index)
+    parts = [torch.cat(part) for part in zip(*net.given)]
+    for found, all_of in zip(parts, (wanted.rotmats, wanted.seen, wanted.text, wanted.trans)):
+        assert torch.equal(found, all_of)
+    torch.testing.assert_close(parts[1], seen[index])
+    torch.testing.assert_close(parts[3], path[index])
+    net = Recorder()
+    denoise_track(net, rotmats, seconds(frames), seen)
+    assert all(said is None and told is None for _, _, said, told in net.given)
 
 
 def test_the_closing_filter_is_one_frame_wide_unless_told():
@@ -163,6 +192,15 @@ def test_the_closing_filter_is_one_frame_wide_unless_told():
     usual = denoise_track(Recorder(), rotmats, seconds(20), seen)
     assert torch.equal(usual, found[0]) and (usual - found[1]).abs().max() > 0.1
     torch.testing.assert_close(found[1], rotmats, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("sigma", [1 / 30, 0.1])
+def test_the_closing_filter_gives_back_what_a_second_pass_takes(sigma):
+    rotmats, times = motion("s", 20), seconds(20)
+    once = gaussian_smooth(rotmats, times, sigma)
+    wanted = roma.special_procrustes(once + once - gaussian_smooth(once, times, sigma))
+    found = denoise_track(Recorder(), rotmats, times, torch.ones(20, 24), gaussian=sigma)
+    torch.testing.assert_close(found, wanted, atol=1e-3, rtol=0)
 
 
 def fitted(frames: int, text=None, **settings) -> tuple[Recorder, list[float]]:
