@@ -16,10 +16,11 @@ from semtta.engine import cosine_lr, silent
 from semtta.errors import SemttaError
 from semtta.hmr.lifter import Lifter, LifterSettings
 from semtta.motion.mdnet import MDNet
+from semtta.motion.text import random_directions
 from semtta.tta.adapter import Adapter
 from semtta.tta.cycleadapt import CycleAdapt
+from semtta.tta.meaning import Meaning
 from semtta.tta.schedule import learning_rate, warmup_cosine_lr
-from semtta.tta.semtta import Meaning, random_directions
 from semtta.tta.strategy import Networks
 from semtta.tta.unpaired import Unpaired, exemplar_poses
 
@@ -181,9 +182,9 @@ def test_stale_targets_are_those_of_the_training_pass():
             run.model.head.weight.mul_(1.1)
     run.latest = run.predict_all()
     strategy.end_epoch(run, 0)
-    smooth = strategy.smoother.target(seen, strategy.seen, None)
+    smooth, _ = strategy.smoother.target(seen, strategy.seen, None)
     assert torch.equal(strategy.targets.rotmats, smooth)
-    fresh = strategy.smoother.target(run.latest.rotmats, strategy.seen, None)
+    fresh, _ = strategy.smoother.target(run.latest.rotmats, strategy.seen, None)
     assert (fresh - smooth).abs().max() > 1e-4
     assert torch.equal(run.first.rotmats, frozen)  # what is kept is a copy
 
@@ -193,7 +194,7 @@ def test_terms_are_those_of_every_frame_and_the_smoothing_of_every_joint_alike()
                      "smoothing.shape_target=window", "evidence3d.weight=1")  # fmt: skip
     strategy = CycleAdapt(Networks())
     run = started(runner, strategy, walker(), [None] * 70)
-    smooth = strategy.smoother.target(run.first.rotmats, strategy.seen, None)
+    smooth, _ = strategy.smoother.target(run.first.rotmats, strategy.seen, None)
     assert torch.equal(strategy.targets.rotmats, smooth)
     draw = next(iter(strategy.batches(run, 0)))
     assert torch.equal(draw.count, torch.ones(32))

@@ -145,7 +145,7 @@ def test_mdnet_keeps_its_adam_unless_told_otherwise():
         generator, first = make_generator(0), smoother.optimizer
         for _ in range(3):
             smoother.fit(motion, seen, generator)
-        ends[keep] = smoother.target(motion, seen, None)
+        ends[keep], _ = smoother.target(motion, seen, None)
         assert (smoother.optimizer is first) == keep
         assert smoother.optimizer.param_groups[0]["lr"] == 1e-3
     assert not torch.equal(ends[True], ends[False])
@@ -180,8 +180,8 @@ def test_completion_says_whether_the_denoiser_is_told_what_is_unseen(settings, d
         strategy = (Semtta if config.strategy == "semtta" else CycleAdapt)(runner._networks)
         run = started(runner, strategy, walker(), [None] * 70)
         shown = []
-        strategy.smoother.target = lambda rotmats, seen, text, shown=shown: (
-            shown.append(seen), rotmats)[1]  # fmt: skip
+        strategy.smoother.target = lambda rotmats, seen, text, trans=None, shown=shown: (
+            shown.append(seen), (rotmats, torch.ones_like(seen)))[1]  # fmt: skip
         strategy.smoother.fit = lambda rotmats, seen, generator, lr=None, shown=shown: (
             shown.append(seen), [])[1]  # fmt: skip
         strategy.end_epoch(run, 0)

@@ -231,13 +231,14 @@ def test_smoother_leaves_the_net_alone(net):
     before = copy.deepcopy(net.state_dict())
     poses, seen = motion(60), torch.ones(60, 24)
     smoother = MDNetSmoother(net, times_of(60), lr=1e-3)
-    first = smoother.target(poses, seen, None)
+    first, sure = smoother.target(poses, seen, None)
+    assert torch.equal(sure, torch.ones(60, 24))
     smoother.fit(poses, seen, torch.Generator().manual_seed(0))
-    assert not torch.equal(smoother.target(poses, seen, None), first)
+    assert not torch.equal(smoother.target(poses, seen, None)[0], first)
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
     never = MDNetSmoother(net, times_of(60), steps=0)
     never.fit(poses, seen, torch.Generator().manual_seed(0))
-    assert torch.equal(never.target(poses, seen, None), first)
+    assert torch.equal(never.target(poses, seen, None)[0], first)
 
 
 def test_completion_does_not_read_unseen_guesses(net):
@@ -248,9 +249,19 @@ def test_completion_does_not_read_unseen_guesses(net):
     smoother = MDNetSmoother(net, times_of(60))
     difference = smoother.complete(other, seen) - smoother.complete(poses, seen)
     assert difference.abs().max() < 0.02
-    assert (smoother.target(other, seen, None) - smoother.target(poses, seen, None)).abs().max() > (
-        2 * difference.abs().max()
-    )
+    told, sure = smoother.target(other, seen, None)
+    shown = (told - smoother.target(poses, seen, None)[0]).abs().max()
+    assert shown > 2 * difference.abs().max()
+    assert torch.equal(sure, torch.ones(60, 24))  # of what nobody saw as well
+
+
+def test_neither_text_nor_path_changes_the_target(net):
+    poses, seen = motion(60), torch.ones(60, 24)
+    smoother = MDNetSmoother(net, times_of(60))
+    plain, told = smoother.target(poses, seen, None), torch.ones(60, 4)
+    for found in zip(plain, smoother.target(poses, seen, told, torch.randn(60, 3))):
+        assert torch.equal(*found)
+    assert torch.equal(smoother.complete(poses, seen, torch.randn(60, 3)), plain[0])
 
 
 # ------------------------------------------------------------------ hostile input

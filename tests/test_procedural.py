@@ -192,5 +192,13 @@ def test_an_unknown_action_is_named():
 def test_pools_of_the_training_tools_hold_the_new_actions():
     from tools.training.synthetic import MotionPool
 
-    pool = MotionPool.build([], seed=0, actions=("skip rope", "crawl"), performances=1)
-    assert pool.rotmats.shape == (150, 24, 3, 3) and torch.isfinite(pool.trans).all()
+    actions, rng = ("skip rope", "crawl"), np.random.default_rng(0)
+    pool = MotionPool.build([], seed=0, actions=actions, performances=1, frames=75)
+    played = [procedural.perform(name, rng, 75) for name in actions]
+    for name in ("rotmats", "trans"):
+        wanted = np.concatenate([getattr(motion, name) for motion in played])
+        assert np.array_equal(getattr(pool, name), wanted)
+    assert pool.first.unique().tolist() == [0, 75] and pool.last.unique().tolist() == [74, 149]
+    usual = MotionPool.build([], seed=0, actions=actions, performances=1)
+    assert usual.rotmats.shape == (200, 24, 3, 3) and torch.isfinite(usual.trans).all()
+    assert torch.allclose(usual.weight * 100, torch.ones(200))  # a performance as often as another

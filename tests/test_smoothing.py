@@ -49,12 +49,16 @@ def test_the_filter_lets_what_is_unseen_count_a_fiftieth():
     smoother = smoothing.GaussianSmoother(TIMES, 0.04)
     weights = torch.where(seen > 0, 1.0, 0.02)
     expected = gaussian_smooth(rotmats, TIMES, 0.04, weights)
-    torch.testing.assert_close(smoother.target(rotmats, seen, None), expected)
+    target, sure = smoother.target(rotmats, seen, None)
+    torch.testing.assert_close(target, expected)
+    assert torch.equal(sure, torch.ones(12, 24))  # of what is unseen as well
     filled = denoisers.without_unseen(rotmats[None], seen[None])[0]
     completed = smoother.complete(rotmats, seen)
-    torch.testing.assert_close(completed, smoother.target(filled, seen, None))
+    torch.testing.assert_close(completed, smoother.target(filled, seen, None)[0])
     guess = torch.where(seen[..., None, None] > 0, rotmats, torch.eye(3))
     torch.testing.assert_close(smoother.complete(guess, seen), completed)
+    told = smoother.target(rotmats, seen, torch.ones(12, 4), torch.randn(12, 3))
+    assert torch.equal(told[0], target) and torch.equal(told[1], sure)
     assert smoother.fit(rotmats, seen, torch.Generator()) == []
 
 
@@ -70,26 +74,32 @@ def asked(monkeypatch):
 
         return call
 
-    monkeypatch.setattr(denoisers, "denoise_track", remember("denoise", "target"))
+    answer = remember("denoise", ("target", "certainty"))
+    monkeypatch.setattr(denoisers, "complete_track", answer)
     monkeypatch.setattr(denoisers, "fit_video", remember("fit", [0.5]))
     return calls
 
 
 def test_the_denoiser_sees_the_track_its_words_and_a_light_filter(asked):
     rotmats, seen = motion()
-    net, text = nn.Linear(1, 1), torch.ones(12, 4)
+    net, text, path = nn.Linear(1, 1), torch.ones(12, 4), torch.ones(12, 3)
     smoother = smoothing.DenoiserSmoother(net, TIMES, SmoothingConfig(sigma=0.07))
     assert smoother.denoiser is not net
-    assert smoother.target(rotmats, seen, text) == "target"
+    assert smoother.target(rotmats, seen, text, path) == ("target", "certainty")
     ((_, arguments, named),) = asked
-    assert named == {"gaussian": 0.07}
+    assert named == {"gaussian": 0.07, "trans": path}
     expected = (smoother.denoiser, rotmats, TIMES, seen, text)
     assert all(a is b for a, b in zip(arguments, expected, strict=True))
-    smoother.complete(rotmats, seen)
-    arguments = asked[-1][1]
+    assert smoother.complete(rotmats, seen, path) == "target"
+    _, arguments, named = asked[-1]
+    assert named == {"gaussian": 0.07, "trans": path}
     filled = denoisers.without_unseen(rotmats[None], seen[None])[0]
     torch.testing.assert_close(arguments[1], filled)
     assert arguments[3] is seen and arguments[4] is None
+    for call in (lambda: smoother.target(rotmats, seen, text),
+                 lambda: smoother.complete(rotmats, seen)):  # fmt: skip
+        call()
+        assert asked[-1][2]["trans"] is None
 
 
 @pytest.mark.parametrize(("settings", "frames", "steps", "drawn"), [
