@@ -177,9 +177,8 @@ def test_the_target_is_the_smoothed_motion_of_the_last_full_pass():
     run, strategy = begun(*SMOOTH, "smoothing.shape_target=window", "smoothing.sigma=0.1")
     run.latest = Prediction(moved(run.latest).rotmats, run.latest.betas + 1, run.latest.cam)
     strategy.end_epoch(run, 0)
-    guess = torch.where(strategy.told.bool()[..., None, None], run.latest.rotmats,
-                        run.first.rotmats)  # fmt: skip
-    expected, _ = strategy.smoother.target(guess, strategy.told, None)
+    assert not strategy.held.any()
+    expected, _ = strategy.smoother.target(run.latest.rotmats, strategy.told, None)
     assert torch.equal(strategy.target, expected)
     assert torch.equal(strategy.betas_target, window_mean(run.latest.betas))
 

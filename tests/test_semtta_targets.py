@@ -70,9 +70,11 @@ def test_a_model_that_does_not_complete_is_handed_no_path():
     assert trans is None and seen.eq(1).all() and torch.equal(rotmats, run.latest.rotmats)
 
 
-def test_unseen_rotations_that_are_handed_in_are_the_bases_and_seen_ones_the_latest():
+def test_of_rotations_that_are_handed_in_those_held_are_the_bases_and_the_others_the_latest():
     run, strategy = begun(*SMOOTH, "smoothing.completion=true")
     strategy.smoother = model = Model()
+    strategy.held[26:32, SMPL24.index("right_knee")] = 0.01
+    strategy.held[:, SMPL24.index("left_knee")] = 1  # seen all the same
     run.latest = moved(run.latest)
     strategy.end_epoch(run, 0)
     ((rotmats, seen, text, _),) = model.handed
@@ -81,8 +83,10 @@ def test_unseen_rotations_that_are_handed_in_are_the_bases_and_seen_ones_the_lat
     hidden = torch.zeros(70, 24, dtype=torch.bool)
     hidden[HIDDEN, leg] = True
     assert torch.equal(hidden, seen == 0)
-    assert torch.equal(rotmats[hidden], run.first.rotmats[hidden])
-    assert torch.equal(rotmats[~hidden], run.latest.rotmats[~hidden])
+    held = torch.zeros_like(hidden)
+    held[26:32, SMPL24.index("right_knee")] = True
+    assert torch.equal(rotmats[held], run.first.rotmats[held])
+    assert torch.equal(rotmats[~held], run.latest.rotmats[~held])
     assert (run.latest.rotmats - run.first.rotmats).abs().flatten(2).amax(2).min() > 0.01
 
 

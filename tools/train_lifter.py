@@ -278,7 +278,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--motions", type=Path, required=True, help="file or folder, 30 fps")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--preset", choices=("broad", "narrow"), default="broad")
-    parser.add_argument("--steps", type=int, default=5500)
+    parser.add_argument("--steps", type=int, default=10000)
     parser.add_argument("--minutes", type=float, help="instead of steps: how long to train")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)

@@ -55,7 +55,7 @@ def root_movement(trans: Tensor, frame: Tensor, kernels: Tensor) -> Tensor:
     told = (trans.abs().sum((1, 2)) > 0).to(trans)[:, None, None].expand(-1, trans.shape[1], 1)
     smooth = torch.matmul(kernels, (trans - trans[:, :1])[:, None])  # (S, 2, T, 3)
     velocity = torch.gradient(smooth, dim=2)[0] * FPS
-    velocity = velocity.clamp(-FASTEST, FASTEST)
+    velocity = velocity * (FASTEST / velocity.norm(dim=-1, keepdim=True).clamp_min(FASTEST))
     ray = trans / trans.norm(dim=-1, keepdim=True).clamp_min(1e-6)
     turned = torch.cat((velocity[:, 0], velocity[:, 1], ray), dim=-1).unflatten(-1, (3, 3))
     return torch.cat(((turned @ frame[:, None]).flatten(-2), told), dim=-1)
