@@ -226,7 +226,7 @@ class Semtta:
         self.betas_target = shape_target(smoothing, first.betas, latest.betas)
         # Where the motion model is not sure, the guess stays: of what is held the base's, which no
         # fit has moved; of a limb that is away for a while the latest, which went along with it.
-        base = (self.held * (1 - self.told) > 0)[..., None, None]
+        base = (self.held * (1 - self.told) > 0.5)[..., None, None]
         guess = torch.where(base, first.rotmats, latest.rotmats)
         target, self.sure = self.smoother.target(guess, self.told, self.text, self._path(run))
         if run.held is not None and run.config.hold.to == "completed":
