@@ -1,14 +1,10 @@
 """Train the masked motion model that is shipped as ``semtta/assets/motion/denoiser.pt``.
 
-    python tools/train_denoiser.py --motions FOLDER --out first.pt --minutes 50
-    python tools/tell_motions.py --motions FOLDER --out told.pt
-    python tools/train_denoiser.py --motions FOLDER --out denoiser.pt --minutes 20 --lr 6e-4 \
-        --start first.pt --told told.pt
+    python tools/train_denoiser.py --motions FOLDER --out denoiser.pt --minutes 55
 
 Clips of the training side (``semtta.bench.mocap_split``) and procedural motion are mirrored, sped
 up and slowed down, seen from a camera, corrupted as a regressor would (``training/corruption.py``),
-and restored; with ``--told`` half of each batch is motion as the lifter tells it
-(``training/told.py``). The tables at the end are measured on the performers of the dev side; only
+and restored. The tables at the end are measured on the performers of the dev side; only
 ``--side test`` looks at the others. Minutes are those of the processor, so that a busy machine
 trains as long; a run that was stopped goes on from ``OUT.state``.
 """
@@ -41,7 +37,6 @@ from tools.training.denoiser_data import (  # noqa: E402
 from tools.training.denoiser_loss import certainty_loss, motion_loss, swing_loss  # noqa: E402
 from tools.training.denoiser_rivals import RIVALS, DrawingDenoiser  # noqa: E402
 from tools.training.denoiser_table import calibrate, print_tables  # noqa: E402
-from tools.training.told import Told  # noqa: E402
 
 log = logging.getLogger("train_denoiser")
 _DIVERGENCE = 0.002  # weight of the latent's, where there is one
@@ -70,9 +65,6 @@ class Training:
         text_dim = DenoiserConfig.text_dim if encoder is None else self.library.embedding.shape[1]
         config = DenoiserConfig(width=args.width, layers=args.layers, text_dim=text_dim)
         self.model: MotionDenoiser = RIVALS[args.kind](config)
-        if args.start is not None:
-            self.model.load_state_dict(load_denoiser(args.start).state_dict())
-        self.told = None if args.told is None else Told.load(args.told)
         self.average = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=_recent)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01
@@ -107,25 +99,12 @@ class Training:
         if self.args.kind == "transformer":
             save_denoiser(self.average.module, self.args.out)
 
-    def batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
-        """What the network reads (rotations, seen, path, text) and the truth."""
-        told = 0 if self.told is None else self.args.batch // 2
-        clean, trans, text = self.library.draw(self.args.batch - told, self.generator)
+    def loss(self) -> Tensor:
+        """Of one new batch."""
+        clean, trans, text = self.library.draw(self.args.batch, self.generator)
         clean = restyle(clean, self.corruptor)
         noisy, seen = self.corruptor(clean)
         path = as_told(from_camera(trans, self.corruptor), self.corruptor)
-        if self.told is None:
-            return noisy, seen, path, text, clean
-        others = self.told.draw(told, self.generator)
-        pairs = zip((noisy, seen, path, clean), others, strict=True)
-        noisy, seen, path, clean = (torch.cat(pair) for pair in pairs)
-        if text is not None:  # what the lifter tells has no label
-            text = torch.cat((text, text.new_zeros(told, text.shape[1])))
-        return noisy, seen, path, text, clean
-
-    def loss(self) -> Tensor:
-        """Of one new batch."""
-        noisy, seen, path, text, clean = self.batch()
         drawing = isinstance(self.model, DrawingDenoiser)
         if drawing:
             self.model.look(clean, self.generator)
@@ -182,8 +161,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="the result depends on it")
     parser.add_argument("--log-every", type=int, default=200)
     parser.add_argument("--save-every", type=int, default=500, help="steps between saved states")
-    parser.add_argument("--start", type=Path, help="weights to go on from")
-    parser.add_argument("--told", type=Path, help="file of tools/tell_motions.py")
     parser.add_argument("--no-text", action="store_true", help="train without labels")
     parser.add_argument("--evaluate", action="store_true", help="only measure --out")
     parser.add_argument("--brief", action="store_true", help="only the tables that rank networks")
