@@ -18,8 +18,8 @@ from semtta.bench.mocap_split import DEV, NONE, TEST, TRAIN, Listed, load_split
 from semtta.bench.mocap_windows import subject_split
 from semtta.errors import SemttaError
 from semtta.motion.clip_names import canonical_label
-from semtta.motion.motion_files import MotionEntry, list_motions, read_motion
 from semtta.motion.motion_files import MotionClip as Clip
+from semtta.motion.motion_files import MotionEntry, list_motions, read_motion
 from semtta.skeletons import SMPL24, SMPL_PARENTS
 from tools.training.phrases import canonical
 
