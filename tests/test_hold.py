@@ -5,15 +5,17 @@ import roma
 import torch
 from test_adapter import CAMERA, TinyPrior, same, tiny_model, walker
 
+from semtta.body import load_body
 from semtta.body.lbs import KinematicTree
 from semtta.config import load_config
 from semtta.geometry import geodesic_degrees
 from semtta.output.files import report
 from semtta.skeletons import BODY27, SKELETONS, SMPL24, SMPL_PARENTS
 from semtta.tta.adapter import Adapter
-from semtta.tta.hold import held_rotations, held_share
+from semtta.tta.hold import held_depth, held_rotations, held_share
 from semtta.tta.limbs import never_seen, seen_limbs
 from semtta.tta.run import seen_rotations
+from semtta.tta.view import View
 
 LEGS = SMPL24.indices([f"{s}_{j}" for s in ("left", "right") for j in ("hip", "knee", "ankle")])
 ARM = SMPL24.indices(["left_shoulder", "left_elbow"])
@@ -29,9 +31,10 @@ def world(rotmats):
 
 
 def share_of(hidden, fps=30.0, after=1.0, count=120, skeleton=BODY27):
-    """Of the left shoulder, whose elbow is hidden in some frames."""
+    """Of the left arm, which is hidden in some frames."""
     detected = torch.ones(count, len(skeleton), dtype=torch.bool)
-    detected[hidden, skeleton.index("left_elbow")] = False
+    for name in ("elbow", "wrist", "index"):
+        detected[hidden, skeleton.index(f"left_{name}")] = False
     seen = seen_rotations(detected, skeleton)
     return held_share(seen, torch.arange(count) / fps, after, skeleton)
 
@@ -51,6 +54,17 @@ def test_time_without_evidence_says_what_is_held_whatever_the_frame_rate(fps):
     assert not shoulder[int(4.6 * fps) :].any() and not long[:, LEGS].any()
     assert shoulder.diff().abs().max() < 2.2 / fps  # fades in and out over half a second
     assert (share_of(slice(None), fps, count=count)[:, ARM[0]] == 1).all()
+
+
+def test_a_limb_whose_end_is_seen_is_not_held():
+    detected = torch.ones(90, len(BODY27), dtype=torch.bool)
+    detected[:, BODY27.indices(["left_knee", "right_knee", "left_elbow", "left_wrist"])] = False
+    share = held_share(seen_rotations(detected, BODY27), torch.arange(90) / 30, 1.0, BODY27)
+    assert not share.any()  # ankles and fingers say where knees and elbows may be
+    detected[:, BODY27.indices(["left_index", "left_pinky", "left_thumb"])] = False
+    share = held_share(seen_rotations(detected, BODY27), torch.arange(90) / 30, 1.0, BODY27)
+    held = {SMPL24.joints[j] for j in share[0].nonzero()[:, 0].tolist()}
+    assert held == {f"left_{joint}" for joint in ("shoulder", "elbow", "wrist", "hand")}
 
 
 def test_what_the_skeleton_cannot_see_of_a_hidden_limb_is_held_with_it():
@@ -121,6 +135,15 @@ def error(result, motion):
     return float((motion.landmarks2d - result.detections.xy).norm(dim=-1)[detected].mean())
 
 
+def result_crop():
+    return tiny_model().crop
+
+
+def same_rows(one, other, rows):
+    parts = ("trans", "landmarks2d")
+    return all(torch.equal(getattr(one, p)[rows], getattr(other, p)[rows]) for p in parts)
+
+
 OFF, ON = (
     ("hold.after=null", "hold.depth=false"),
     ("hold.after=1", "hold.to=base", "hold.depth=true"),
@@ -184,6 +207,29 @@ def test_limbs_that_no_frame_shows_are_named_and_whose_they_are():
     for overrides, words in said.items():
         text = never_seen(adapt(upper_body(), *overrides))
         assert "left leg, right leg" in text and words in text and "arm" not in text
+
+
+def test_of_somebody_without_any_limb_all_four_are_named():
+    track = upper_body()
+    arms = [f"{s}_{n}" for s in ("left", "right") for n in ("elbow", "wrist")]
+    track.keypoints.conf[:, BODY27.indices(arms)] = 0
+    assert never_seen(adapt(track, *ON)).startswith("never seen: left leg, right leg, left arm")
+
+
+def test_no_motion_model_is_named_where_none_completed():
+    text = never_seen(adapt(upper_body(), "hold.to=completed", "smoothing.kind=gaussian",
+                            "gate.source=current", "evidence.fill_source=prediction"))  # fmt: skip
+    assert "frozen network had them" in text and "motion model" not in text
+
+
+def test_the_picture_of_frames_in_which_nothing_is_held_stays():
+    result = adapt(upper_body(), *OFF)
+    share = torch.zeros(70, 24)
+    share[30:, LEGS] = 1
+    view = View(load_body(), CAMERA, torch.ones(70, 3), result_crop(), BODY27)
+    moved = held_depth(result.adapted, result.base, share, view)
+    assert same_rows(moved, result.adapted, slice(0, 30))
+    assert torch.allclose(moved.trans[30:, 2], result.base.trans[30:, 2])
 
 
 def test_of_limbs_that_are_seen_at_times_nothing_is_said():

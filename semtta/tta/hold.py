@@ -26,20 +26,25 @@ _HIPS = SMPL24.indices(["left_hip", "right_hip"])
 
 
 def held_share(seen: Tensor, times: Tensor, after: float, skeleton: Skeleton) -> Tensor:
-    """How far each rotation is held: not at all where it was seen within half of ``after``.
+    """How far each rotation is held: not at all where it was seen within half of ``after``, or
+    where something further down the limb was: a seen ankle says where the knee may be.
 
     Args:
         seen: (T, 24) in {0, 1}; see ``tta.run.seen_rotations``.
         times: (T,) seconds.
-        after: seconds from the nearest evidence, from which a rotation is held.
+        after: seconds from the nearest evidence at which a rotation is wholly held.
         skeleton: of the evidence; what it cannot tell of a limb's end goes the way of the limb.
     Returns: (T, 24) in [0, 1]."""
-    times = times.to(seen.device, torch.float64)[:, None]
-    shown = seen > 0.5
+    shown, times = (seen > 0.5).cpu(), times.cpu().double()[:, None]  # not all devices have double
     before = torch.where(shown, times, -torch.inf).cummax(0).values
     behind = torch.where(shown, times, torch.inf).flip(0).cummin(0).values.flip(0)
     away = torch.minimum(times - before, behind - times)
     share = (2 * away / after - 1).clamp(0, 1).to(seen)
+    for joint in reversed([j for j, landmark in MOVED_BY.items() if landmark in skeleton]):
+        i = SMPL24.index(joint)
+        parent = SMPL_PARENTS[i]
+        if SMPL24.joints[parent] in MOVED_BY:
+            share[:, parent] = torch.minimum(share[:, parent], share[:, i])
     for joint, landmark in MOVED_BY.items():
         if landmark not in skeleton:
             i = SMPL24.index(joint)
@@ -49,6 +54,10 @@ def held_share(seen: Tensor, times: Tensor, after: float, skeleton: Skeleton) ->
 
 def held_landmarks(share: Tensor, skeleton: Skeleton) -> Tensor:
     """(T, 24) of rotations -> (T, J) bool: landmarks that move with a limb that is held."""
+    share = share.clone()
+    for i, parent in enumerate(SMPL_PARENTS):
+        if SMPL24.joints[i] in MOVED_BY:  # a limb goes where what carries it goes
+            share[:, i] = torch.maximum(share[:, i], share[:, parent])
     held = torch.zeros(len(share), len(skeleton), dtype=torch.bool, device=share.device)
     moved_by = [(landmark, joint) for joint, landmark in MOVED_BY.items()]
     moved_by += [(f"{side}_{end}", f"{side}_{joint}") for side in ("left", "right")
@@ -86,7 +95,8 @@ def _between(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
 
 
 def held_depth(motion: Motion, base: Motion, share: Tensor, view: View) -> Motion:
-    """A motion at the base's distance, as far as both legs are held; the picture hardly changes.
+    """A motion at the base's distance, as far as both legs are held; what is seen of it becomes as
+    large in the picture as the base had it.
 
     Args:
         share: (T, 24) of each rotation."""
@@ -99,4 +109,5 @@ def held_depth(motion: Motion, base: Motion, share: Tensor, view: View) -> Motio
     body = Prediction(*(part.to(view.boxes.device) for part in parts))
     points = view.landmarks(body).cpu() + trans[:, None]
     pixels = project(points, view.camera.focal, points.new_tensor(view.camera.center))
+    pixels = torch.where((weight > 0)[:, None, None], pixels, motion.landmarks2d)
     return replace(motion, trans=trans, landmarks2d=pixels)

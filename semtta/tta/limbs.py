@@ -23,13 +23,16 @@ def seen_limbs(evidence: Evidence) -> dict[str, float]:
 def never_seen(result: Result) -> str:
     """A sentence about limbs that no frame shows, "" if there are none."""
     limbs = [limb for limb, share in seen_limbs(result.evidence).items() if share == 0]
-    if not limbs or len(limbs) == len(seen_limbs(result.evidence)):
+    if not limbs or not bool(result.evidence.detected.any()):
         return ""
     names = ", ".join(limbs)
     if not result.history:
         return f"never seen: {names} (the network's guess)"
-    hold = result.provenance.get("config", {}).get("hold", {})
+    config = result.provenance.get("config", {})
+    hold, smoothing = config.get("hold", {}), config.get("smoothing", {})
     if hold.get("after") is None:
         return f"never seen: {names} (not fitted, but moved by the fit of the rest)"
-    maker = "frozen network" + (" and motion model" if hold["to"] == "completed" else "")
+    completed = hold["to"] == "completed" and config.get("strategy") == "semtta"
+    completed &= smoothing.get("kind") == "denoiser" and smoothing.get("weight", 0) > 0
+    maker = "frozen network" + (" and motion model" if completed else "")
     return f"never seen: {names} (as the {maker} had them, not fitted)"

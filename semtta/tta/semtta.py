@@ -9,7 +9,8 @@ Lin, Chen, Gu, Yao, 2025; equation numbers are the paper's. To be read beside it
 
 Where the embedded networks need more than the paper says, the setting is named and off in the
 ``paper_*`` settings: an independent prior for the gate, motion completed from the limbs that are
-seen, a ceiling of the pull, detections that count less the less they are expected.
+seen, a ceiling of the pull, detections that count less the less they are expected, limbs that
+nobody sees held (``hold``).
 """
 
 from __future__ import annotations
@@ -229,7 +230,7 @@ class Semtta:
         base = (self.held * (1 - self.told) > 0.5)[..., None, None]
         guess = torch.where(base, first.rotmats, latest.rotmats)
         target, self.sure = self.smoother.target(guess, self.told, self.text, self._path(run))
-        if run.held is not None and run.config.hold.to == "completed":
+        if run.held is not None and run.config.hold.to == "completed" and smoothing.completion:
             run.kept = torch.cat((first.rotmats[:, :1], target[:, 1:]), 1)
         return target
 
