@@ -12,7 +12,7 @@ import torch
 from semtta.errors import SemttaError
 from semtta.geometry import gaussian_smooth, geodesic_degrees
 from semtta.motion.denoiser import (
-    denoise_track,
+    complete_track,
     fit_video,
     load_denoiser,
     masked_reconstruction_loss,
@@ -82,7 +82,7 @@ def test_no_label_is_a_row_of_zeros(denoiser):
 @pytest.mark.parametrize("name", ["walk", "squat", "wave with the right hand"])
 def test_clean_motion_stays(denoiser, name):
     poses = motion(name, 90)
-    out = denoise_track(denoiser, poses, times_of(poses), torch.ones(90, 24), gaussian=0.0)
+    out = complete_track(denoiser, poses, times_of(poses), torch.ones(90, 24), gaussian=0.0)[0]
     assert geodesic_degrees(out, poses).mean() < 1.5
 
 
@@ -93,15 +93,15 @@ def test_camera_rotation_turns_the_output_alike(denoiser, axis):
     seen = torch.ones(80, 24)
     seen[20:50, LEGS] = 0
     seen[55:60] = 0
-    out = denoise_track(denoiser, poses, times_of(poses), seen)
-    turned = denoise_track(denoiser, turn(poses, camera), times_of(poses), seen)
+    out = complete_track(denoiser, poses, times_of(poses), seen)[0]
+    turned = complete_track(denoiser, turn(poses, camera), times_of(poses), seen)[0]
     torch.testing.assert_close(turned, turn(out, camera), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 59, 60, 61, 150])
 def test_tracks_of_any_length(denoiser, frames):
     poses = motion("walk", frames)
-    out = denoise_track(denoiser, poses, times_of(poses), torch.ones(frames, 24))
+    out = complete_track(denoiser, poses, times_of(poses), torch.ones(frames, 24))[0]
     assert out.shape == poses.shape
     assert roma.is_rotation_matrix(out, epsilon=1e-4)
     assert geodesic_degrees(out, poses).mean() < 4
@@ -110,12 +110,12 @@ def test_tracks_of_any_length(denoiser, frames):
 def test_other_frame_rates_agree(denoiser):
     poses = disturb(motion("walk", 121), 2)
     times = times_of(poses)
-    coarse = denoise_track(denoiser, poses, times, torch.ones(121, 24))
+    coarse = complete_track(denoiser, poses, times, torch.ones(121, 24))[0]
     fine_times = torch.arange(241, dtype=torch.float64) / 60
     low = torch.arange(241) // 2
     high = (low + torch.arange(241) % 2).clamp(max=120)
     fine = roma.special_procrustes((poses[low] + poses[high]) / 2)
-    out = denoise_track(denoiser, fine, fine_times, torch.ones(241, 24))
+    out = complete_track(denoiser, fine, fine_times, torch.ones(241, 24))[0]
     assert geodesic_degrees(out[::2], coarse).mean() < 0.5
 
 
@@ -125,9 +125,9 @@ def test_gaps_are_not_bridged(denoiser):
     times = torch.cat((times_of(first), times_of(second) + 40 / 30 + MAX_GAP))
     seen = torch.ones(90, 24)
     seen[38:42, LEGS] = 0
-    both = denoise_track(denoiser, poses, times, seen)
+    both = complete_track(denoiser, poses, times, seen)[0]
     for part in (slice(0, 40), slice(40, 90)):
-        alone = denoise_track(denoiser, poses[part], times[part], seen[part])
+        alone = complete_track(denoiser, poses[part], times[part], seen[part])[0]
         torch.testing.assert_close(both[part], alone, atol=1e-5, rtol=0)
 
 
@@ -144,7 +144,7 @@ def test_a_network_that_changes_nothing_leaves_a_track_of_any_rate_as_it_was(fps
     angle = torch.stack((times.sin(), 0.5 * times.cos(), 0.3 * times), -1)
     poses = roma.rotvec_to_rotmat(angle[:, None] * torch.linspace(0, 1, 24)[:, None])
     seen = torch.ones(len(times), 24)
-    out = denoise_track(Unchanged(), poses, times, seen, gaussian=0)
+    out = complete_track(Unchanged(), poses, times, seen, gaussian=0)[0]
     torch.testing.assert_close(out, poses, atol=1e-5 if fps == 30 else 5e-3, rtol=0)
 
 
@@ -226,7 +226,7 @@ def test_better_than_the_best_gaussian(denoiser):
     for seed, name in enumerate(("walk", "run", "boxing", "squat", "walk upstairs", "sit down")):
         clean = motion(name, 120, 100 + seed)
         noisy, times = disturb(clean, seed), times_of(clean)
-        out = denoise_track(denoiser, noisy, times, torch.ones(120, 24))
+        out = complete_track(denoiser, noisy, times, torch.ones(120, 24))[0]
         results = {f: gaussian_smooth(noisy, times, f / 30) for f in gauss}
         ours.append(geodesic_degrees(out, clean).mean())
         ours_jerk.append((out - clean).diff(dim=0).diff(dim=0).abs().mean())
@@ -249,7 +249,7 @@ def test_hidden_legs_of_a_walk_keep_step(denoiser):
         seen[40:90, LEGS] = 0
         noisy = disturb(clean, seed, 2.0)
         noisy[40:90, LEGS] = roma.special_procrustes(clean[:, LEGS].mean(0))
-        out = denoise_track(denoiser, noisy, times_of(clean), seen, trans=path)
+        out = complete_track(denoiser, noisy, times_of(clean), seen, trans=path)[0]
         linear = fill_unseen(noisy.flatten(-2)[None], seen[None])[0].unflatten(-1, (3, 3))
         hidden = (slice(40, 90), LEGS)
         guess_error.append(geodesic_degrees(noisy[hidden], clean[hidden]).mean())
@@ -313,8 +313,8 @@ def test_wrong_shapes_are_named(denoiser):
         denoiser(roma.random_rotmat((1, 59, 24)), torch.ones(1, 59, 24))
     poses, seen = motion("walk", 70), torch.ones(70, 24)
     with pytest.raises(SemttaError, match="TextEncoder"):
-        denoise_track(denoiser, poses, times_of(poses), seen, torch.ones(3))
+        complete_track(denoiser, poses, times_of(poses), seen, torch.ones(3))[0]
     with pytest.raises(SemttaError, match="per frame"):
-        denoise_track(denoiser, poses, times_of(poses)[:-1], seen)
+        complete_track(denoiser, poses, times_of(poses)[:-1], seen)[0]
     with pytest.raises(SemttaError, match="increasing"):
-        denoise_track(denoiser, poses, times_of(poses).flip(0), seen)
+        complete_track(denoiser, poses, times_of(poses).flip(0), seen)[0]

@@ -11,7 +11,7 @@ import roma
 import torch
 
 from semtta.errors import SemttaError
-from semtta.motion.denoiser import complete_track, denoise_track, load_denoiser
+from semtta.motion.denoiser import complete_track, load_denoiser
 from semtta.motion.denoiser_input import root_movement, unseen_time
 from semtta.motion.denoiser_net import WINDOW
 from semtta.skeletons import SMPL24
@@ -64,7 +64,7 @@ def test_hidden_legs_are_nearer_to_the_truth_if_the_root_is_told_as_it_goes(deno
         given = poses.clone()
         given[:, LEGS] = roma.special_procrustes(poses[:, LEGS].mean(0))
         seen, knees = hidden(90, LEGS), SMPL24.indices(["left_knee", "right_knee"])
-        outs = [denoise_track(denoiser, given, seconds(90), seen, trans=told + CAMERA)
+        outs = [complete_track(denoiser, given, seconds(90), seen, trans=told + CAMERA)[0]
                 for told in (path, still)]  # fmt: skip
         distances = [joints_of(out, rest) - joints_of(poses, rest) for out in outs]
         errors.append([float(d[:, knees].norm(dim=-1).mean()) for d in distances])
@@ -112,7 +112,9 @@ def test_fast_limbs_that_are_seen_keep_their_swing(denoiser):
     rest, ratios = torch.from_numpy(rest_joints()), []
     for name in ("run", "jumping jacks", "boxing", "wave with both hands", "walk", "squat"):
         poses, path = performance(name, 120)
-        out = denoise_track(denoiser, poses, seconds(120), torch.ones(120, 24), trans=path + CAMERA)
+        out = complete_track(
+            denoiser, poses, seconds(120), torch.ones(120, 24), trans=path + CAMERA
+        )[0]
         before, after = (joints_of(x, rest)[:, ENDS] for x in (poses, out))
         moving = before.std(0).norm(dim=-1) > 60  # millimetres
         ratios += torch.tensor(slope(after, before))[moving].tolist()
@@ -178,7 +180,7 @@ def test_the_closing_filter_takes_jitter_and_leaves_swings(hertz, least):
             def complete(self, rotmats, seen, text, trans):
                 return rotmats, seen
 
-        out = denoise_track(Unchanged(), poses.repeat(1, 24, 1, 1), times, seen)
+        out = complete_track(Unchanged(), poses.repeat(1, 24, 1, 1), times, seen)[0]
         return roma.rotmat_to_rotvec(out)[10:-10, 3, 0]
 
     assert least < filtered(angle).std() / angle[10:-10].std() < 1.005

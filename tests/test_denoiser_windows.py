@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from semtta.errors import SemttaError
 from semtta.geometry import gaussian_smooth
-from semtta.motion.denoiser import denoise_track, denoiser_optimizer, fit_video
+from semtta.motion.denoiser import complete_track, denoiser_optimizer, fit_video
 from semtta.motion.denoiser_windows import (
     Windows,
     check_track,
@@ -171,7 +171,7 @@ def test_long_tracks_go_through_in_batches_with_their_evidence_and_text():
     seen, text = evidence("r", frames), torch.arange(frames) / frames * torch.ones(2, 1)
     text, path = text.T + torch.tensor([0.0, 1.0]), torch.from_numpy(noise("u", frames, 3))
     net = Recorder()
-    denoise_track(net, rotmats, seconds(frames), seen, text, trans=path)
+    complete_track(net, rotmats, seconds(frames), seen, text, trans=path)[0]
     assert [len(part) for part, *_ in net.given] == [64, 2]
     starts = torch.tensor([*range(0, 15 * 64 + 1, 15), frames - 60])
     index = starts[:, None] + torch.arange(60)
@@ -182,14 +182,16 @@ def test_long_tracks_go_through_in_batches_with_their_evidence_and_text():
     torch.testing.assert_close(parts[1], seen[index])
     torch.testing.assert_close(parts[3], path[index])
     net = Recorder()
-    denoise_track(net, rotmats, seconds(frames), seen)
+    complete_track(net, rotmats, seconds(frames), seen)[0]
     assert all(said is None and told is None for _, _, said, told in net.given)
 
 
 def test_the_closing_filter_is_one_frame_wide_unless_told():
     rotmats, seen = motion("s", 20), torch.ones(20, 24)
-    found = [denoise_track(Recorder(), rotmats, seconds(20), seen, gaussian=g) for g in (1 / 30, 0)]
-    usual = denoise_track(Recorder(), rotmats, seconds(20), seen)
+    found = [
+        complete_track(Recorder(), rotmats, seconds(20), seen, gaussian=g)[0] for g in (1 / 30, 0)
+    ]
+    usual = complete_track(Recorder(), rotmats, seconds(20), seen)[0]
     assert torch.equal(usual, found[0]) and (usual - found[1]).abs().max() > 0.1
     torch.testing.assert_close(found[1], rotmats, atol=1e-4, rtol=0)
 
@@ -199,7 +201,7 @@ def test_the_closing_filter_gives_back_what_a_second_pass_takes(sigma):
     rotmats, times = motion("s", 20), seconds(20)
     once = gaussian_smooth(rotmats, times, sigma)
     wanted = roma.special_procrustes(once + once - gaussian_smooth(once, times, sigma))
-    found = denoise_track(Recorder(), rotmats, times, torch.ones(20, 24), gaussian=sigma)
+    found = complete_track(Recorder(), rotmats, times, torch.ones(20, 24), gaussian=sigma)[0]
     torch.testing.assert_close(found, wanted, atol=1e-3, rtol=0)
 
 

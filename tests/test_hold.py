@@ -109,6 +109,18 @@ def test_what_is_held_by_half_is_turned_by_half():
         assert torch.allclose(off, whole[:, LEGS[0]] / 2, atol=0.1)
 
 
+def test_two_legs_held_by_half_are_turned_by_half_too():
+    moved, kept = turns(4, 2, 0.4), turns(4, 3, 0.4)
+    share = torch.zeros(4, 24)
+    share[:, LEGS] = 1
+    whole = held_rotations(moved, kept, share)
+    held = held_rotations(moved, kept, share / 2)
+    for hip in (LEGS[0], LEGS[3]):
+        # on a straight way to what half of the turn keeps: less than a half would be as wrong
+        off, rest = (geodesic_degrees(held[:, hip], end[:, hip]) for end in (moved, whole))
+        assert ((off / (off + rest)) - 0.5).abs().max() < 0.1, (off, rest)
+
+
 # In a run ----------------------------------------------------------------------------------------
 
 
@@ -133,10 +145,6 @@ def adapt(track, *overrides, labels=None, similarity=0.9):
 def error(result, motion):
     detected = result.evidence.detected
     return float((motion.landmarks2d - result.detections.xy).norm(dim=-1)[detected].mean())
-
-
-def result_crop():
-    return tiny_model().crop
 
 
 def same_rows(one, other, rows):
@@ -226,7 +234,7 @@ def test_the_picture_of_frames_in_which_nothing_is_held_stays():
     result = adapt(upper_body(), *OFF)
     share = torch.zeros(70, 24)
     share[30:, LEGS] = 1
-    view = View(load_body(), CAMERA, torch.ones(70, 3), result_crop(), BODY27)
+    view = View(load_body(), CAMERA, torch.ones(70, 3), tiny_model().crop, BODY27)
     moved = held_depth(result.adapted, result.base, share, view)
     assert same_rows(moved, result.adapted, slice(0, 30))
     assert torch.allclose(moved.trans[30:, 2], result.base.trans[30:, 2])

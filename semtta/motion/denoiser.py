@@ -73,20 +73,6 @@ def load_denoiser(path: str | Path | None = None) -> MotionDenoiser:
         return load_strictly(MotionDenoiser(config), state, path, _WHAT)
 
 
-def denoise_track(
-    denoiser: MotionDenoiser,
-    rotmats: Tensor,
-    times: Tensor,
-    seen: Tensor,
-    text: Tensor | None = None,
-    *,
-    gaussian: float = 1 / 30,
-    trans: Tensor | None = None,
-) -> Tensor:
-    """The targets of :func:`complete_track`, (T, 24, 3, 3)."""
-    return complete_track(denoiser, rotmats, times, seen, text, gaussian=gaussian, trans=trans)[0]
-
-
 def complete_track(
     denoiser: MotionDenoiser,
     rotmats: Tensor,

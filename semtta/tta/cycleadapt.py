@@ -39,7 +39,7 @@ from semtta.engine import shuffled_batches
 from semtta.hmr.base import Prediction
 from semtta.tta.run import Run
 from semtta.tta.schedule import learning_rate
-from semtta.tta.smoothing import build_smoother, shape_target, told_rotations
+from semtta.tta.smoothing import build_smoother, shape_target, told_path, told_rotations
 from semtta.tta.strategy import Draw, Networks
 from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_terms
 
@@ -123,6 +123,7 @@ class CycleAdapt:
     def _denoise(self, run: Run, motion: Prediction) -> Targets | None:
         if self.smoother is None:
             return None
-        rotmats, _ = self.smoother.target(motion.rotmats, self.seen, None)
+        path = told_path(run, motion)
+        rotmats, _ = self.smoother.target(motion.rotmats, self.seen, None, path)
         betas = shape_target(run.config.smoothing, run.first.betas, motion.betas)
         return Targets(rotmats, betas)

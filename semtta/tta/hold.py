@@ -78,14 +78,16 @@ def held_rotations(rotmats: Tensor, kept: Tensor, share: Tensor) -> Tensor:
         rotmats, kept: (T, 24, 3, 3) relative to their parents, camera axes.
         share: (T, 24) in [0, 1]; between the two a limb is turned part of the way.
     Returns: (T, 24, 3, 3); what is not held comes back as it was."""
-    rows, joints = torch.nonzero(share > 0, as_tuple=True)
-    held = rotmats.clone()
-    held[rows, joints] = _between(rotmats[rows, joints], kept[rows, joints], share[rows, joints])
+    wanted = kept.clone()
     both = share[:, _HIPS].amin(1)
     rows = torch.nonzero(both > 0)[:, 0]
     turn = rotmats[rows, 0].mT @ kept[rows, 0]
     for hip in _HIPS:
-        held[rows, hip] = _between(held[rows, hip], turn @ kept[rows, hip], both[rows])
+        part = both[rows] / share[rows, hip]
+        wanted[rows, hip] = _between(kept[rows, hip], turn @ kept[rows, hip], part)
+    rows, joints = torch.nonzero(share > 0, as_tuple=True)
+    held = rotmats.clone()
+    held[rows, joints] = _between(rotmats[rows, joints], wanted[rows, joints], share[rows, joints])
     return held
 
 

@@ -32,6 +32,7 @@ from semtta.tta.smoothing import (
     Smoother,
     build_smoother,
     shape_target,
+    told_path,
     told_rotations,
     told_text,
 )
@@ -191,6 +192,7 @@ class Semtta:
     def _look(self, run: Run, epoch: int) -> dict[str, float]:
         """Similarities, next sampling weights and the gate's view of the latest full pass."""
         self.epoch = epoch + 1
+        self.path = None if self.smoother is None else told_path(run, run.latest)
         if self.align is None or self.gate is None:
             self.sampling = torch.zeros(0)
             return {}
@@ -199,7 +201,7 @@ class Semtta:
         self.sampling = (1 - similarity).cpu()
         source = run.config.gate.source
         if source == "completed" and self.smoother is not None:
-            completed = self.smoother.complete(rotmats, self.seen, self._path(run))
+            completed = self.smoother.complete(rotmats, self.seen, self.path)
             self.gate_similarity = self.gate.all_similarities(completed, self.segments)
         elif source != "unaligned" or not self._aligning(run, epoch):
             self.gate_similarity = self.gate.all_similarities(rotmats, self.segments)
@@ -229,11 +231,7 @@ class Semtta:
         # fit has moved; of a limb that is away for a while the latest, which went along with it.
         base = (self.held * (1 - self.told) > 0.5)[..., None, None]
         guess = torch.where(base, first.rotmats, latest.rotmats)
-        target, self.sure = self.smoother.target(guess, self.told, self.text, self._path(run))
+        target, self.sure = self.smoother.target(guess, self.told, self.text, self.path)
         if run.held is not None and run.config.hold.to == "completed" and smoothing.completion:
             run.kept = torch.cat((first.rotmats[:, :1], target[:, 1:]), 1)
         return target
-
-    def _path(self, run: Run) -> Tensor | None:
-        """Where the pelvis goes, for a motion model that is told what is seen."""
-        return run.path(run.latest) if run.config.smoothing.completion else None

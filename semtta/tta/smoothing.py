@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semtta.config import SmoothingConfig
 from semtta.geometry import gaussian_smooth
+from semtta.hmr.base import Prediction
 from semtta.motion.prior import MotionPrior
 from semtta.motion.text import TextEncoder, random_directions
 from semtta.tta.run import Run, seen_rotations
@@ -164,6 +165,11 @@ def told_rotations(run: Run) -> Tensor:
     if run.config.smoothing.completion:
         return seen_rotations(run.evidence.detected, run.view.skeleton)
     return torch.ones(len(run.track), 24, device=run.device)
+
+
+def told_path(run: Run, motion: Prediction) -> Tensor | None:
+    """(T, 3) where the pelvis of a motion goes, for a smoother that is told what is seen."""
+    return run.path(motion) if run.config.smoothing.completion else None
 
 
 def told_text(run: Run, prior: MotionPrior | None) -> Tensor | None:
