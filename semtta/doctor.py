@@ -38,7 +38,7 @@ SHIPPED = {
     "prior of the gate": "motion/prior_gate.pt",
     "judge of benchmarks": "motion/prior_judge.pt",
     "motion denoiser": "motion/denoiser.pt",
-    "retrieval of labels": "motion/retrieval.npz",
+    "retrieval of labels": "motion/retrieval.pt",
     "demo clip": "demo/cam02_occluded.mp4",
 }
 

@@ -104,7 +104,7 @@ def adapt_video(
             tracked = _estimated(tracked, tracks, finder.to(adapter.device), progress)
         if label is not None:
             chosen = select_tracks(tracked, tracks)
-            labels = label.label(tracked, chosen, adapter, config.labels.frames, progress)
+            labels = label.label(tracked, chosen, config.labels.frames, progress)
             _check_outcome(label, announce)
             save_labels(partial / "labels.json", labels)
         results = adapter.run(tracked, labels, tracks=tracks, progress=progress)

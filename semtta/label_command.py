@@ -78,7 +78,6 @@ def label(
     """Write labels.json for VIDEO: by retrieval, by a vision-language model, or to fill in."""
     from semtta.label_jobs import Labeller, describe, template_of, write_strips
     from semtta.labels import save_labels
-    from semtta.tta.adapter import Adapter
     from semtta.tta.people import find_people, select_tracks
     from semtta.video import open_images, probe
 
@@ -96,7 +95,6 @@ def label(
     say = partial(_say, quiet=quiet)
     kind = PROVIDERS.get(task)
     labeller = Labeller.load(kind, settings, say) if kind else None
-    adapter = Adapter(config=settings) if kind == "auto" else None
     with progress_bars(quiet, out) as progress:
         tracked = find_people(
             source, track, poses2d, progress, settings.detector.size,
@@ -110,7 +108,7 @@ def label(
         if labeller is None:
             labels = template_of(tracked, chosen)
         else:
-            labels = labeller.label(tracked, chosen, adapter, settings.labels.frames, progress)
+            labels = labeller.label(tracked, chosen, settings.labels.frames, progress)
         save_labels(path, labels, overwrite)
     if not quiet:
         _print_labels(labels, tracked, settings.labels.min_confidence)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from semtta.config import Config
+from semtta.config import CameraConfig, Config
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.files import new_folder
+from semtta.geometry import Camera, image_camera
 from semtta.keypoints import Track
 from semtta.labels import Labels, LabelSpan
 from semtta.labels.asker import Asker
@@ -23,7 +24,6 @@ from semtta.motion.dictionary import Dictionary
 from semtta.motion.retrieval import Retrieval
 from semtta.motion.user_dictionary import ExtendedPrior, UserDictionary
 from semtta.people import TrackedVideo
-from semtta.tta.adapter import Adapter
 from semtta.tta.labelling import retrieved_labels
 
 LABELLERS = ("auto", "vlm")
@@ -68,6 +68,7 @@ class Labeller:
         kind: ``auto`` (retrieval) or ``vlm``.
         vocabulary: action names.
         retrieval: of ``auto``.
+        camera: of ``auto``, what is known of it.
         asker: of ``vlm``.
         announce: told in one sentence each what will be sent where, what that cost, and which
             segments got no answer.
@@ -77,6 +78,7 @@ class Labeller:
     kind: str
     vocabulary: Vocabulary
     retrieval: Retrieval | None = None
+    camera: CameraConfig = field(default_factory=CameraConfig)
     asker: Asker | None = None
     announce: Callable[[str], None] = lambda text: None
     outcome: Outcome | None = field(default=None, init=False)
@@ -90,27 +92,27 @@ class Labeller:
         if kind == "vlm":
             return cls(kind, vocabulary, asker=Asker(config.labels), announce=announce)
         retrieval = Retrieval.load().with_exemplars(vocabulary.added.motions)
-        return cls(kind, vocabulary, retrieval)
+        return cls(kind, vocabulary, retrieval, config.camera)
 
     def label(
         self,
         tracked: TrackedVideo,
         tracks: Sequence[Track],
-        adapter: Adapter | None,
         frames: int = 6,
         progress: Progress = silent,
     ) -> Labels:
         """Labels of some people of a video, ranges in its frames.
 
         Args:
-            adapter: of ``auto``, whose model predicts.
             frames: of ``vlm``, pictures on a strip.
         Raises ``SemttaError`` if the server gave no label at all, and ``KeyboardInterrupt`` if
         there was none yet; else what there is when Ctrl-C comes is returned, see ``outcome``."""
         if self.asker is not None:
             return self._asked(self.asker, tracked, tracks, frames, progress)
-        assert self.retrieval is not None and adapter is not None, "kind auto needs both"
-        return _retrieved(self.retrieval, tracked, tracks, adapter, progress)
+        assert self.retrieval is not None, "kind auto has it"
+        given = self.camera
+        camera = image_camera(tracked.info.width, tracked.info.height, given.focal, given.center)
+        return _retrieved(self.retrieval, tracked, tracks, camera, progress)
 
     def _asked(
         self, asker: Asker, tracked: TrackedVideo, tracks: Sequence[Track], frames: int,
@@ -150,13 +152,12 @@ class Labeller:
 
 
 def _retrieved(
-    retrieval: Retrieval, tracked: TrackedVideo, tracks: Sequence[Track], adapter: Adapter,
+    retrieval: Retrieval, tracked: TrackedVideo, tracks: Sequence[Track], camera: Camera,
     progress: Progress,
 ) -> Labels:  # fmt: skip
-    camera = adapter.camera(tracked.info.width, tracked.info.height)
     spans: list[LabelSpan] = []
     for number, track in enumerate(tracks, 1):
-        spans += retrieved_labels(adapter, retrieval, track, camera, tracked.info.source)
+        spans += retrieved_labels(retrieval, track, camera)
         progress("label", number, len(tracks), {})
     return Labels(tuple(spans), name="retrieval", fps=_rate(tracked))
 

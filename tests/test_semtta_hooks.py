@@ -228,7 +228,7 @@ def test_a_motion_against_its_text_fills_without_weight():
 
 
 @pytest.mark.parametrize("refresh", ["true", "false"])
-def test_filled_joints_follow_the_motion_or_are_averaged(refresh):
+def test_filled_joints_are_averaged_with_the_completed_motion_or_with_the_prediction(refresh):
     run, strategy = begun(*OPEN, "evidence.fill_source=completed", "evidence.fill_from_epoch=0",
                           f"evidence.refresh_filled={refresh}")  # fmt: skip
     missing = run.evidence.known & ~run.evidence.present
@@ -238,7 +238,7 @@ def test_filled_joints_follow_the_motion_or_are_averaged(refresh):
     strategy.end_epoch(run, 1)
     projected = run.project_all(run.latest)
     new = strategy._completed(run, projected) if refresh == "true" else projected
-    expected = new[missing] if refresh == "true" else 0.5 * (first + new[missing])
+    expected = 0.5 * (first + new[missing])
     assert torch.allclose(run.evidence.xy[missing], expected, atol=1e-3)
 
 

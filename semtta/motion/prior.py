@@ -34,6 +34,8 @@ class MotionPrior(Protocol):
     Attributes:
         fps, length: frame rate and number of frames of the motions that it reads.
         sigma: threshold of its gate.
+        moving: whether it reads how the body moves about, see ``motion.movement``; may be absent,
+            which means no.
     """
 
     fps: float
@@ -46,7 +48,7 @@ class MotionPrior(Protocol):
 
     def embed_motion(self, rotmats: Tensor) -> Tensor:
         """(S, length, 24, 3, 3) local rotations, the root's as :meth:`exemplar_root` has it
-        -> (S, D) unit features; differentiable."""
+        -> (S, D) unit features; differentiable. A ``moving`` prior takes the movement, too."""
         ...
 
     def exemplar_root(self, label: str) -> Tensor:
@@ -115,6 +117,11 @@ class EmbeddedPrior(nn.Module):
             space = _space(saved, len(dictionary.labels), dictionary.text.dim)
             return cls(encoder, dictionary, **space)
 
+    @property
+    def moving(self) -> bool:
+        """Whether it reads how the body moves about."""
+        return bool(getattr(self.encoder, "moving", False))
+
     def train(self, mode: bool = True) -> EmbeddedPrior:
         """Always in eval mode: a frozen judge must not depend on the caller's training flag."""
         return super().train(False)
@@ -145,15 +152,18 @@ class EmbeddedPrior(nn.Module):
         share = ((closeness.max() - low) / (high - low)).clamp(0, 1)
         return F.normalize(share * F.normalize(mixture, dim=0) + (1 - share) * own, dim=0)
 
-    def embed_motion(self, rotmats: Tensor) -> Tensor:
-        """(S, 60, 24, 3, 3) local rotations at 30 fps -> (S, D) unit; differentiable.
+    def embed_motion(self, rotmats: Tensor, movement: Tensor | None = None) -> Tensor:
+        """Unit features (S, D); differentiable.
 
-        The root (joint 0) is the exemplar's, or in body axes: y up, facing +z at first.
-        """
+        Args:
+            rotmats: (S, 60, 24, 3, 3) local rotations at 30 fps; the root (joint 0) is the
+                exemplar's, or in body axes: y up, facing +z at first.
+            movement: (S, 60, 13) of ``motion.movement``, for a prior that ``moves``; None = not
+                known."""
         if tuple(rotmats.shape[1:]) != (LENGTH, 24, 3, 3):
             raise SemttaError(f"motion must have shape (S, {LENGTH}, 24, 3, 3), "
                               f"got {tuple(rotmats.shape)}.")  # fmt: skip
-        return self.encoder(rotmats)
+        return self.encoder(rotmats, movement)
 
     def exemplar_root(self, label: str) -> Tensor:
         """(60, 3, 3) global rotation of the nearest name's exemplar."""

@@ -158,9 +158,14 @@ class ExtendedPrior(nn.Module):
         ]
         return torch.stack(rows) if rows else self.prior.embed_text([])
 
-    def embed_motion(self, rotmats: Tensor) -> Tensor:
+    @property
+    def moving(self) -> bool:
+        """Whether the prior reads how the body moves about."""
+        return self.prior.moving
+
+    def embed_motion(self, rotmats: Tensor, movement: Tensor | None = None) -> Tensor:
         """(S, 60, 24, 3, 3) -> (S, D) unit; differentiable."""
-        return self.prior.embed_motion(rotmats)
+        return self.prior.embed_motion(rotmats, movement)
 
     def exemplar_root(self, label: str) -> Tensor:
         """(60, 3, 3) global rotation of the name's own motion, or of the nearest shipped one."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from semtta.motion.movement import body_movement
 from semtta.motion.prior import MotionPrior
 from semtta.motion.text import random_directions
 from semtta.tta.segments import Segments
@@ -54,23 +55,40 @@ class Meaning:
         ceiling = torch.tensor([float(prior.matched(name)) for name in names])[row].to(device)
         return cls(prior, text, roots, ceiling, prior.sigma if sigma is None else sigma)
 
-    def similarity(self, motion: Tensor, which: Tensor) -> Tensor:
+    @property
+    def moving(self) -> bool:
+        """Whether the prior reads how the body moves about."""
+        return bool(getattr(self.prior, "moving", False))
+
+    def similarity(self, motion: Tensor, which: Tensor, path: Tensor | None = None) -> Tensor:
         """Cosine of segments and their texts (Eq. 3), differentiable.
 
         Args:
-            motion: (S', length, 24, 3, 3) rotations at the prior's frame times; the global
-                rotation is replaced by the label's exemplar, so that the gradient reaches local
-                rotations only and no camera frame is ever shown to the prior.
+            motion: (S', length, 24, 3, 3) rotations at the prior's frame times, camera axes; the
+                global rotation is replaced by the label's exemplar, so that the gradient reaches
+                local rotations only and no camera frame is ever shown to the prior.
             which: (S',) segment indices.
+            path: (S', length, 3) pelvis in the camera frame, for a prior that is ``moving``.
         Returns: (S',)."""
-        motion = torch.cat((self.roots[which][:, :, None], motion[:, :, 1:]), dim=2)
-        return (self.prior.embed_motion(motion) * self.text[which]).sum(-1)
+        posed = torch.cat((self.roots[which][:, :, None], motion[:, :, 1:]), dim=2)
+        if path is None or not self.moving:
+            embedded = self.prior.embed_motion(posed)
+        else:
+            movement = body_movement(motion[:, :, 0], path)
+            embedded = self.prior.embed_motion(posed, movement)  # type: ignore[call-arg]
+        return (embedded * self.text[which]).sum(-1)
 
     @torch.no_grad()
-    def all_similarities(self, rotmats: Tensor, segments: Segments, chunk: int = 128) -> Tensor:
-        """(S,) similarities of every segment of the track (T, 24, 3, 3)."""
+    def all_similarities(
+        self, rotmats: Tensor, segments: Segments, chunk: int = 128, path: Tensor | None = None
+    ) -> Tensor:
+        """(S,) similarities of every segment of the track (T, 24, 3, 3), whose pelvis is where
+        ``path`` (T, 3) says."""
         parts = [
-            self.similarity(segments.resample(rotmats, which), which)
+            self.similarity(
+                segments.resample(rotmats, which), which,
+                None if path is None else segments.resample_path(path, which),
+            )
             for which in torch.arange(len(segments), device=rotmats.device).split(chunk)
-        ]
+        ]  # fmt: skip
         return torch.cat(parts)

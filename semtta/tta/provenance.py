@@ -19,7 +19,7 @@ from semtta.video import video_hash
 ASSETS = (
     "pose/movenet_multipose.onnx", "pose/blazepose_full.onnx", "motion/prior_align.pt",
     "motion/prior_gate.pt", "motion/denoiser.pt", "motion/dictionary.npz", "motion/text_table.npz",
-    "motion/retrieval.npz",
+    "motion/retrieval.pt",
 )  # fmt: skip
 
 

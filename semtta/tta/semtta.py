@@ -118,9 +118,11 @@ class Semtta:
         assert self.align is not None  # else _aligning said no
         which = torch.tensor(draw.segments, device=prediction.rotmats.device)
         rotmats = prediction.rotmats
-        if config.alignment.reach == "unseen":
-            # What the 2D evidence shows is not for the text to change.
+        if config.alignment.reach != "all":
+            # What the 2D evidence shows, or the motion model is sure of, is not the text's.
             given = self.seen.bool() | (self.held > 0.5)
+            if config.alignment.reach == "undecided":
+                given = given | (self.sure > 0.5)
             rotmats = torch.where(given[draw.frames, :, None, None], rotmats.detach(), rotmats)
         motion = torch.stack(
             [
@@ -158,8 +160,10 @@ class Semtta:
             filling = completed if config.fill_source == "completed" else projected
             self._doubt(run, completed)
         if config.update == "ema":
-            refreshed = filling if config.refresh_filled else None
-            evidence.average(projected, config.alpha, refreshed, config.ema_visible)
+            evidence.average(
+                projected, config.alpha, filling if config.refresh_filled else None,
+                config.ema_visible, config.ema_by_confidence,
+            )  # fmt: skip
         if config.fill and self.gate is not None and epoch >= config.fill_from_epoch:
             numbers["gate_open"] = self._fill(run, filling, epoch, self.gate.sigma)
         numbers["filled"] = evidence.filled_share()
@@ -200,11 +204,12 @@ class Semtta:
         similarity = self.align.all_similarities(rotmats, self.segments)
         self.sampling = (1 - similarity).cpu()
         source = run.config.gate.source
+        moved = run.path(run.latest) if self.gate.moving else None
         if source == "completed" and self.smoother is not None:
             completed = self.smoother.complete(rotmats, self.seen, self.path)
-            self.gate_similarity = self.gate.all_similarities(completed, self.segments)
+            self.gate_similarity = self._gated(completed, moved)
         elif source != "unaligned" or not self._aligning(run, epoch):
-            self.gate_similarity = self.gate.all_similarities(rotmats, self.segments)
+            self.gate_similarity = self._gated(rotmats, moved)
         count = len(run.track)
         run.frame_similarity = self.segments.best_per_frame(similarity, count)
         run.gate_similarity = self.segments.best_per_frame(self.gate_similarity, count)
@@ -212,6 +217,10 @@ class Semtta:
             "similarity": float(similarity.mean()),
             "gate_similarity": float(self.gate_similarity.mean()),
         }
+
+    def _gated(self, rotmats: Tensor, path: Tensor | None) -> Tensor:
+        assert self.gate is not None  # _look asks
+        return self.gate.all_similarities(rotmats, self.segments, path=path)
 
     def _aligning(self, run: Run, epoch: int) -> bool:
         """Whether the alignment loss pulls in this epoch (never before the first, -1)."""
