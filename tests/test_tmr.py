@@ -11,7 +11,7 @@ import roma
 import torch
 import torch.nn.functional as F
 from test_tmr_features import motion
-from tmr_release import LAYERS, SIZES, WIDTH, release, weights, write_texts
+from tmr_release import FEEDFORWARD, LAYERS, SIZES, WIDTH, release, weights, write_texts
 
 from semtta.errors import SemttaError
 from semtta.motion import load_prior
@@ -147,21 +147,29 @@ def test_it_reads_two_seconds_at_its_own_rate(prior):
             prior.embed_motion(wrong.float())
 
 
-def test_the_configuration_may_tell_another_rate(tmp_path):
+def test_the_configuration_may_tell_another_rate_or_number_of_heads(tmp_path):
     folder = release(tmp_path / "r")
     (folder / "config.json").write_text(json.dumps({"data": {"fps": 20.0}, "x": {"fps": 20.0}}))
     assert load_prior("tmr", folder).length == 40 and load_prior("tmr", folder).fps == 20
     (folder / "config.json").write_text('{"data": {"fps": 20.0}, "render": {"fps": 30}}')
     assert load_prior("tmr", folder).fps == 30  # which one is meant is not known: the layout's
-    for text, said in (('{"fps": 3}', "3 frames a second"), ('{"num_heads": 8}', "num_heads 8"),
-                       ('{"activation": "relu"}', "activation relu")):  # fmt: skip
+    for text, said in (('{"fps": 3}', "3 frames a second"), ('{"num_heads": 5}', "and 5 heads"),
+                       ('{"num_heads": 0}', "and 0 heads"),
+                       ('{"a": {"num_heads": 4}, "b": {"num_heads": 8}}', "with 4 and 8 heads"),
+                       ('{"activation": "relu"}', "the activation relu")):  # fmt: skip
         (folder / "config.json").write_text(text)
         with pytest.raises(SemttaError, match=said):
             load_prior("tmr", folder)
     (folder / "config.json").unlink()
-    (folder / "config.yaml").write_text("motion_encoder:\n  num_heads: 6\n")
-    with pytest.raises(SemttaError, match="num_heads 6"):
-        load_prior("tmr", folder)
+    (folder / "config.yaml").write_text("motion_encoder:\n  num_heads: 2\n  activation: 'gelu'\n")
+    wanted = ACTOREncoder(135, WIDTH, LAYERS, 2, FEEDFORWARD).eval()
+    wanted.load_state_dict(weights(135))
+    found, motions = load_prior("tmr", folder), motion(60).float()
+    seen = found.features(motions)
+    assert (found.encoder(seen) - wanted(seen)).abs().max() < 1e-5
+    other = ACTOREncoder(135, WIDTH, LAYERS, 4, FEEDFORWARD).eval()
+    other.load_state_dict(weights(135))
+    assert (other(seen) - wanted(seen)).abs().max() > 1e-3
 
 
 # ------------------------------------------------------------------ exemplar roots

@@ -9,7 +9,15 @@ import pytest
 import torch
 from test_motionclip_files import _Bomb
 from test_tmr_features import motion
-from tmr_release import SIZES, human_skeleton, release, soma_skeleton, weights, write_texts
+from tmr_release import (
+    SIZES,
+    human_skeleton,
+    release,
+    soma_skeleton,
+    statistics,
+    weights,
+    write_texts,
+)
 
 from semtta.bench.used_files import used_files
 from semtta.config import load_config
@@ -95,6 +103,15 @@ def test_no_code_of_a_file_is_run(tmp_path):
 
 
 @pytest.mark.parametrize("name", SIZES)
+def test_numbers_are_normalised_by_the_releases_own(tmp_path, name):
+    folder = release(tmp_path / "r", name)
+    (folder / "config.json").write_text('{"fps": 25}')
+    features, (mean, std) = load_prior("tmr", folder).features, statistics(name)
+    assert torch.equal(features.mean, mean) and (features.scale - std).abs().max() < 1e-4
+    assert features.fps == 25.0
+
+
+@pytest.mark.parametrize("name", SIZES)
 def test_folders_are_found_however_they_are_named(tmp_path, name):
     folder = release(tmp_path / "r", name)
     whole = load_prior("tmr", folder)
@@ -125,7 +142,7 @@ def _tokens(tmp_path):
 
 
 @pytest.mark.parametrize("name, lost, said", [
-    ("motionfix", "last_weights", "holds no weights"),
+    ("motionfix", "last_weights", "has no last.ckpt; put the release's weights"),
     ("motionfix", "stats/humanml3d/feats/mean.pt", "has no mean.pt; put the release's mean"),
     ("motionfix", "stats/humanml3d/feats/std.pt", "has no std.pt"),
     ("motionfix", "texts.npz", "has no texts.npz; .* alignment.text_vectors"),
@@ -140,6 +157,17 @@ def test_what_is_missing_is_named(tmp_path, name, lost, said):
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(SemttaError, match=said):
         load_prior("tmr", folder)
+
+
+def test_a_folder_of_several_models_is_not_guessed(tmp_path):
+    for name in ("motionfix", "soma"):
+        release(tmp_path / "models" / name, name)
+    shutil.move(tmp_path / "models" / "soma", tmp_path / "models" / "a")
+    (tmp_path / "models" / "a" / "last_weights").mkdir()
+    shutil.move(tmp_path / "models" / "a" / "motion_encoder.pt",
+                tmp_path / "models" / "a" / "last_weights")  # fmt: skip
+    with pytest.raises(SemttaError, match=r"more than one motion_encoder.pt \('a/last_weights/mo"):
+        load_prior("tmr", tmp_path / "models")
 
 
 def test_what_is_there_twice_is_not_guessed(tmp_path):

@@ -27,7 +27,6 @@ from semtta.motion.tmr_texts import TMRTexts, read_text_vectors
 
 _EXEMPLAR_FPS = 30.0
 _MOST_LAYERS = 64
-_HEADS = 4  # of every release; no tensor tells
 
 
 class ACTOREncoder(nn.Module):
@@ -42,7 +41,7 @@ class ACTOREncoder(nn.Module):
         layers, heads, feedforward: of the transformer.
     """
 
-    def __init__(self, inputs: int, width: int = 256, layers: int = 6, heads: int = _HEADS,
+    def __init__(self, inputs: int, width: int = 256, layers: int = 6, heads: int = 4,
                  feedforward: int = 1024):  # fmt: skip
         super().__init__()
         self.projection = nn.Linear(inputs, width)
@@ -64,12 +63,15 @@ class ACTOREncoder(nn.Module):
         return self.seqTransEncoder(tokens, src_key_padding_mask=hidden)[:, 0]
 
 
-def load_tmr_encoder(path: str | Path, part: str = "motion_encoder") -> ACTOREncoder:
+def load_tmr_encoder(
+    path: str | Path, part: str = "motion_encoder", heads: int = 4
+) -> ACTOREncoder:
     """One encoder of a checkpoint, frozen, in eval mode on the CPU.
 
     Args:
         path: a file of this encoder alone, or Lightning's with all of the model.
         part: ``motion_encoder`` or ``text_encoder``, by which Lightning's file calls it.
+        heads: of its attention, which no tensor tells.
 
     It must fit to the last tensor; other parts of the model are not read. Raises ``SemttaError``
     if the file is missing, damaged or something else."""
@@ -86,10 +88,11 @@ def load_tmr_encoder(path: str | Path, part: str = "motion_encoder") -> ACTOREnc
     except (KeyError, ValueError, TypeError) as error:
         raise SemttaError(f"'{path}' is not {what}: it has no projection and transformer; give "
                           f"{part}.pt or Lightning's checkpoint.") from error  # fmt: skip
-    if not 1 <= len(layers) <= _MOST_LAYERS or width % _HEADS:
-        raise SemttaError(f"'{path}' is not {what}: it has {len(layers)} layers of width {width}.")
+    if not 1 <= len(layers) <= _MOST_LAYERS or heads < 1 or width % heads:
+        raise SemttaError(f"'{path}' is not {what}: it has {len(layers)} layers of width {width} "
+                          f"and {heads} heads.")  # fmt: skip
     with torch.device("meta"):
-        encoder = ACTOREncoder(inputs, width, len(layers), feedforward=feedforward)
+        encoder = ACTOREncoder(inputs, width, len(layers), heads, feedforward)
     return load_strictly(encoder, state, path, what).requires_grad_(False)
 
 
@@ -120,21 +123,23 @@ class TMRPrior(nn.Module):
 
     @classmethod
     def load(cls, checkpoint: str | Path, texts: str | Path | None = None,
-             exemplars: str | Path | None = None) -> TMRPrior:  # fmt: skip
+             exemplars: str | Path | None = None, *, calibrated: bool = True
+             ) -> TMRPrior:  # fmt: skip
         """From the user's files.
 
         Args:
             checkpoint: a folder as ``tmr_files`` describes it, or its file of motion weights.
             texts: a table as ``tmr_texts`` describes it; None = ``texts.npz`` in the folder.
             exemplars: as in :meth:`ExemplarRoots.load`; None = the shipped dictionary's.
+            calibrated: whether to read the threshold that lies beside it.
 
         Raises ``SemttaError`` for what is missing or does not fit."""
         files = TMRFiles.find(checkpoint)
-        encoder = load_tmr_encoder(files.motion)
+        encoder = load_tmr_encoder(files.motion, heads=files.heads)
         features = files.features(layout_of(encoder, files))
         table = texts or files.table
         roots = ExemplarRoots.load(exemplars) if exemplars else ExemplarRoots.of(Dictionary.load())
-        found = files.calibration()
+        found = files.calibration() if calibrated else None
         known = {"sigma": found.sigma, "matched": found.matched} if found else {}
         return cls(encoder, features, _texts(table, encoder, features.layout, files), roots,
                    **known)  # fmt: skip
@@ -197,7 +202,7 @@ def _texts(table: str | Path, encoder: ACTOREncoder, layout: Layout, files: TMRF
                           "features.")  # fmt: skip
     if files.text is None:
         raise SemttaError(f"'{files.folder}' has no text_encoder.pt, which reads '{table}'.")
-    reader = load_tmr_encoder(files.text, "text_encoder")
+    reader = load_tmr_encoder(files.text, "text_encoder", files.heads)
     if (reader.projection.in_features, reader.tokens.shape[1]) != (size, width):
         raise SemttaError(f"the text encoder of '{files.text}' does not belong to the motion "
                           f"encoder of '{files.motion}': it reads {reader.projection.in_features} "

@@ -2,7 +2,7 @@
 
 A folder holds the weights and what belongs to them::
 
-    motion_encoder.pt, text_encoder.pt     or in last_weights/, or both in Lightning's .ckpt
+    motion_encoder.pt, text_encoder.pt     side by side, or both in Lightning's last.ckpt
     config.json or config.yaml             may be absent; what it says is obeyed or refused
     mean.pt, std.pt                        of TMR and MotionFix-TMR, e.g. stats/.../mean.pt
     global_root/, body/ (mean.npy, std.npy)                of TMR-SOMA, e.g. stats/...
@@ -10,7 +10,7 @@ A folder holds the weights and what belongs to them::
     joints.p                               TMR-SOMA only: kimodo/assets/skeletons/somaskel30
     texts.npz                              the user's text vectors, see ``tmr_texts``
 
-The last five are looked for up to three folders deep. Beside the folder lies what
+All but the configuration are looked for up to three folders deep. Beside the folder lies what
 ``tools/calibrate_prior.py`` writes, ``FOLDER.sigma.yaml``.
 """
 
@@ -37,15 +37,14 @@ from semtta.shipped import file_sha256
 from semtta.tensor_files import read_tensors
 
 _DEEP = ("", "*/", "*/*/", "*/*/*/")
-_WEIGHTS = ("motion_encoder.pt", "last_weights/motion_encoder.pt", "logs/checkpoints/last.ckpt",
-            "last.ckpt")  # fmt: skip
+_MOTION, _TEXT, _WHOLE = "motion_encoder.pt", "text_encoder.pt", "last.ckpt"
 _CONFIGS = ("config.json", "config.yaml")
 _BESIDE = (*_CONFIGS, "mean.pt", "std.pt", "global_root/mean.npy", "global_root/std.npy",
            "body/mean.npy", "body/std.npy", "joints.p", "skeleton_example_h3d.npy",
            "texts.npz")  # fmt: skip
 _SMALL = MEBI
-# What a configuration may say that no tensor tells, and what this encoder is built for.
-_BUILT = {"num_heads": "4", "activation": "gelu"}
+_ACTIVATION = "gelu"  # of every release; no tensor tells
+_HEADS = 4  # the same
 _RATES = (10.0, 120.0)  # frames a second
 
 
@@ -109,65 +108,34 @@ class TMRFiles:
         if not path.exists():
             raise SemttaError(f"there is no folder or file '{path}' of TMR's family.")
         if path.is_dir():
-            motion = next((path / n for n in _WEIGHTS if (path / n).is_file()), None)
-            if motion is None:
-                raise SemttaError(f"'{path}' holds no weights of TMR's family: none of "
-                                  f"{', '.join(_WEIGHTS)}.")  # fmt: skip
-            folder = path
+            name = _MOTION if _named(path, _MOTION) else _WHOLE
+            motion, folder = _only(path, name, f"the release's weights ({_MOTION})"), path
         else:
             motion, folder = path, path.parent
             if folder.name.endswith("_weights"):
                 folder = folder.parent
-        beside = motion.with_name("text_encoder.pt")
-        if motion.name != "motion_encoder.pt":  # Lightning's, with both in one file
-            beside = motion
-        return cls(path, motion, beside if beside.is_file() else None, folder)
-
-    def only(self, name: str, whose: str) -> Path:
-        """The one file of that name in the folder; ``whose`` says where a user gets it.
-
-        Raises ``SemttaError`` if there is none, or more than one."""
-        found = self._named(name)
-        if len(found) > 1:
-            shown = ", ".join(f"'{f.relative_to(self.folder)}'" for f in found[:3])
-            raise SemttaError(f"'{self.folder}' has more than one {name} ({shown}); leave the one "
-                              "that belongs to the weights.")  # fmt: skip
-        if not found:
-            raise SemttaError(f"'{self.folder}' has no {name}; put {whose} there.")
-        return found[0]
-
-    def _named(self, name: str) -> list[Path]:
-        """Files of that name, as near the top as there are any."""
-        levels = (sorted(f for f in self.folder.glob(deep + name) if f.is_file()) for deep in _DEEP)
-        return next((found for found in levels if found), [])
+        text = motion.with_name(_TEXT) if motion.name == _MOTION else motion
+        return cls(path, motion, text if text.is_file() else None, folder)
 
     def present(self) -> dict[str, Path]:
         """Every file that the prior may read, by what it is."""
         found = {"motion encoder": self.motion, "text encoder": self.text,
                  "calibration": self.calibration_path}  # fmt: skip
-        found |= {name: next(iter(self._named(name)), None) for name in _BESIDE}
+        found |= {name: next(iter(_named(self.folder, name)), None) for name in _BESIDE}
         return {use: path for use, path in found.items() if path and path.is_file()}
 
     @property
     def table(self) -> Path:
         """The user's text vectors in the folder; raises ``SemttaError`` if there are none."""
-        return self.only("texts.npz", "a table of text vectors (docs/priors.md says how to make "
-                                      "one), or name it with alignment.text_vectors")  # fmt: skip
+        whose = "a table of text vectors (docs/priors.md), or name it with alignment.text_vectors"
+        return _only(self.folder, "texts.npz", whose)
 
     # -------------------------------------------------------------------------- what it says
 
     @cached_property
     def fps(self) -> float | None:
-        """Frame rate that the configuration tells, None if it tells none or several.
-
-        Raises ``SemttaError`` for one that another encoder needs."""
-        said = self._said
-        for key, built in _BUILT.items():
-            if said[key] - {built}:
-                raise SemttaError(f"the configuration in '{self.folder}' has {key} "
-                                  f"{', '.join(sorted(said[key]))}; only {built} is "
-                                  "read.")  # fmt: skip
-        rates = {float(value) for value in said["fps"]}
+        """Frame rate that the configuration tells, None if it tells none or several."""
+        rates = {float(value) for value in self._said("fps")}
         if len(rates) != 1:
             return None
         rate = rates.pop()
@@ -176,18 +144,27 @@ class TMRFiles:
         return rate
 
     @cached_property
-    def _said(self) -> dict[str, set[str]]:
-        """What is given for each key wherever it stands in the configuration.
+    def heads(self) -> int:
+        """Of the encoders' attention; raises ``SemttaError`` for encoders of another kind."""
+        heads = self._said("num_heads") or {str(_HEADS)}
+        activation = self._said("activation") or {_ACTIVATION}
+        if len(heads) > 1 or activation != {_ACTIVATION}:
+            raise SemttaError(f"the configuration in '{self.folder}' tells of encoders with "
+                              f"{' and '.join(sorted(heads))} heads and the activation "
+                              f"{' and '.join(sorted(activation))}; only one number of heads and "
+                              f"{_ACTIVATION} are read.")  # fmt: skip
+        return int(heads.pop()[:4])
+
+    def _said(self, key: str) -> set[str]:
+        """What is given for a key wherever it stands in the configuration.
 
         Its shape differs from release to release, and nothing else in it is needed."""
         text = ""
         for name in _CONFIGS:
             if (self.folder / name).is_file():
-                text += read_text(self.folder / name, "TMR's configuration", _SMALL)
-        pattern = r'(?<!\w)["\']?{}["\']?\s*:\s*["\']?([\w.]+)'
-        said = {key: set(re.findall(pattern.format(key), text)) for key in _BUILT}
-        number = r'(?<!\w)["\']?fps["\']?\s*:\s*(\d+(?:\.\d+)?)'
-        return {**said, "fps": set(re.findall(number, text))}
+                text += read_text(self.folder / name, "TMR's configuration", _SMALL) + "\n"
+        value = r"[a-z]\w*" if key == "activation" else r"\d+(?:\.\d+)?"
+        return set(re.findall(rf"(?<!\w)[\"']?{key}[\"']?\s*:\s*[\"']?({value})", text))
 
     # -------------------------------------------------------------------------- numbers
 
@@ -195,11 +172,13 @@ class TMRFiles:
         """What makes the encoder's numbers, with the release's own statistics and skeleton."""
         mean, std = (self._statistic(layout, name) for name in ("mean", "std"))
         if layout is SOMA:
-            path = self.only("joints.p", "kimodo's file of that name (skeleton somaskel30)")
+            path = _only(
+                self.folder, "joints.p", "kimodo's file of that name (skeleton somaskel30)"
+            )
             return SomaFeatures(mean, std, _tensor(path, "SOMA's skeleton"), self.fps)
         rest = load_body().joint_template
         if layout is HUMANML:
-            path = self.only("skeleton_example_h3d.npy", "TMR's file of that name")
+            path = _only(self.folder, "skeleton_example_h3d.npy", "TMR's file of that name")
             skeleton = torch.from_numpy(_numbers(path, "HumanML3D's skeleton"))
             return HumanMLFeatures(mean, std, skeleton, rest, self.fps)
         return MotionFixFeatures(mean, std, rest, self.fps)
@@ -208,10 +187,10 @@ class TMRFiles:
         """(size,) mean or standard deviation of the training's numbers."""
         if layout is not SOMA:
             whose = f"the release's {name} of its motions ('stats' in its repository or download)"
-            return _tensor(self.only(f"{name}.pt", whose), f"TMR's {name}").float()
+            return _tensor(_only(self.folder, f"{name}.pt", whose), f"TMR's {name}").float()
         parts = []
         for part in ("global_root", "body"):
-            path = self.only(f"{part}/{name}.npy", "the folder of the model's statistics")
+            path = _only(self.folder, f"{part}/{name}.npy", "the folder of the model's statistics")
             parts.append(torch.from_numpy(_numbers(path, f"TMR-SOMA's {name}")).flatten())
         return torch.cat(parts).float()
 
@@ -231,6 +210,26 @@ class TMRFiles:
             raise SemttaError(f"'{self.calibration_path}' is of other weights than "
                               f"'{self.motion}'; run tools/calibrate_prior.py anew.")  # fmt: skip
         return found
+
+
+def _only(folder: Path, name: str, whose: str) -> Path:
+    """The one file of that name; ``whose`` says what a user is to put there.
+
+    Raises ``SemttaError`` if there is none, or more than one."""
+    found = _named(folder, name)
+    if len(found) > 1:
+        shown = ", ".join(f"'{file.relative_to(folder)}'" for file in found[:3])
+        raise SemttaError(f"'{folder}' has more than one {name} ({shown}); leave the one that "
+                          "belongs to the weights.")  # fmt: skip
+    if not found:
+        raise SemttaError(f"'{folder}' has no {name}; put {whose} there.")
+    return found[0]
+
+
+def _named(folder: Path, name: str) -> list[Path]:
+    """Files of that name, as near the top as there are any."""
+    levels = (sorted(f for f in folder.glob(deep + name) if f.is_file()) for deep in _DEEP)
+    return next((found for found in levels if found), [])
 
 
 def _tensor(path: Path, what: str) -> Tensor:

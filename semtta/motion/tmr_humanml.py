@@ -18,10 +18,9 @@ from semtta.motion.world_axes import TO_Y_UP
 from semtta.skeletons import SMPL_PARENTS
 
 _JOINTS = 22  # of SMPL, without the hands
-# Chains along which HumanML3D turns rotations into local ones. All begin at the root's rotation,
-# those of the arms too, although they hang on the spine.
-_CHAINS = ((0, 2, 5, 8, 11), (0, 1, 4, 7, 10), (0, 3, 6, 9, 12, 15), (9, 14, 17, 19, 21),
-           (9, 13, 16, 18, 20))  # fmt: skip
+# Chains along which HumanML3D turns rotations into local ones. The first of each is seen from the
+# root, in the arms too, although they hang on the spine.
+_CHAINS = ((2, 5, 8, 11), (1, 4, 7, 10), (3, 6, 9, 12, 15), (14, 17, 19, 21), (13, 16, 18, 20))
 # Direction in which the bone that ends in a joint points at rest.
 _UP, _DOWN, _LEFT, _RIGHT, _FORWARD = (0, 1, 0), (0, -1, 0), (1, 0, 0), (-1, 0, 0), (0, 0, 1)
 _REST = (_LEFT, _RIGHT, _UP, _DOWN, _DOWN, _UP, _DOWN, _DOWN, _UP, _FORWARD, _FORWARD, _UP, _LEFT,
@@ -78,7 +77,8 @@ class HumanMLFeatures(TMRFeatures):
         heading = torch.atan2(forward[..., 0], forward[..., 2])  # of +z, about y
         heading = torch.cat((torch.zeros_like(heading[:, :1]), heading[:, 1:]), 1)
         back = _about_y(-heading)
-        turn = torch.sin((heading[:, :-1] - heading[:, 1:]) / 2).arcsin()
+        half = (heading[:, :-1] - heading[:, 1:]) / 2
+        turn = torch.atan2(half.sin(), half.cos().abs())  # the arcsine, with a finite slope
         step = joints.diff(dim=1)
         travel = (back[:, 1:] @ step[:, :, 0, :, None])[..., 0]
         plane = torch.tensor([1.0, 0.0, 1.0]).to(joints)
@@ -144,7 +144,7 @@ def _columns(joints: Tensor, root: Tensor) -> Tensor:
     local: dict[int, Tensor] = {}
     for chain in _CHAINS:
         before = root
-        for joint in chain[1:]:
+        for joint in chain:
             own = world[:, :, joint - 1]
             local[joint] = before.mT @ own
             before = own
