@@ -74,11 +74,12 @@ class ReprojectionConfig:
 @dataclass
 class AlignmentConfig:
     weight: float = 0.2  # lambda 2
-    prior: str = "embedded"  # embedded | motionclip
+    prior: str = "embedded"  # embedded | motionclip | tmr
     checkpoint: str | None = None
     clip: str | None = None  # CLIP ViT-B/32's text tower, for motionclip
     bpe: str | None = None  # CLIP's vocabulary, where it does not lie beside the tower
-    exemplars: str | None = None  # global rotations by label, for motionclip
+    exemplars: str | None = None  # global rotations by label, for motionclip and tmr
+    text_vectors: str | None = None  # table of texts, for tmr, where it is not in its folder
     translation: str = "zeros"  # zeros | ankle: MotionCLIP's 25th row
     text: str = "label"  # label | random: a random direction for each label, as a control
     target: str = "one"  # one | label: pull up to 1, or up to the label's own similarity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import platform
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from rich.table import Table
 from semtta.body import find_body_file, searched_paths
 from semtta.errors import SemttaError
 from semtta.shipped import asset
-from semtta.user_files import USER_FILES, find_user_file
+from semtta.user_files import USER_FILES, UserFile, find_user_file
 
 CORE = ("torch", "numpy", "scipy", "opencv-python-headless", "av", "onnxruntime", "smplx", "roma",
         "omegaconf")  # fmt: skip
@@ -70,14 +71,7 @@ def examine(body_models: Path | None = None) -> list[Finding]:
             findings.append(Finding(what, "ok", f"shipped, {size / 1e6:.1f} MB"))
         except SemttaError as error:
             findings.append(Finding(what, "missing", str(error)))
-    for file in USER_FILES.values():
-        found = find_user_file(file.key)
-        detail = f"{found}: {file.use}" if found else (
-            f"{' or '.join(file.names)} in ./checkpoints or $SEMTTA_CHECKPOINTS"
-            f"{f', or {file.setting}=PATH' if file.setting else ''}: {file.use}; file and "
-            f"licence: {file.page}"
-        )  # fmt: skip
-        findings.append(Finding(file.key, "ok" if found else "optional", detail))
+    findings.extend(_user_file(file) for file in USER_FILES.values())
     for gender in ("neutral", "female", "male"):
         found = find_body_file(gender, body_models)
         detail = str(found) if found else (
@@ -89,7 +83,7 @@ def examine(body_models: Path | None = None) -> list[Finding]:
 
 
 def table(findings: list[Finding]) -> Table:
-    colours = {"ok": "green", "optional": "yellow", "missing": "red"}
+    colours = {"ok": "green", "optional": "yellow", "incomplete": "yellow", "missing": "red"}
     table = Table(show_header=True, header_style="bold")
     for heading in ("what", "state", "where, or how to get it"):
         table.add_column(heading, overflow="fold")
@@ -106,6 +100,33 @@ def _package(name: str, use: str, how: str, absent: str) -> Finding:
         if importlib.util.find_spec(module):
             return Finding(name, "ok", "found under another distribution name")
         return Finding(name, absent, f"{use}: {how}")
+
+
+def _user_file(file: UserFile) -> Finding:
+    found = find_user_file(file.key)
+    if found is None:
+        setting = f", or {file.setting}=PATH" if file.setting else ""
+        return Finding(file.key, "optional", f"{' or '.join(file.names)} in ./checkpoints or "
+                       f"$SEMTTA_CHECKPOINTS{setting}: {file.use}; file and licence: "
+                       f"{file.page}")  # fmt: skip
+    if file.key == "tmr":
+        return _tmr(file, found)
+    return Finding(file.key, "ok", f"{found}: {file.use}")
+
+
+def _tmr(file: UserFile, folder: Path) -> Finding:
+    """A folder is more than its name: which of the family it is, or what it lacks."""
+    from semtta.motion.tmr import TMRPrior
+
+    try:
+        prior = TMRPrior.load(folder)
+    except SemttaError as error:
+        return Finding(file.key, "incomplete", f"{folder}: {file.use}; {error}")
+    known = f"sigma {prior.sigma:.2f}"
+    if math.isnan(prior.sigma):
+        known = "no sigma for the gate: tools/calibrate_prior.py finds it"
+    said = f"{prior.features.layout.title}, {len(prior.texts.texts)} texts, {known}"
+    return Finding(file.key, "ok", f"{folder}: {file.use}; {said}")
 
 
 def _device(torch) -> str:

@@ -16,7 +16,7 @@ from semtta.places import user_data_folder
 
 @dataclass(frozen=True)
 class UserFile:
-    """One kind of file.
+    """One kind of file, or of folder.
 
     Args:
         key: how this library calls it.
@@ -48,6 +48,11 @@ USER_FILES = {
         UserFile("motionclip", ("checkpoint_0100.pth.tar", "checkpoint_0200.pth.tar"),
                  "MotionCLIP (--prior motionclip)", "alignment.checkpoint",
                  "github.com/GuyTevet/MotionCLIP"),
+        UserFile("tmr", ("tmr", "tmr_humanml3d_amass_feats", "tmr_humanml3d_guoh3dfeats",
+                         "TMR-SOMA-RP-v1"),
+                 "folder of TMR, MotionFix-TMR or TMR-SOMA (--prior tmr, docs/priors.md)",
+                 "alignment.checkpoint", "github.com/Mathux/TMR, github.com/atnikos/motionfix, "
+                 "huggingface.co/nvidia/TMR-SOMA-RP-v1"),
         UserFile("clip", ("ViT-B-32.pt", "clip-vit-base-patch32"),
                  "text tower of CLIP ViT-B/32 (--clip)", "alignment.clip",
                  "github.com/openai/CLIP"),

@@ -149,6 +149,7 @@ def test_a_dry_run_finds_what_a_run_would_stumble_over(run, tmp_path, empty_room
         (("--estimator", "hands.pt"), "hand21"),
         (("--renderer", "crayons"), "unknown renderer 'crayons'"),
         (("--label", "walk", "--prior", "motionclip"), "alignment.checkpoint"),
+        (("--label", "walk", "--prior", "tmr"), "alignment.checkpoint"),
     ):
         refused(run("adapt", empty_room, *arguments, "--dry-run"), words)
     code, out, _ = run("adapt", empty_room, "--label", "walk", "--dry-run")

@@ -22,6 +22,8 @@ PLAIN = ("alignment.weight=0.1", "evidence.fill=true", "gate.prior=same")
 class Named(nn.Module):
     """A network that knows what it was loaded as."""
 
+    sigma = 0.5
+
     def __init__(self, *name, **settings):
         super().__init__()
         self.name, self.settings = name, settings
@@ -54,10 +56,12 @@ def networks(*overrides, labelled=True, given=None):
 def test_the_prior_that_pulls_is_also_the_gates_where_that_is_the_same(loaded):
     found = networks("alignment.prior=motionclip", "alignment.checkpoint=a.pt", "alignment.clip=b",
                      "alignment.bpe=c", "alignment.exemplars=d",
-                     "alignment.translation=ankle")  # fmt: skip
+                     "alignment.translation=ankle", "alignment.text_vectors=e")  # fmt: skip
     prior, denoiser = loaded
     assert prior.name == ("motionclip", "a.pt")
-    assert prior.settings == dict(clip="b", bpe="c", exemplars="d", translation="ankle")
+    assert prior.settings == dict(
+        clip="b", bpe="c", exemplars="d", translation="ankle", text_vectors="e"
+    )
     assert found.prior is found.gate_prior is prior and found.denoiser is denoiser
     assert found.exemplars is None and denoiser.name == ("denoiser",)
     assert all(network.at_rest() for network in loaded)

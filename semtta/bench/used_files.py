@@ -6,6 +6,7 @@ from pathlib import Path
 
 from semtta.body.search import find_body_file
 from semtta.config import Config
+from semtta.errors import SemttaError
 from semtta.shipped import file_sha256
 from semtta.user_files import USER_FILES, find_user_file
 
@@ -33,9 +34,23 @@ def used_files(config: Config, body_models: Path | None = None) -> dict[str, str
     if alignment.prior == "motionclip":
         found["alignment"] = alignment.checkpoint or find_user_file("motionclip")
         found["clip"] = alignment.clip or find_user_file("clip")
+    if alignment.prior == "tmr":
+        del found["alignment"]  # a folder
+        found |= _of_tmr(alignment.checkpoint or find_user_file("tmr"))
+        found["texts.npz"] = alignment.text_vectors or found.get("texts.npz")
     if smoothing.kind == "mdnet":
         found["smoothing"] = smoothing.checkpoint or find_user_file("mdnet")
     if config.body.name == "smpl":
         found["body"] = find_body_file(config.body.gender, body_models)
     files = {use: Path(path) for use, path in found.items() if path}
     return {use: file_sha256(path)[:12] for use, path in files.items() if path.is_file()}
+
+
+def _of_tmr(path: str | Path | None) -> dict[str, Path]:
+    """The files in a folder of TMR's family; none if it is absent: loading it says what to do."""
+    from semtta.motion.tmr_files import TMRFiles
+
+    try:
+        return TMRFiles.find(path).present() if path else {}
+    except SemttaError:
+        return {}

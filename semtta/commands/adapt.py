@@ -48,7 +48,7 @@ def adapt(
         Optional[str], typer.Option(help="lifter, lifter-narrow, hmr or hmr2.")
     ] = None,
     checkpoint: Annotated[Optional[Path], typer.Option(help="Weights for the model.")] = None,
-    prior: Annotated[Optional[str], typer.Option(help="embedded or motionclip.")] = None,
+    prior: Annotated[Optional[str], typer.Option(help="embedded, motionclip or tmr.")] = None,
     prior_checkpoint: Annotated[Optional[Path], typer.Option(help="Weights for the prior.")] = None,
     clip: Annotated[Optional[Path], typer.Option(help="CLIP ViT-B/32, for motionclip.")] = None,
     body: Annotated[Optional[str], typer.Option(help="cc0, smpl, or a file.")] = None,

@@ -23,16 +23,26 @@ def load_prior(
     bpe: str | Path | None = None,
     exemplars: str | Path | None = None,
     translation: str = "zeros",
+    text_vectors: str | Path | None = None,
 ) -> MotionPrior:
     """A motion prior by name.
 
     Args:
-        name: ``embedded`` (for the alignment loss), ``embedded-gate`` (for the gate) or
-            ``motionclip`` (the paper's, from the user's files).
-        checkpoint: another checkpoint of ``tools/train_prior.py``, or MotionCLIP's.
-        clip, bpe, exemplars, translation: of ``motionclip`` only, see
+        name: ``embedded`` (for the alignment loss), ``embedded-gate`` (for the gate),
+            ``motionclip`` (the paper's, from the user's files) or ``tmr`` (TMR, MotionFix-TMR or
+            TMR-SOMA, from the user's files).
+        checkpoint: another checkpoint of ``tools/train_prior.py``, MotionCLIP's, or a folder of
+            TMR's family.
+        exemplars: of ``motionclip`` and ``tmr``, see
+            :meth:`~semtta.motion.exemplars.ExemplarRoots.load`.
+        clip, bpe, translation: of ``motionclip`` only, see
             :class:`~semtta.motion.motionclip.MotionCLIPPrior`.
+        text_vectors: of ``tmr`` only, see ``semtta.motion.tmr_texts``.
     """
+    if name == "tmr":
+        from semtta.motion.tmr import TMRPrior
+
+        return TMRPrior.load(require_user_file("tmr", checkpoint), text_vectors, exemplars)
     if name == "motionclip":
         from semtta.motion.motionclip import MotionCLIPPrior
 
@@ -41,7 +51,7 @@ def load_prior(
             bpe=bpe, exemplars=exemplars, translation=translation,
         )  # fmt: skip
     if name not in _SHIPPED:
-        known = ", ".join((*_SHIPPED, "motionclip"))
+        known = ", ".join((*_SHIPPED, "motionclip", "tmr"))
         raise SemttaError(f"unknown motion prior '{name}'; known: {known}.")
     return load_embedded(name, checkpoint)
 

@@ -8,6 +8,8 @@ motions optimised to please the first, and serves the gate.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -155,3 +157,10 @@ def joint_positions(rotmats: Tensor, rest: Tensor) -> Tensor:
         position.append(position[parent] + bone)
         world.append(local if turn is None else turn @ local)
     return torch.stack(position, -2)
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """(length, width) sine and cosine of a place in a sequence, in turns (Vaswani et al. 2017)."""
+    rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+    angle = torch.arange(length)[:, None] * rate
+    return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)

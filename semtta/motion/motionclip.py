@@ -5,7 +5,6 @@ Only the motion encoder is built; its names are the checkpoint's. The text side 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,7 @@ from semtta.checkpoints import load_strictly, read_weights
 from semtta.errors import SemttaError
 from semtta.motion.clip_text import ClipText, load_clip_text
 from semtta.motion.dictionary import Dictionary
-from semtta.motion.encoder import joint_positions
+from semtta.motion.encoder import joint_positions, sinusoids
 from semtta.motion.exemplars import LENGTH, ExemplarRoots
 from semtta.skeletons import SMPL24
 
@@ -34,11 +33,7 @@ class _Positions(nn.Module):
 
     def __init__(self, width: int, longest: int = 5000):
         super().__init__()
-        angle = torch.arange(longest)[:, None] * torch.exp(
-            torch.arange(0, width, 2) * (-math.log(10000.0) / width)
-        )
-        pe = torch.stack((angle.sin(), angle.cos()), -1).flatten(1)
-        self.register_buffer("pe", pe[:, None])  # (longest, 1, width)
+        self.register_buffer("pe", sinusoids(longest, width)[:, None])  # (longest, 1, width)
 
 
 class MotionCLIPEncoder(nn.Module):

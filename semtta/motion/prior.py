@@ -33,7 +33,7 @@ class MotionPrior(Protocol):
 
     Attributes:
         fps, length: frame rate and number of frames of the motions that it reads.
-        sigma: threshold of its gate.
+        sigma: threshold of its gate; NaN = not known, and no similarity is above it.
         moving: whether it reads how the body moves about, see ``motion.movement``; may be absent,
             which means no.
     """

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from semtta.config import Config
+from semtta.errors import SemttaError
+from semtta.motion.prior import MotionPrior
 from semtta.tta.cycleadapt import CycleAdapt
 from semtta.tta.discriminator import Discriminator
 from semtta.tta.semtta import Semtta
@@ -46,13 +49,14 @@ def load_networks(
             a = config.alignment
             prior = load_prior(
                 a.prior, a.checkpoint, clip=a.clip, bpe=a.bpe, exemplars=a.exemplars,
-                translation=a.translation,
+                translation=a.translation, text_vectors=a.text_vectors,
             )  # fmt: skip
             networks = replace(networks, prior=prior)
         if networks.gate_prior is None:
             independent = config.gate.prior == "independent"
             gate = load_prior("embedded-gate", config.gate.checkpoint) if independent else None
             networks = replace(networks, gate_prior=gate or networks.prior)
+        _check_threshold(config, networks.gate_prior)
     if "denoiser" in reads and networks.denoiser is None:
         networks = replace(networks, denoiser=load_smoothing_network(config.smoothing))
     if "exemplars" in reads and labelled and networks.exemplars is None:
@@ -61,6 +65,14 @@ def load_networks(
         if isinstance(module, nn.Module):
             module.to(device).eval().requires_grad_(False)
     return networks
+
+
+def _check_threshold(config: Config, gate: MotionPrior | None) -> None:
+    """Raise ``SemttaError`` if nothing says from which similarity on the gate is open."""
+    if gate is not None and config.gate.sigma is None and math.isnan(gate.sigma):
+        raise SemttaError("the gate reads a prior whose threshold is not known: find it with "
+                          "tools/calibrate_prior.py, give gate.sigma, or let the gate read another "
+                          "prior (gate.prior=independent).")  # fmt: skip
 
 
 def build_strategy(config: Config, labelled: bool, networks: Networks) -> Strategy:
