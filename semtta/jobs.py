@@ -95,6 +95,8 @@ def adapt_video(
     if labels is not None:
         adapter.check_texts(labels)
     if dry_run:
+        for text in adapter.text_remarks(labels) if labels is not None else ():
+            announce(text)
         if poses2d is not None:
             find_people(video, tracks, poses2d, progress, config.detector.size, options)
         return []

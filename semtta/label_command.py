@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # everything heavy is imported when a command runs
     from semtta.people import TrackedVideo
 
 PROVIDERS = {"prior": "auto", "openai": "vlm"}  # as users say it: as ``Labeller`` does
-_RESEMBLES = 0.6  # cosine to a name below which a text says little
 
 dictionary_app = typer.Typer(help="Action names that the priors know.", no_args_is_help=True)
 DictionaryFile = Annotated[
@@ -221,7 +220,7 @@ def _vocabulary(dictionary: Path | None) -> Vocabulary:
     from semtta.motion.dictionary import Dictionary
     from semtta.motion.user_dictionary import UserDictionary
 
-    return Vocabulary(Dictionary.load(), UserDictionary.load(dictionary))
+    return Vocabulary(Dictionary.load(reads="auto"), UserDictionary.load(dictionary))
 
 
 @dictionary_app.command("ls")
@@ -255,16 +254,17 @@ def dictionary_search(
     if is_own and own in vocabulary.added.motions:
         _say(f"'{text}' is your name '{own}', understood through its motion.")
         return
-    ranked, parts = shipped.ranked(own), shipped.parts(own)
+    ranked, reading, reader = shipped.ranked(own), shipped.read(own), shipped.reader
     if is_own:
         _say(f"'{text}' is your name '{own}', understood through its words:")
-    elif shipped.find(text) is not None:
-        _say(f"'{text}' is the dictionary's '{shipped.nearest(text)}'.")
-    elif parts:
-        _say(f"'{text}' is read as {' + '.join(parts)}; legs and root from '{parts[0]}'.")
-    elif ranked[0][1] < _RESEMBLES:
-        _say(f"'{text}' is like no name of the dictionary; the gate will hardly open.")
+    elif reading.kind == "name":
+        _say(f"'{text}' is the dictionary's '{reading.names[0]}'.")
+    elif reading.kind == "parts":
+        names = reading.names
+        _say(f"'{text}' is read as {' + '.join(names)}; legs and root from '{names[0]}'.")
+    elif reading.kind == "near":
+        _say(f"'{text}' is not in the dictionary; it is read as a mixture, by {reader.by}:")
     else:
-        _say(f"'{text}' is not in the dictionary; it is read as a mixture of:")
-    for name, cosine in ranked:
-        _say(f"  {cosine:.2f}  {name}")
+        _say(reading.remark(reader.by))
+    for name, nearness in ranked:
+        _say(f"  {nearness:.2f}  {name}")

