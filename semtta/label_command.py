@@ -71,17 +71,20 @@ def label(
     output: Annotated[
         Optional[Path], typer.Option("-o", "--output", help="Default: VIDEO's name.labels.json.")
     ] = None,
+    unit: Annotated[str, typer.Option(help="Of the ranges: seconds or frames.")] = "seconds",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> None:
     """Write labels.json for VIDEO: by retrieval, by a vision-language model, or to fill in."""
-    from semtta.label_jobs import Labeller, describe, template_of, write_strips
+    from semtta.label_jobs import Labeller, describe, in_seconds, template_of, write_strips
     from semtta.labels import save_labels
     from semtta.tta.adapter import Adapter
     from semtta.tta.people import find_people, select_tracks
     from semtta.video import open_images, probe
 
     task = _task(provider, template, dry_run)
+    if unit not in ("seconds", "frames"):
+        raise SemttaError(f"--unit is seconds or frames, not '{unit}'.")
     poses = poses_options(poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first)
     options = {
         "model": model, "base_url": base_url, "max_requests": max_requests,
@@ -110,7 +113,7 @@ def label(
             labels = template_of(tracked, chosen)
         else:
             labels = labeller.label(tracked, chosen, adapter, settings.labels.frames, progress)
-        save_labels(path, labels, overwrite)
+        save_labels(path, labels if unit == "frames" else in_seconds(labels, tracked), overwrite)
     if not quiet:
         _print_labels(labels, tracked, settings.labels.min_confidence)
     _finish(path, labeller, quiet)

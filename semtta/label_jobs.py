@@ -181,6 +181,12 @@ def _rate(tracked: TrackedVideo) -> float:
     return len(tracked.times) / (float(tracked.times[-1]) + 1 / tracked.info.fps)
 
 
+def in_seconds(labels: Labels, tracked: TrackedVideo) -> Labels:
+    """Labels of a video as they are written to a file: a video may be encoded anew."""
+    times = tracked.times.tolist()
+    return labels.in_seconds(times, times[-1] + 1 / tracked.info.fps)
+
+
 def pieces(tracks: Sequence[Track]) -> list[tuple[Track, int, int]]:
     """Every track's segments between changes of its motion."""
     return [(track, a, b) for track in tracks for a, b in motion_segments(track)]

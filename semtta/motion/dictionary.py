@@ -31,6 +31,7 @@ from semtta.skeletons import SMPL24
 
 _ARRAYS = ("labels", "phrases", "phrase_label", "roots", "poses", "pose_of")
 _OTHERS = "others"  # absent in dictionaries made before there was such a list
+_NOT_ITSELF = 0.99  # the most that a text other than a phrase can have: it may be its words turned
 _SAME = 0.8  # nearness above which a compound text is one that the dictionary has
 _SURE = 0.75  # nearness of what stands before a "with"; what comes after it is mostly a thing
 # Names whose legs and root are the point; in a compound text the others give the upper body.
@@ -152,7 +153,8 @@ class Dictionary:
         Raises ``SemttaError`` for a text without a known word."""
         near, other = self.reader.nearness(text)
         best = torch.full((len(self.labels),), float("-inf"))
-        return best.scatter_reduce(0, self.phrase_label, near, "amax"), other
+        best = best.scatter_reduce(0, self.phrase_label, near, "amax")
+        return best.clamp_max(_NOT_ITSELF), other
 
     def nearest(self, text: str) -> str:
         """The label whose phrase is nearest to a free text, however far that is."""
@@ -197,8 +199,8 @@ class Dictionary:
         if index is not None:
             return self.labels[index], 1.0, True
         best, other = self.nearness(text)
-        near = min(float(best.max()), 0.99)
-        return self.labels[int(best.argmax())], near, near >= max(self.reader.known, other)
+        near, known = float(best.max()), max(self.reader.known, min(other, _NOT_ITSELF))
+        return self.labels[int(best.argmax())], near, near >= known
 
     def _is_in_turn(self, text: str) -> bool:
         pieces, surely = in_turn(text)

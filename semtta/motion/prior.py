@@ -78,7 +78,6 @@ class EmbeddedPrior(nn.Module):
     fps: float = 30.0
     length: int = LENGTH
     _temperature: float = 0.05  # of the softmax over the names' nearness to a free text
-    _ramp: float = 0.15  # above the nearness of a text that is just known, one that is surely known
 
     features: Tensor
     mean: Tensor
@@ -137,16 +136,12 @@ class EmbeddedPrior(nn.Module):
         if reading.kind == "parts":
             rows = [self.dictionary.labels.index(part) for part in reading.names]
             return F.normalize(self.features[rows].sum(0), dim=0)
-        raw = self.dictionary.feature(text).to(self.mean)
-        own = F.normalize((raw - self.mean) @ self.whiten, dim=0)
         if not reading.is_known:
-            return own
+            raw = self.dictionary.feature(text).to(self.mean)
+            return F.normalize((raw - self.mean) @ self.whiten, dim=0)
         nearness, _ = self.dictionary.nearness(text)
-        weight = (nearness.to(own) / self._temperature).softmax(0)
-        mixture = F.normalize(weight @ self.features, dim=0)
-        sure = (reading.nearness - self.dictionary.reader.known) / self._ramp
-        share = min(max(sure, 0.0), 1.0)
-        return F.normalize(share * mixture + (1 - share) * own, dim=0)
+        weight = (nearness.to(self.features) / self._temperature).softmax(0)
+        return F.normalize(weight @ self.features, dim=0)
 
     def remark(self, label: str) -> str:
         """How a label is understood, as a sentence; "" where there is nothing to guess.
