@@ -57,7 +57,9 @@ def test_the_prior_that_pulls_is_also_the_gates_where_that_is_the_same(loaded):
                      "alignment.translation=ankle")  # fmt: skip
     prior, denoiser = loaded
     assert prior.name == ("motionclip", "a.pt")
-    assert prior.settings == dict(clip="b", bpe="c", exemplars="d", translation="ankle", reads="auto")
+    assert prior.settings == dict(
+        clip="b", bpe="c", exemplars="d", translation="ankle", reads="auto"
+    )
     assert found.prior is found.gate_prior is prior and found.denoiser is denoiser
     assert found.exemplars is None and denoiser.name == ("denoiser",)
     assert all(network.at_rest() for network in loaded)

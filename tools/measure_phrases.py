@@ -57,7 +57,7 @@ def judge(dictionary: Dictionary, split: dict) -> Iterator[tuple[str, str, Readi
     ``refused``."""
     for text, names in split["one"].items():
         reading = dictionary.read(text)
-        right = reading.kind in ("name", "near") and reading.names[0] in names
+        right = set(reading.names) <= set(names)
         yield "one", _verdict(right, reading), reading
     for text in split["none"]:
         reading = dictionary.read(text)
@@ -80,7 +80,7 @@ def _verdict(right: bool, reading: Reading) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--split", choices=("dev", "test", "foreign"), help="Default: all.")
+    parser.add_argument("--split", choices=("dev", "test", "foreign_dev", "foreign_test"), help="Default: all.")
     parser.add_argument("--show", action="store_true", help="List what is not right.")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -10,6 +10,7 @@ is generated (dances, fights) have none.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +34,8 @@ _ARRAYS = ("labels", "phrases", "phrase_label", "roots", "poses", "pose_of")
 _OTHERS = "others"  # absent in dictionaries made before there was such a list
 _NOT_ITSELF = 0.99  # the most that a text other than a phrase can have: it may be its words turned
 _SAME = 0.8  # nearness above which a compound text is one that the dictionary has
-_SURE = 0.75  # nearness of what stands before a "with"; what comes after it is mostly a thing
+_MOST_PARTS = 3  # that a body does at once; more are a list of what comes in turn
+_PART, _SURE = 0.6, 0.75  # nearness of parts of a compound text, and of one that counts alone
 # Names whose legs and root are the point; in a compound text the others give the upper body.
 _LEGS = re.compile(
     r"walk|run|jog|sprint|march|sneak|limp|skip|stumble|climb|jump|hop|kick|sit|squat|lunge|kneel|"
@@ -178,18 +180,22 @@ class Dictionary:
         name, near, known = self._meant(text)
         if near == 1.0:
             return Reading(text, "name", (name,), near)
-        parts = () if (turns := self._is_in_turn(text)) else self._parts(text)
-        if turns or contradict(parts):
+        if self._is_in_turn(text):
             return Reading(text, "in turn", (name,), near)
-        if parts:
-            return Reading(text, "parts", parts, 1.0)
+        parts = () if near > _SAME and known and is_whole(name) else self._parts(text)
+        if contradict(parts) or len(parts) > _MOST_PARTS:
+            return Reading(text, "in turn", (name,), near)
+        if len(parts) > 1:
+            return Reading(text, "parts", tuple(parts), min(parts.values()))
+        if parts and max(parts.values()) > near:
+            (name, near), known = parts.popitem(), True
         return Reading(text, "near" if known else "unknown", (name,), near)
 
     def parts(self, text: str) -> tuple[str, ...]:
         """Labels of a compound text ("walking and waving"), the one of the legs first.
 
         Empty for a text that is one action, that the dictionary has as a whole ("walking and
-        throwing"), of which a part is unknown, or whose parts follow one another."""
+        throwing"), of which less than two parts are known, or whose parts follow one another."""
         reading = self.read(text)
         return reading.names if reading.kind == "parts" else ()
 
@@ -202,31 +208,39 @@ class Dictionary:
         near, known = float(best.max()), max(self.reader.known, min(other, _NOT_ITSELF))
         return self.labels[int(best.argmax())], near, near >= known
 
+    def _pieces(self, texts: Iterable[str]) -> list[tuple[str, float]]:
+        """What each piece of a text means, and how near it is: 0 for one that means nothing."""
+        found = []
+        for text in texts:
+            try:
+                name, near, known = self._meant(text)
+            except SemttaError:  # no known word
+                name, near, known = "", 0.0, False
+            found.append((name, near if known else 0.0))
+        return found
+
     def _is_in_turn(self, text: str) -> bool:
         pieces, surely = in_turn(text)
-        return len(pieces) > 1 and (surely or all(self._piece(piece)[0] for piece in pieces))
+        return len(pieces) > 1 and (surely or all(near for _, near in self._pieces(pieces)))
 
-    def _piece(self, text: str) -> tuple[str | None, float]:
-        """The label that a piece of a text means, None if none, and how near it is."""
-        try:
-            name, near, known = self._meant(text)
-        except SemttaError:  # no known word
-            return None, 0.0
-        return name if known else None, near
+    def _parts(self, text: str) -> dict[str, float]:
+        """The labels of the pieces of a text and how near they are, the one of the legs first.
 
-    def _parts(self, text: str) -> tuple[str, ...]:
+        One alone: the rest says nothing that is known, or the same. None: no piece is sure."""
         pieces = joined(text)
-        whole, near = self._piece(text)
-        if len(pieces) < 2 or (whole is not None and near > _SAME and is_whole(whole)):
-            return ()
-        with_things = any(joint == "with" for _, joint in pieces)
-        labels: dict[str, None] = {}
-        for piece, joint in pieces:
-            label, near = self._piece(piece)
-            if label is None or (with_things and near < (1.0 if joint == "with" else _SURE)):
-                return ()
-            labels[label] = None
-        return tuple(sorted(labels, key=lambda x: not _LEGS.search(x))) if len(labels) > 1 else ()
+        if len(pieces) < 2:
+            return {}
+        found = self._pieces(piece for piece, _ in pieces)
+        if any(joint == "with" for _, joint in pieces):
+            # What comes after a "with" is mostly a thing, and then the text is one action.
+            least = [1.0 if joint == "with" else _SURE for _, joint in pieces]
+            found = found if all(near >= low for (_, near), low in zip(found, least)) else []
+        elif not all(near >= _PART for _, near in found):
+            found = [part for part in found if part[1] >= _SURE][:1]
+        parts = {name: near for name, near in reversed(found)}
+        words = {name: set(name.split()) for name in parts}
+        order = sorted(parts, key=lambda name: not _LEGS.search(name))
+        return {n: parts[n] for n in order if not any(words[n] < words[other] for other in parts)}
 
     def exemplar_root(self, text: str) -> Tensor:
         """Global rotation (60, 3, 3) of the exemplar of the nearest label.

@@ -24,6 +24,7 @@ _SMALL = frozenset(
     "out".split()
 )
 _SMALL_WEIGHT = 0.3
+_HEAD = 3.0  # weight of the first word of a text that is not small
 _IRREGULAR = {
     "ran": "run", "sat": "sit", "lying": "lie", "lay": "lie", "fell": "fall", "threw": "throw",
     "thrown": "throw", "swam": "swim", "drove": "drive", "ate": "eat", "drank": "drink",
@@ -112,8 +113,15 @@ class Lexicon:
         return one
 
     def overlap(self, words: Sequence[str]) -> Tensor:
-        """(P,) weight of the words that a text shares with each phrase, of that of all of both."""
-        stems = set(self.stems(words))
+        """(P,) weight of the words that a text shares with each phrase, of that of all of both.
+
+        The text's first word, which mostly says what is done, counts for more."""
+        stems = self.stems(words)
         weight = {one: self._weight.get(one, self._rarest) for one in stems}
-        shared = torch.tensor([sum(weight[one] for one in row & stems) for row in self._rows])
-        return shared / (sum(weight.values()) + self._total - shared).clamp_min(1e-6)
+        head = next((one for one in stems if one not in _SMALL), stems[0] if stems else "")
+        shared = torch.tensor([sum(weight[one] for one in row & weight.keys())
+                               for row in self._rows])  # fmt: skip
+        first = weight.get(head, 0.0) * torch.tensor([head in row for row in self._rows])
+        both = sum(weight.values()) + self._total - shared
+        more = _HEAD - 1
+        return (shared + more * first) / (both + more * weight.get(head, 0.0)).clamp_min(1e-6)
