@@ -28,6 +28,7 @@ from tools.training.everyday import OTHERS, sayings  # noqa: E402
 from tools.training.phrases import PHRASES, phrases  # noqa: E402
 
 FILE = ROOT / "docs/training/phrases.yaml"
+SPLITS = ("dev", "test", "foreign_dev", "foreign_test")
 
 
 def vocabulary(reads: str, everyday: bool = True, others: bool = True) -> Dictionary:
@@ -80,7 +81,7 @@ def _verdict(right: bool, reading: Reading) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--split", choices=("dev", "test", "foreign_dev", "foreign_test"), help="Default: all.")
+    parser.add_argument("--split", choices=SPLITS, help="Default: all.")
     parser.add_argument("--show", action="store_true", help="List what is not right.")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -91,7 +92,7 @@ def main() -> None:
         for name, lists in (("plain", (False, False)), ("+ everyday", (True, False)),
                             ("+ everyday, others", (True, True))):  # fmt: skip
             dictionary = vocabulary(reads, *lists)
-            for split in [args.split] if args.split else splits:
+            for split in [args.split] if args.split else SPLITS:
                 found = list(judge(dictionary, splits[split]))
                 print(f"| {reads} | {name} | {split} | {_row(found)} |", flush=True)
                 for kind, verdict, reading in found if args.show else ():
