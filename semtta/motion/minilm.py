@@ -164,8 +164,9 @@ class SentenceEncoder:
 
         Raises ``SemttaError`` for a text that is empty or has no known word."""
         tokens = [self.tokenize(text) for text in texts]
-        for text, ids in zip(texts, tokens):
-            if all(i == self._unknown for i in ids[1:-1]):
+        for text in texts:
+            words = (word for word in words_of(text) if word.isalnum())
+            if not any(cut(word, self._index, self._longest) for word in words):
                 raise SemttaError(f"the text {text!r} has no word that the text encoder knows; "
                                   "describe the action in plain English.")  # fmt: skip
         features = torch.zeros(len(tokens), _WIDTH)
