@@ -237,7 +237,9 @@ class Dictionary:
             found = found if all(near >= low for (_, near), low in zip(found, least)) else []
         elif not all(near >= _PART for _, near in found):
             found = [part for part in found if part[1] >= _SURE][:1]
-        parts = {name: near for name, near in reversed(found)}
+        parts: dict[str, float] = {}
+        for name, near in found:
+            parts.setdefault(name, near)
         words = {name: set(name.split()) for name in parts}
         order = sorted(parts, key=lambda name: not _LEGS.search(name))
         return {n: parts[n] for n in order if not any(words[n] < words[other] for other in parts)}
