@@ -153,6 +153,7 @@ class Dictionary:
         """(L,) nearness of each label's nearest phrase, and that of the nearest other action.
 
         Raises ``SemttaError`` for a text without a known word."""
+        self.feature(text)  # what the priors have no word for is refused, whatever reads
         near, other = self.reader.nearness(text)
         best = torch.full((len(self.labels),), float("-inf"))
         best = best.scatter_reduce(0, self.phrase_label, near, "amax")
