@@ -10,7 +10,7 @@ import yaml
 
 from semtta.errors import SemttaError
 from semtta.motion import phrase_reader
-from semtta.motion.compound import contradict, in_turn, joined
+from semtta.motion.compound import contradict, in_turn, is_whole, joined
 from semtta.motion.minilm import model_folder
 from semtta.motion.phrase_reader import chosen_encoder
 from semtta.motion.words import Lexicon, content_words, stem
@@ -229,6 +229,8 @@ def test_overlap_counts_rare_words_and_the_first_for_more():
 def test_texts_are_cut_at_their_joints():
     assert joined("run, clap & wave") == [("run", ""), ("clap", ","), ("wave", "&")]
     assert joined("stand") == [("stand", "")] and joined(" and ") == [("and", "")]
+    assert is_whole("throw and walk") and not is_whole("throw with both hands")
+    assert not is_whole("throw")
     assert in_turn("run, then sit; clap") == (["run", "sit", "clap"], True)
     assert in_turn("run before sitting") == (["run", "sitting"], False)
     assert in_turn("run before noon") == (["run before noon"], False)

@@ -39,8 +39,8 @@ def joined(text: str) -> list[tuple[str, str]]:
 
 
 def is_whole(name: str) -> bool:
-    """Whether a name says two things itself, as "throw something and walk" does."""
-    return _JOINED.search(name) is not None
+    """Whether a name says two things itself: "throw and walk" does, "throw with both hands" not."""
+    return any(before != "with" for _, before in joined(name)[1:])
 
 
 def in_turn(text: str) -> tuple[list[str], bool]:
