@@ -30,6 +30,7 @@ CHOICES = {
     "smoothing.fit_state": ("kept", "fresh"),
     "evidence.fill_source": ("prediction", "completed"),
     "evidence.fill_weight": ("one", "similarity"),
+    "labels.text": ("auto", "table", "minilm"),
 }
 _WEIGHT = (0.0, 1e6)
 _RATE = (0.0, 1e3)  # of learning; far above any that converges

@@ -41,7 +41,8 @@ class Vocabulary:
 
     @classmethod
     def load(cls, config: Config) -> Vocabulary:
-        return cls(Dictionary.load(), UserDictionary.load(config.labels.dictionary))
+        shipped = Dictionary.load(reads=config.labels.text)
+        return cls(shipped, UserDictionary.load(config.labels.dictionary))
 
     @property
     def names(self) -> list[str]:
@@ -50,14 +51,15 @@ class Vocabulary:
         return list(dict.fromkeys((*self.added.names, *shipped)))
 
     def nearest(self, text: str) -> tuple[str, float]:
-        """The name that a text most likely means, and how near it is."""
+        """The name that a text most likely means, and how near it is: 0 if it means none."""
         own = self.added.resolve(text)
         if own in self.added.names:
             return own, 1.0
         try:
-            return self.dictionary.ranked(text, 1)[0]
+            reading = self.dictionary.read(text)
         except SemttaError:  # no known word
             return self.dictionary.labels[0], 0.0
+        return reading.names[0], reading.nearness if reading.is_known else 0.0
 
 
 @dataclass
@@ -180,6 +182,12 @@ def _rate(tracked: TrackedVideo) -> float:
     return len(tracked.times) / (float(tracked.times[-1]) + 1 / tracked.info.fps)
 
 
+def in_seconds(labels: Labels, tracked: TrackedVideo) -> Labels:
+    """Labels of a video as they are written to a file: a video may be encoded anew."""
+    times = tracked.times.tolist()
+    return labels.in_seconds(times, times[-1] + 1 / tracked.info.fps)
+
+
 def pieces(tracks: Sequence[Track]) -> list[tuple[Track, int, int]]:
     """Every track's segments between changes of its motion."""
     return [(track, a, b) for track in tracks for a, b in motion_segments(track)]
@@ -240,8 +248,9 @@ def extended_priors(config: Config, added: UserDictionary) -> dict:
     if config.alignment.prior != "embedded":
         raise SemttaError("labels.dictionary extends the embedded prior; alignment.prior="
                           f"{config.alignment.prior} reads any text as it is.")  # fmt: skip
-    prior = load_embedded("embedded", config.alignment.checkpoint)
+    reads = config.labels.text
+    prior = load_embedded("embedded", config.alignment.checkpoint, reads)
     gate = prior
     if config.gate.prior == "independent":
-        gate = load_embedded("embedded-gate", config.gate.checkpoint)
+        gate = load_embedded("embedded-gate", config.gate.checkpoint, reads)
     return {"prior": ExtendedPrior(prior, added), "gate_prior": ExtendedPrior(gate, added)}

@@ -47,7 +47,9 @@ def prior():
         ("walk and stroll", ()),  # one action said twice
         ("walk and", ()),
         ("run,, clap", ("run", "clap")),
-        ("run & clap + sit on a chair", ("run", "sit on a chair", "clap")),
+        ("clap & run + wave", ("run", "clap", "wave with the right hand")),
+        ("run & clap + sit on a chair", ()),  # no body can
+        ("fall down and get up", ()),
         ("the and he", ()),  # who, not what
     ],
 )

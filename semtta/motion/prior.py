@@ -65,8 +65,8 @@ class EmbeddedPrior(nn.Module):
 
     The text space holds one unit vector per dictionary name: the static text feature, centred
     and whitened over the names, so that unrelated actions have a cosine of about zero. A free
-    text is read as a mixture of the names whose phrases it resembles; one that resembles none
-    keeps its own feature, to which no motion comes close, and the gate stays shut.
+    text is read as a mixture of the names that it resembles (:meth:`Dictionary.read`); one that is
+    not known keeps its own feature, to which no motion comes close, and the gate stays shut.
 
     Args:
         encoder: (S, 60, 24, 3, 3) -> (S, D) unit.
@@ -79,8 +79,7 @@ class EmbeddedPrior(nn.Module):
 
     fps: float = 30.0
     length: int = LENGTH
-    _nearness: float = 0.05  # softmax temperature over phrases
-    _unlike: tuple[float, float] = (0.35, 0.65)  # a phrase cosine below means nothing, above all
+    _temperature: float = 0.05  # of the softmax over the names' nearness to a free text
 
     features: Tensor
     mean: Tensor
@@ -138,19 +137,24 @@ class EmbeddedPrior(nn.Module):
     def _free_text(self, text: str) -> Tensor:
         """Unit feature (D,) of a text that is no phrase of the dictionary.
 
-        Of a compound text it lies between the features of its parts."""
-        if parts := self.dictionary.parts(text):
-            rows = [self.dictionary.labels.index(part) for part in parts]
+        Of a compound text it lies between the features of its parts; one that is not known, or
+        that names actions in turn, keeps its own."""
+        reading = self.dictionary.read(text)
+        if reading.kind == "parts":
+            rows = [self.dictionary.labels.index(part) for part in reading.names]
             return F.normalize(self.features[rows].sum(0), dim=0)
-        raw = self.dictionary.feature(text).to(self.mean)
-        keys = F.normalize(self.dictionary.phrase_features.to(self.mean) - self.mean)
-        closeness = keys @ F.normalize(raw - self.mean, dim=0)
-        weight = (closeness / self._nearness).softmax(0)
-        mixture = weight @ self.features[self.dictionary.phrase_label.to(keys.device)]
-        own = F.normalize((raw - self.mean) @ self.whiten, dim=0)
-        low, high = self._unlike
-        share = ((closeness.max() - low) / (high - low)).clamp(0, 1)
-        return F.normalize(share * F.normalize(mixture, dim=0) + (1 - share) * own, dim=0)
+        if not reading.is_known:
+            raw = self.dictionary.feature(text).to(self.mean)
+            return F.normalize((raw - self.mean) @ self.whiten, dim=0)
+        nearness, _ = self.dictionary.nearness(text)
+        weight = (nearness.to(self.features) / self._temperature).softmax(0)
+        return F.normalize(weight @ self.features, dim=0)
+
+    def remark(self, label: str) -> str:
+        """How a label is understood, as a sentence; "" where there is nothing to guess.
+
+        Raises ``SemttaError`` for a text without a known word."""
+        return self.dictionary.read(label).remark(self.dictionary.reader.by)
 
     def embed_motion(self, rotmats: Tensor, movement: Tensor | None = None) -> Tensor:
         """Unit features (S, D); differentiable.

@@ -175,6 +175,11 @@ class ExtendedPrior(nn.Module):
             return motion[len(motion) // 2, :, 0].to(self.prior.features)
         return self.prior.exemplar_root(name)
 
+    def remark(self, label: str) -> str:
+        """How a label is understood, as a sentence; "" where there is nothing to guess."""
+        name = self.added.resolve(label)
+        return "" if name in self._feature else self.prior.remark(name)
+
     def matched(self, label: str) -> float:
         """Similarity that true motions of the name reach."""
         name = self.added.resolve(label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,17 @@ from semtta.motion.movement import body_movement
 from semtta.motion.prior import MotionPrior
 from semtta.motion.text import random_directions
 from semtta.tta.segments import Segments
+
+_MOST_REMARKS = 10
+
+
+def text_remarks(prior: MotionPrior | None, texts: Iterable[str]) -> list[str]:
+    """What was guessed about texts, a sentence each; a prior that does not say has none."""
+    remark = getattr(prior, "remark", lambda text: "")
+    found = [said for text in sorted(set(texts)) if (said := remark(text))]
+    more = [f"{len(found) - _MOST_REMARKS} more labels are no names of the dictionary; 'semtta "
+            "dictionary search TEXT' says how each is read."]  # fmt: skip
+    return found if len(found) <= _MOST_REMARKS else found[:_MOST_REMARKS] + more
 
 
 @dataclass
