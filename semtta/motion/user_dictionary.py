@@ -175,6 +175,11 @@ class ExtendedPrior(nn.Module):
             return motion[len(motion) // 2, :, 0].to(self.prior.features)
         return self.prior.exemplar_root(name)
 
+    def spoken(self, label: str) -> str:
+        """The user's name that a label means, or what the prior makes of it."""
+        name = self.added.resolve(label)
+        return name if name in self._feature else self.prior.spoken(name)
+
     def remark(self, label: str) -> str:
         """How a label is understood, as a sentence; "" where there is nothing to guess."""
         name = self.added.resolve(label)

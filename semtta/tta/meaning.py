@@ -35,6 +35,7 @@ class Meaning:
         roots: (S, length, 3, 3) the exemplar root of each segment's label.
         ceiling: (S,) similarity of the label's true motions.
         sigma: threshold of the gate.
+        known: (S,) whether the prior knows the label.
     """
 
     prior: MotionPrior
@@ -42,6 +43,7 @@ class Meaning:
     roots: Tensor
     ceiling: Tensor
     sigma: float
+    known: Tensor
 
     @classmethod
     def of(
@@ -65,7 +67,10 @@ class Meaning:
         text = text.to(device)[row]
         roots = torch.stack([prior.exemplar_root(name) for name in names]).to(device)[row]
         ceiling = torch.tensor([float(prior.matched(name)) for name in names])[row].to(device)
-        return cls(prior, text, roots, ceiling, prior.sigma if sigma is None else sigma)
+        speak = getattr(prior, "spoken", lambda label: label)
+        known = torch.tensor([bool(speak(name)) for name in names], dtype=torch.bool)[row]
+        sigma = prior.sigma if sigma is None else sigma
+        return cls(prior, text, roots, ceiling, sigma, known)
 
     @property
     def moving(self) -> bool:

@@ -108,15 +108,23 @@ class Semtta:
         config = run.config
         landmarks = run.view.landmarks(prediction)
         terms = reprojection_term(run, draw, prediction, landmarks)
-        if self._aligning(run, self.epoch) and draw.segments:
-            terms["alignment"] = config.alignment.weight * self._alignment(draw, prediction, config)
+        if self._aligning(run, self.epoch):
+            assert self.gate is not None  # else _aligning said no
+            # a label that the gate's prior does not know pulls nothing
+            known = [k for k, i in enumerate(draw.segments) if self.gate.known[i]]
+            if known:
+                pull = self._alignment(draw, known, prediction, config)
+                terms["alignment"] = config.alignment.weight * pull
         if self.target is not None:
             terms |= self._smoothing(run, draw, prediction)
         return terms | landmarks3d_term(run, draw, landmarks)
 
-    def _alignment(self, draw: Draw, prediction: Prediction, config: Config) -> Tensor:
+    def _alignment(
+        self, draw: Draw, known: list[int], prediction: Prediction, config: Config
+    ) -> Tensor:
         assert self.align is not None  # else _aligning said no
-        which = torch.tensor(draw.segments, device=prediction.rotmats.device)
+        segments = [draw.segments[k] for k in known]
+        which = torch.tensor(segments, device=prediction.rotmats.device)
         rotmats = prediction.rotmats
         if config.alignment.reach != "all":
             # What the 2D evidence shows, or the motion model is sure of, is not the text's.
@@ -126,8 +134,8 @@ class Semtta:
             rotmats = torch.where(given[draw.frames, :, None, None], rotmats.detach(), rotmats)
         motion = torch.stack(
             [
-                self.segments.resample_window(rotmats[rows], i)
-                for rows, i in zip(draw.rows, draw.segments)
+                self.segments.resample_window(rotmats[draw.rows[k]], i)
+                for k, i in zip(known, segments)
             ]
         )
         similarity = self.align.similarity(motion, which)
@@ -182,8 +190,8 @@ class Semtta:
 
     def _fill(self, run: Run, filling: Tensor, epoch: int, sigma: float) -> float:
         """Eq. 6; returns the share of frames that pass the gate."""
-        assert run.gate_similarity is not None  # _look comes first
-        open_segments = self.gate_similarity.cpu() > sigma
+        assert run.gate_similarity is not None and self.gate is not None  # _look comes first
+        open_segments = (self.gate_similarity.cpu() > sigma) & self.gate.known
         passes = self.segments.frames_of(open_segments, len(run.track)).to(run.device)
         weight = torch.ones(len(run.track), device=run.device)
         if run.config.evidence.fill_weight == "similarity":
@@ -225,7 +233,7 @@ class Semtta:
     def _aligning(self, run: Run, epoch: int) -> bool:
         """Whether the alignment loss pulls in this epoch (never before the first, -1)."""
         alignment = run.config.alignment
-        pulls = self.align is not None and alignment.weight > 0
+        pulls = self.align is not None and self.gate is not None and alignment.weight > 0
         return pulls and epoch >= alignment.from_epoch
 
     def _smoothing_target(self, run: Run, epoch: int) -> Tensor | None:

@@ -195,16 +195,18 @@ def told_path(run: Run, motion: Prediction) -> Tensor | None:
 def told_text(run: Run, prior: MotionPrior | None) -> Tensor | None:
     """(T, D) text of each frame for a label-conditioned denoiser; zeros where there is none.
 
-    A user's name may be understood through its motion alone: its words stay zeros too.
+    A user's name may be understood through its motion alone: its words stay zeros, as those of a
+    label that the prior does not know.
 
     Args:
-        prior: resolves the user's own names, where it can."""
+        prior: says labels in its own names, where it can."""
     smoothing = run.config.smoothing
     if not (smoothing.text and smoothing.kind == "denoiser" and any(run.labels)):
         return None
     encoder = TextEncoder.load()
-    resolve = getattr(prior, "resolve", lambda label: label)
-    spoken = [resolve(label) if label else "" for label in run.labels]
+    speak = getattr(prior, "spoken", lambda label: label)
+    said = {label: speak(label) for label in set(run.labels) if label}
+    spoken = [said[label] if label else "" for label in run.labels]
     names = sorted({name for name in spoken if encoder.tokenize(name)})
     features = encoder.encode(names)
     if run.config.alignment.text == "random" and names:
