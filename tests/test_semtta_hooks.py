@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from test_adapter import TinyPrior, walker
@@ -9,6 +11,7 @@ from test_method import OPEN, begun, draw_of, moved, terms
 
 from semtta.hmr.base import Prediction
 from semtta.hmr.lifter import Lifter
+from semtta.tta.gated import gate_opened
 from semtta.tta.meaning import Meaning
 from semtta.tta.segments import find_segments
 from semtta.tta.semtta import Semtta
@@ -311,3 +314,20 @@ def test_pieces_without_label_are_not_aligned():
     assert {"reprojection", "alignment"} == set(found)
     loose = type(draw)(draw.frames, draw.count)
     assert "alignment" not in strategy.loss(run, loose, run.forward(draw.frames))
+
+
+# ------------------------------------------------------------------ what is said of it
+
+
+def test_the_summary_counts_the_frames_in_which_motion_and_text_agreed():
+    def result(labels, gate, sigma=0.5):
+        similarity = None if gate is None else torch.tensor(gate)
+        return SimpleNamespace(labels=labels, gate_similarity=similarity, sigma=sigma)
+
+    nan = float("nan")
+    two = result(["walk", "walk", None, "sit", "sit"], [0.6, 0.5, 0.9, nan, 0.4])
+    assert gate_opened(two) == "gate open in 1 of 2 frames ('walk'), 0 of 2 frames ('sit')"
+    many = result(list("abcdef"), [0.6] * 6)
+    assert gate_opened(many).endswith("1 of 1 frames ('d') and of 2 more labels")
+    for nothing in (result(["walk"], None), result([None], [0.9]), result(["walk"], [0.9], None)):
+        assert gate_opened(nothing) == ""
