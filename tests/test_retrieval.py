@@ -55,9 +55,9 @@ def test_the_frame_rate_does_not_matter(retrieval, walk):
 def test_two_actions_one_after_the_other_are_cut_between_them(retrieval, walk):
     still = walk[:1].repeat(150, 1, 1, 1)
     still[:, 1:] = torch.eye(3)
-    # a T-pose held for five seconds, then the walk there and back
-    motion = torch.cat((still, walk, walk.flip(0), walk, walk.flip(0)))
-    found = retrieval.name(seen(motion), torch.arange(len(motion)) / 30)
+    # a T-pose held for five seconds, then a walk, from the side
+    motion = torch.cat((still, walk, walk, walk, walk))
+    found = retrieval.name(seen(motion, 2), torch.arange(len(motion)) / 30)
     assert found[0].start == 0 and found[-1].stop == len(motion)
     assert all(a.stop == b.start and a.text != b.text for a, b in zip(found, found[1:]))
     assert not found[0].text.startswith("walk") and found[-1].text.startswith("walk")
@@ -99,7 +99,7 @@ def test_a_foreign_file_is_one_sentence(tmp_path, retrieval):
     state = good["state"]
     broken = {**state, "std": state["std"] * float("nan")}
     for change, words in (
-        ({"labels": ["a", *good["labels"][1:]]}, "another dictionary"),
+        ({"labels": good["labels"][::-1]}, "another dictionary"),
         ({"format": "semtta-retrieval-1"}, "is not a retrieval file .*make it anew"),
         ({"features": good["features"][:, :-1]}, "cannot be read.*do not fit"),
         ({"reliability": [1.0]}, "cannot be read.*do not fit"),

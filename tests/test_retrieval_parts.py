@@ -149,7 +149,7 @@ class Told(Retrieval):
         return self.features
 
 
-SURE = torch.tensor([1.0, 2.0, 3.0, -4.0])
+SURE = torch.tensor([0.1, 0.2, 0.3, -1.0])
 
 
 def told(similarity: torch.Tensor, temperature: float = 0.1) -> Told:
@@ -167,16 +167,16 @@ def test_names_meet_between_the_middles_of_their_windows():
     frames = 118  # 3.9 s: five windows, their middles from 0.98 s to 2.92 s
     times = 2 + torch.arange(frames, dtype=torch.float64) / 30
     similarity = torch.zeros(5, 7)
-    similarity[:3, 1], similarity[3:, 4] = 0.9, 0.7
+    similarity[:3, 1], similarity[3:, 4] = 1.0, 0.9
     similarity[:, 6] = 0.5
     first, second = told(similarity).name(nobody(frames), times)
     # between the third window's middle at 1.95 s and the fourth's at 2.43 s
     assert (first.start, first.stop, second.start, second.stop) == (0, 66, 66, 118)
     assert (first.text, second.text) == ("b", "e")
-    for named, cosine, row in ((first, 0.9, 0), (second, 0.7, 3)):
+    for named, cosine, row in ((first, 1.0, 0), (second, 0.9, 3)):
         share = float((similarity[row] / 0.1).softmax(0).max())
         other = float((similarity[row] / 0.1).softmax(0).sort().values[-2])
-        logit = 1 * 4 * cosine + 2 * 4 * share + 3 * 4 * (share - other) - 4
+        logit = 0.1 * 4 * cosine + 0.2 * 4 * share + 0.3 * 4 * (share - other) - 1
         assert named.confidence == pytest.approx(1 / (1 + math.exp(-logit)), abs=1e-5)
         assert named.others[0][0] == "g" and len(named.others) == 4
         assert named.text not in dict(named.others)
