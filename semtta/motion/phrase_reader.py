@@ -61,12 +61,12 @@ class Reading:
             return f"{label} is read as {both} at once."
         if self.kind == "in turn":
             return (
-                f"{label} names actions one after another, which no motion shows at once: it "
-                "neither pulls nor opens the gate; give each a label with its times."
+                f"{label} names actions one after another, which no motion shows at once: it pulls "
+                "nothing and its gate stays shut; give each a label of its own with its times."
             )
         return (
             f"{label} is not known: nearest {nearest} {self.nearness:.2f} by {by}; it pulls "
-            "nothing and its gate stays shut; 'semtta dictionary ls' says what is known."
+            "nothing and its gate stays shut; see 'semtta dictionary ls' for what is known."
         )
 
 

@@ -165,6 +165,8 @@ class ExtendedPrior(nn.Module):
 
     def embed_motion(self, rotmats: Tensor, movement: Tensor | None = None) -> Tensor:
         """(S, 60, 24, 3, 3) -> (S, D) unit; differentiable."""
+        if movement is None:
+            return self.prior.embed_motion(rotmats)
         return self.prior.embed_motion(rotmats, movement)
 
     def exemplar_root(self, label: str) -> Tensor:
