@@ -137,7 +137,7 @@ def test_ranked_puts_the_exact_name_first(dictionary):
     alike = replace(dictionary, labels=names, phrases=names, phrase_label=torch.arange(2))
     assert [alike.ranked(name, 1)[0] for name in names] == [(name, 1.0) for name in names]
     nearest = [dictionary.nearest(text) for text in ("a slow stroll", "JOGGING")]
-    assert nearest == [dictionary.ranked("a slow stroll", 1)[0][0], "run"]
+    assert nearest == [dictionary.ranked("a slow stroll", 1)[0][0], "jog"]
     with pytest.raises(SemttaError, match="no word"):
         dictionary.ranked("???")
 
