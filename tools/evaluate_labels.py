@@ -4,8 +4,9 @@
     python tools/evaluate_labels.py CLIPS                             # NAME.mp4, NAME.labels.json
 
 Each track has one label. *Right* is its name, one that the same motion may carry, or its family
-(``tools/training/phrases.py``). Of clips the gate is asked as well, in a run with the right label, in
-one with a wrong one (that of another clip, drawn by the name), and in one with what retrieval said.
+(``tools/training/phrases.py``). Of clips the gate is asked as well, in a run with the right label,
+in one with a wrong one (that of another clip, drawn by the name), and in one with what retrieval
+said.
 """
 
 from __future__ import annotations
