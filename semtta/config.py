@@ -60,7 +60,6 @@ class OptimizerConfig:
     # exact number of batches an epoch, whatever the track's length; None = by coverage, or one
     # pass over the frames in cycleadapt and its relatives
     steps_per_epoch: int | None = None
-    even: bool = False  # frames that few segments cover count more, so that all count alike
     train_mode: bool = False
     chunk: int | None = None  # frames held with their activations at a time; None = the batch
     precision: str = "auto"  # auto | fp32 | bf16: of image networks; fp32 is the reference

@@ -326,20 +326,3 @@ def test_window_mean_is_the_mean_of_windows_then_of_windows_that_cover_a_frame()
     )
     assert torch.allclose(window_mean(values, 5), slow, atol=1e-5)
     assert torch.allclose(window_mean(values, 49), values.mean(0).expand(12, 3), atol=1e-5)
-
-
-def test_frames_at_the_ends_of_a_run_are_rare_and_all_count_alike_when_weighed():
-    times = torch.arange(100) / 30
-    segments = find_segments(torch.arange(100), times, ["walk"] * 90 + [None] * 10, fps=30.0,
-                             length=60, stride=5)  # fmt: skip
-    rarity = segments.rarity(100)
-    cover = torch.zeros(100)
-    for window in segments.windows:
-        cover[window] += 1
-    assert (rarity[90:] == 1).all()  # in no segment
-    weighed = (rarity * cover)[:90]
-    free = rarity[:90] < 4
-    assert torch.allclose(weighed[free], weighed[free][0].expand(int(free.sum())))
-    assert rarity[0] > rarity[45] and rarity.max() <= 4
-    none = find_segments(torch.arange(9), torch.arange(9) / 30, [None] * 9, fps=30.0, length=60)
-    assert torch.equal(none.rarity(9), torch.ones(9))

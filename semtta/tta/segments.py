@@ -15,8 +15,6 @@ from torch import Tensor
 
 from semtta.motion.resample import MAX_GAP, fractional_index, resample_positions, stretches
 
-_RAREST = 4.0  # times that a frame counts at most for being in few segments
-
 
 @dataclass(frozen=True)
 class Segments:
@@ -68,18 +66,6 @@ class Segments:
         for i in torch.nonzero(gate)[:, 0].tolist():
             frames[self.windows[i]] = True
         return frames
-
-    def rarity(self, frame_count: int) -> Tensor:
-        """(frame_count,) how much rarer than the mean a frame is in segments: at the ends of a run
-        few windows cover it. 1 for frames that none covers; never more than 4."""
-        cover = torch.zeros(frame_count)
-        for window in self.windows:
-            cover[window] += 1
-        covered = cover > 0
-        if not bool(covered.any()):
-            return torch.ones(frame_count)
-        usual = 1 / (1 / cover[covered]).mean()
-        return torch.where(covered, usual / cover.clamp_min(1), 1.0).clamp_max(_RAREST)
 
     def best_per_frame(self, value: Tensor, frame_count: int) -> Tensor:
         """(S,) per segment -> (frame_count,) maximum over covering segments, NaN where none."""

@@ -16,7 +16,6 @@ nobody sees held (``hold``).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -70,7 +69,6 @@ class Semtta:
             track.frames, track.times, labels, fps=fps, length=length,
             stride=config.alignment.stride,
         )  # fmt: skip
-        self.rarity = self.segments.rarity(len(track)).to(run.device)
         self.align: Meaning | None = None
         self.gate: Meaning | None = None
         if prior is not None and self.gate_prior is not None and len(self.segments):
@@ -104,10 +102,7 @@ class Semtta:
             self.segments, self.sampling, batch_segments=optimizer.batch_segments,
             coverage=optimizer.coverage, steps=optimizer.steps_per_epoch, generator=run.generator,
         ):  # fmt: skip
-            draw = Draw.of(drawn, run.device)
-            if optimizer.even:
-                draw = replace(draw, count=draw.count * self.rarity[draw.frames])
-            yield draw
+            yield Draw.of(drawn, run.device)
 
     def loss(self, run: Run, draw: Draw, prediction: Prediction) -> dict[str, Tensor]:
         config = run.config
