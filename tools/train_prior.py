@@ -286,8 +286,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="default: 2000 for align, else 1600")
     parser.add_argument("--seed", type=int, help="default: 0 for align, 1 for gate, 2 for judge")
     parser.add_argument("--performances", type=int, default=60, help="procedural ones per action")
-    parser.add_argument("--told", type=Path, default=Path("build"),
-                        help="folder of told windows; made if missing")
+    parser.add_argument(
+        "--told", type=Path, default=Path("build"), help="folder of told windows; made if missing"
+    )
     parser.add_argument("--evaluate", action="store_true",
                         help="keep the weights of --out, calibrate and evaluate only")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("semtta/assets/motion"))
