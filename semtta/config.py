@@ -83,7 +83,9 @@ class AlignmentConfig:
     translation: str = "zeros"  # zeros | ankle: MotionCLIP's 25th row
     text: str = "label"  # label | random: a random direction for each label, as a control
     target: str = "one"  # one | label: pull up to 1, or up to the label's own similarity
-    reach: str = "all"  # all | unseen: which local rotations the pull moves
+    # which local rotations the pull moves: all; unseen = of which there is no 2D evidence;
+    # undecided = of which the motion model is not sure either
+    reach: str = "all"
     from_epoch: int = 0
     stride: int = 1  # first frames of neighbouring segments are this far apart
 
@@ -110,6 +112,9 @@ class SmoothingConfig:
     shape_target: str = "window"
     sigma: float = 0.05  # seconds; gaussian, and the denoiser's light finish
     text: bool = False  # tell the denoiser the label
+    # how much further than it says itself the label turns what the denoiser is not sure of (the
+    # guidance of diffusion models: 1 = as it says)
+    guidance: float = 1.0
     # tell the shipped denoiser (or the filter) which rotations lack 2D evidence, so that it
     # completes them; neither CycleAdapt nor the paper does, and MDNet cannot be told
     completion: bool = False
@@ -153,13 +158,14 @@ class HoldConfig:  # of limbs that no evidence shows, see tta.hold; the paper ho
 class EvidenceConfig:
     min_confidence: float = 0.3
     update: str = "ema"  # ema | none
-    alpha: float = 0.9  # idle where ema_visible is off and refresh_filled on, as in `default`
+    alpha: float = 0.9  # of Eq. 7: the share of the old evidence
     ema_visible: bool = True  # the paper averages detected joints too, not only filled ones
+    ema_by_confidence: bool = False  # of a detection only what it is unsure of moves
     fill: bool = True
     fill_from_epoch: int = 0
     fill_source: str = "prediction"  # prediction | completed: what a filled joint is taken from
     fill_weight: str = "one"  # one | similarity
-    refresh_filled: bool = False
+    refresh_filled: bool = False  # filled joints are averaged with fill_source, not the prediction
     # share of the crop at which a detection that the motion does not expect counts half; auto =
     # the regressor's own (``model.robust``), null = every detection is believed
     robust: float | str | None = None
@@ -194,6 +200,7 @@ class UnpairedConfig:
 @dataclass
 class LabelsConfig:  # where texts come from: semtta label, --labels auto and vlm
     min_confidence: float = 0.4  # labels below it get no alignment and no gate
+    text: str = "table"  # what reads free texts: table | minilm | auto = minilm where installed
     dictionary: str | None = None  # the user's own action names
     model: str | None = None  # of the vision-language server
     base_url: str | None = None  # of any server that speaks OpenAI's API; None = OpenAI's own

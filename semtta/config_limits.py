@@ -15,7 +15,7 @@ CHOICES = {
     "body.gender": ("neutral", "male", "female"),
     "reprojection.reduction": ("all", "visible"),
     "alignment.target": ("one", "label"),
-    "alignment.reach": ("all", "unseen"),
+    "alignment.reach": ("all", "unseen", "undecided"),
     "gate.prior": ("same", "independent"),
     "gate.source": ("current", "unaligned", "completed"),
     "alignment.translation": ("zeros", "ankle"),
@@ -30,6 +30,7 @@ CHOICES = {
     "smoothing.fit_state": ("kept", "fresh"),
     "evidence.fill_source": ("prediction", "completed"),
     "evidence.fill_weight": ("one", "similarity"),
+    "labels.text": ("auto", "table", "minilm"),
 }
 _WEIGHT = (0.0, 1e6)
 _RATE = (0.0, 1e3)  # of learning; far above any that converges
@@ -46,6 +47,7 @@ BOUNDS = {
     "alignment.weight": _WEIGHT, "alignment.from_epoch": (0, 10_000),
     "alignment.stride": (1, 10_000), "gate.sigma": (-10.0, 10.0),
     "smoothing.weight": _WEIGHT, "smoothing.unseen_weight": _WEIGHT,
+    "smoothing.guidance": (0.0, 100.0),
     "smoothing.shape_weight": _WEIGHT, "smoothing.sigma": (1e-3, 10.0),
     "smoothing.fit_steps": (0, 100_000), "smoothing.fit_lr": _RATE,
     "smoothing.from_epoch": (0, 10_000),

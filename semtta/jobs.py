@@ -14,7 +14,7 @@ from semtta.config import Config, config_to_yaml
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.files import check_folder, new_folder
-from semtta.label_jobs import Labeller, extended_priors
+from semtta.label_jobs import Labeller, extended_priors, in_seconds
 from semtta.labels import as_labels, save_labels
 from semtta.labels.coverage import remarks
 from semtta.motion.user_dictionary import UserDictionary
@@ -95,6 +95,8 @@ def adapt_video(
     if labels is not None:
         adapter.check_texts(labels)
     if dry_run:
+        for text in adapter.text_remarks(labels) if labels is not None else ():
+            announce(text)
         if poses2d is not None:
             find_people(video, tracks, poses2d, progress, config.detector.size, options)
         return []
@@ -104,9 +106,9 @@ def adapt_video(
             tracked = _estimated(tracked, tracks, finder.to(adapter.device), progress)
         if label is not None:
             chosen = select_tracks(tracked, tracks)
-            labels = label.label(tracked, chosen, adapter, config.labels.frames, progress)
+            labels = label.label(tracked, chosen, config.labels.frames, progress)
             _check_outcome(label, announce)
-            save_labels(partial / "labels.json", labels)
+            save_labels(partial / "labels.json", in_seconds(labels, tracked))
         results = adapter.run(tracked, labels, tracks=tracks, progress=progress)
         write_results(
             partial, results, adapter.body.cpu(), tracked.info, config_to_yaml(config),

@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # everything heavy is imported when a command runs
     from semtta.people import TrackedVideo
 
 PROVIDERS = {"prior": "auto", "openai": "vlm"}  # as users say it: as ``Labeller`` does
-_RESEMBLES = 0.6  # cosine to a name below which a text says little
 
 dictionary_app = typer.Typer(help="Action names that the priors know.", no_args_is_help=True)
 DictionaryFile = Annotated[
@@ -72,17 +71,19 @@ def label(
     output: Annotated[
         Optional[Path], typer.Option("-o", "--output", help="Default: VIDEO's name.labels.json.")
     ] = None,
+    unit: Annotated[str, typer.Option(help="Of the ranges: seconds or frames.")] = "seconds",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> None:
     """Write labels.json for VIDEO: by retrieval, by a vision-language model, or to fill in."""
-    from semtta.label_jobs import Labeller, describe, template_of, write_strips
+    from semtta.label_jobs import Labeller, describe, in_seconds, template_of, write_strips
     from semtta.labels import save_labels
-    from semtta.tta.adapter import Adapter
     from semtta.tta.people import find_people, select_tracks
     from semtta.video import open_images, probe
 
     task = _task(provider, template, dry_run)
+    if unit not in ("seconds", "frames"):
+        raise SemttaError(f"--unit is seconds or frames, not '{unit}'.")
     poses = poses_options(poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first)
     options = {
         "model": model, "base_url": base_url, "max_requests": max_requests,
@@ -96,7 +97,6 @@ def label(
     say = partial(_say, quiet=quiet)
     kind = PROVIDERS.get(task)
     labeller = Labeller.load(kind, settings, say) if kind else None
-    adapter = Adapter(config=settings) if kind == "auto" else None
     with progress_bars(quiet, out) as progress:
         tracked = find_people(
             source, track, poses2d, progress, settings.detector.size,
@@ -110,8 +110,8 @@ def label(
         if labeller is None:
             labels = template_of(tracked, chosen)
         else:
-            labels = labeller.label(tracked, chosen, adapter, settings.labels.frames, progress)
-        save_labels(path, labels, overwrite)
+            labels = labeller.label(tracked, chosen, settings.labels.frames, progress)
+        save_labels(path, labels if unit == "frames" else in_seconds(labels, tracked), overwrite)
     if not quiet:
         _print_labels(labels, tracked, settings.labels.min_confidence)
     _finish(path, labeller, quiet)
@@ -255,16 +255,17 @@ def dictionary_search(
     if is_own and own in vocabulary.added.motions:
         _say(f"'{text}' is your name '{own}', understood through its motion.")
         return
-    ranked, parts = shipped.ranked(own), shipped.parts(own)
+    ranked, reading, reader = shipped.ranked(own), shipped.read(own), shipped.reader
     if is_own:
         _say(f"'{text}' is your name '{own}', understood through its words:")
-    elif shipped.find(text) is not None:
-        _say(f"'{text}' is the dictionary's '{shipped.nearest(text)}'.")
-    elif parts:
-        _say(f"'{text}' is read as {' + '.join(parts)}; legs and root from '{parts[0]}'.")
-    elif ranked[0][1] < _RESEMBLES:
-        _say(f"'{text}' is like no name of the dictionary; the gate will hardly open.")
+    elif reading.kind == "name":
+        _say(f"'{text}' is the dictionary's '{reading.names[0]}'.")
+    elif reading.kind == "parts":
+        names = reading.names
+        _say(f"'{text}' is read as {' + '.join(names)}; legs and root from '{names[0]}'.")
+    elif reading.kind == "near":
+        _say(f"'{text}' is not in the dictionary; it is read as a mixture, by {reader.by}:")
     else:
-        _say(f"'{text}' is not in the dictionary; it is read as a mixture of:")
-    for name, cosine in ranked:
-        _say(f"  {cosine:.2f}  {name}")
+        _say(reading.remark(reader.by))
+    for name, nearness in ranked:
+        _say(f"  {nearness:.2f}  {name}")

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from semtta.config import Config
+from semtta.config import CameraConfig, Config
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.files import new_folder
+from semtta.geometry import Camera, image_camera
 from semtta.keypoints import Track
 from semtta.labels import Labels, LabelSpan
 from semtta.labels.asker import Asker
@@ -23,7 +24,6 @@ from semtta.motion.dictionary import Dictionary
 from semtta.motion.retrieval import Retrieval
 from semtta.motion.user_dictionary import ExtendedPrior, UserDictionary
 from semtta.people import TrackedVideo
-from semtta.tta.adapter import Adapter
 from semtta.tta.labelling import retrieved_labels
 
 LABELLERS = ("auto", "vlm")
@@ -41,7 +41,8 @@ class Vocabulary:
 
     @classmethod
     def load(cls, config: Config) -> Vocabulary:
-        return cls(Dictionary.load(), UserDictionary.load(config.labels.dictionary))
+        shipped = Dictionary.load(reads=config.labels.text)
+        return cls(shipped, UserDictionary.load(config.labels.dictionary))
 
     @property
     def names(self) -> list[str]:
@@ -50,14 +51,15 @@ class Vocabulary:
         return list(dict.fromkeys((*self.added.names, *shipped)))
 
     def nearest(self, text: str) -> tuple[str, float]:
-        """The name that a text most likely means, and how near it is."""
+        """The name that a text most likely means, and how near it is: 0 if it means none."""
         own = self.added.resolve(text)
         if own in self.added.names:
             return own, 1.0
         try:
-            return self.dictionary.ranked(text, 1)[0]
+            reading = self.dictionary.read(text)
         except SemttaError:  # no known word
             return self.dictionary.labels[0], 0.0
+        return reading.names[0], reading.nearness if reading.is_known else 0.0
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Labeller:
         kind: ``auto`` (retrieval) or ``vlm``.
         vocabulary: action names.
         retrieval: of ``auto``.
+        camera: of ``auto``, what is known of it.
         asker: of ``vlm``.
         announce: told in one sentence each what will be sent where, what that cost, and which
             segments got no answer.
@@ -77,6 +80,7 @@ class Labeller:
     kind: str
     vocabulary: Vocabulary
     retrieval: Retrieval | None = None
+    camera: CameraConfig = field(default_factory=CameraConfig)
     asker: Asker | None = None
     announce: Callable[[str], None] = lambda text: None
     outcome: Outcome | None = field(default=None, init=False)
@@ -90,27 +94,27 @@ class Labeller:
         if kind == "vlm":
             return cls(kind, vocabulary, asker=Asker(config.labels), announce=announce)
         retrieval = Retrieval.load().with_exemplars(vocabulary.added.motions)
-        return cls(kind, vocabulary, retrieval)
+        return cls(kind, vocabulary, retrieval, config.camera)
 
     def label(
         self,
         tracked: TrackedVideo,
         tracks: Sequence[Track],
-        adapter: Adapter | None,
         frames: int = 6,
         progress: Progress = silent,
     ) -> Labels:
         """Labels of some people of a video, ranges in its frames.
 
         Args:
-            adapter: of ``auto``, whose model predicts.
             frames: of ``vlm``, pictures on a strip.
         Raises ``SemttaError`` if the server gave no label at all, and ``KeyboardInterrupt`` if
         there was none yet; else what there is when Ctrl-C comes is returned, see ``outcome``."""
         if self.asker is not None:
             return self._asked(self.asker, tracked, tracks, frames, progress)
-        assert self.retrieval is not None and adapter is not None, "kind auto needs both"
-        return _retrieved(self.retrieval, tracked, tracks, adapter, progress)
+        assert self.retrieval is not None, "kind auto has it"
+        given = self.camera
+        camera = image_camera(tracked.info.width, tracked.info.height, given.focal, given.center)
+        return _retrieved(self.retrieval, tracked, tracks, camera, progress)
 
     def _asked(
         self, asker: Asker, tracked: TrackedVideo, tracks: Sequence[Track], frames: int,
@@ -150,13 +154,12 @@ class Labeller:
 
 
 def _retrieved(
-    retrieval: Retrieval, tracked: TrackedVideo, tracks: Sequence[Track], adapter: Adapter,
+    retrieval: Retrieval, tracked: TrackedVideo, tracks: Sequence[Track], camera: Camera,
     progress: Progress,
 ) -> Labels:  # fmt: skip
-    camera = adapter.camera(tracked.info.width, tracked.info.height)
     spans: list[LabelSpan] = []
     for number, track in enumerate(tracks, 1):
-        spans += retrieved_labels(adapter, retrieval, track, camera, tracked.info.source)
+        spans += retrieved_labels(retrieval, track, camera)
         progress("label", number, len(tracks), {})
     return Labels(tuple(spans), name="retrieval", fps=_rate(tracked))
 
@@ -177,6 +180,12 @@ def _was_sent(asker: Asker) -> str:
 def _rate(tracked: TrackedVideo) -> float:
     """Frames a second as they came, which in files of variable rate is not the header's number."""
     return len(tracked.times) / (float(tracked.times[-1]) + 1 / tracked.info.fps)
+
+
+def in_seconds(labels: Labels, tracked: TrackedVideo) -> Labels:
+    """Labels of a video as they are written to a file: a video may be encoded anew."""
+    times = tracked.times.tolist()
+    return labels.in_seconds(times, times[-1] + 1 / tracked.info.fps)
 
 
 def pieces(tracks: Sequence[Track]) -> list[tuple[Track, int, int]]:
@@ -239,8 +248,9 @@ def extended_priors(config: Config, added: UserDictionary) -> dict:
     if config.alignment.prior != "embedded":
         raise SemttaError("labels.dictionary extends the embedded prior; alignment.prior="
                           f"{config.alignment.prior} reads any text as it is.")  # fmt: skip
-    prior = load_embedded("embedded", config.alignment.checkpoint)
+    reads = config.labels.text
+    prior = load_embedded("embedded", config.alignment.checkpoint, reads)
     gate = prior
     if config.gate.prior == "independent":
-        gate = load_embedded("embedded-gate", config.gate.checkpoint)
+        gate = load_embedded("embedded-gate", config.gate.checkpoint, reads)
     return {"prior": ExtendedPrior(prior, added), "gate_prior": ExtendedPrior(gate, added)}

@@ -210,6 +210,33 @@ def test_label_template_and_images_without_a_network(run, tmp_path, empty_room):
     assert "frobnicate" in (tmp_path / "more" / "question.txt").read_text()
 
 
+def test_a_template_is_in_seconds_unless_frames_are_asked_for(run, tmp_path, empty_room):
+    write_poses(tmp_path / "p.npz")
+    common = ("label", empty_room, "--poses2d", "p.npz", "--template", "--quiet")
+    found = {}
+    for unit in ("seconds", "frames"):
+        code, _, err = run(*common, "-o", f"{unit}.json", "--unit", unit)
+        assert code == 0, err
+        found[unit] = json.loads((tmp_path / f"{unit}.json").read_text())
+        assert found[unit]["unit"] == unit and found[unit]["labels"][0]["start"] == 0
+    assert "fps" in found["frames"] and "fps" not in found["seconds"]
+    end, fps = found["frames"]["labels"][0]["end"], found["frames"]["fps"]
+    assert found["seconds"]["labels"][0]["end"] == pytest.approx(end / fps, abs=2e-3)
+    run(*common, "-o", "default.json")
+    assert json.loads((tmp_path / "default.json").read_text())["unit"] == "seconds"
+    refused(run(*common, "-o", "x.json", "--unit", "minutes"), "--unit is seconds or frames")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("quarterly report", "is not known: nearest"), ("run, then clap", "one after another"),
+     ("walk and wave", "at once")],
+)  # fmt: skip
+def test_what_a_label_is_taken_for_is_said_before_the_work(run, empty_room, text, said):
+    code, out, err = run("adapt", empty_room, "--label", text, "--dry-run", "labels.text=table")
+    assert code == 0 and said in " ".join((out + err).split()), err
+
+
 def test_label_by_retrieval(run, tmp_path, empty_room):
     write_poses(tmp_path / "p.npz")
     code, out, err = run("label", empty_room, "--poses2d", "p.npz", "--provider", "prior")
@@ -304,10 +331,10 @@ def test_dictionary_is_listed_and_searched(run, tmp_path):
     code, out, _ = run("dictionary", "ls", "--dictionary", "names.txt")
     assert "frobnicate (yours)  frob" in out
     for text, words in (
-        ("jogging", "is the dictionary's 'run'"),
+        ("jogging", "is the dictionary's 'jog'"),
         ("walking and waving", "walk + wave with the right hand"),
         ("stroll about", "mixture"),
-        ("quantum chromodynamics", "like no name"),
+        ("quantum chromodynamics", "is not known"),
     ):
         code, out, _ = run("dictionary", "search", text)
         assert code == 0 and words in out, out

@@ -276,7 +276,7 @@ def test_a_run_leaves_the_callers_random_numbers_alone():
 
 def test_the_unpaired_target_is_the_labels_exemplar_over_and_over(dictionary):
     times = torch.arange(150) / 30.0
-    labels = ["walk"] * 140 + [None] * 5 + ["salsa dance"] * 5
+    labels = ["walk"] * 140 + [None] * 5 + ["ballet dance"] * 5
     poses, known = exemplar_poses(dictionary, labels, times)
     assert poses.shape == (150, 23, 3, 3) and known.tolist() == [1.0] * 140 + [0.0] * 10
     assert roma.is_rotation_matrix(poses, epsilon=1e-4)

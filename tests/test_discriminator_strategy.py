@@ -80,7 +80,7 @@ def test_windows_of_sixteen_frames_touch_and_the_last_reaches_the_end(dictionary
 
 def test_a_pass_holds_every_window_and_what_none_covers_in_batches_of_the_size(dictionary):
     settings = ("strategy=discriminator", "optimizer.batch_frames=40")
-    labels = ["walk"] * 66 + [None] * 50 + ["salsa dance"] * 4
+    labels = ["walk"] * 66 + [None] * 50 + ["ballet dance"] * 4
     strategy = Discriminator(Networks(exemplars=dictionary))
     run = started(adapter(*settings), strategy, walker(120), labels)
     assert set(strategy.real) == {"walk"} and strategy.real["walk"].shape == (60, 69)
@@ -169,7 +169,7 @@ def test_frames_without_exemplar_are_adapted_without_the_term():
     assert "loss_adversarial" in result.history[0]
     moved = (result.adapted.rotmats - result.base.rotmats).abs().amax((1, 2, 3))
     assert (moved > 0).all()
-    for labels in (None, ["salsa dance"] * 70):  # no label, or no exemplar: plain CycleAdapt
+    for labels in (None, ["ballet dance"] * 70):  # no label, or no exemplar: plain CycleAdapt
         for strategy in ("discriminator", "unpaired"):
             result = adapter(f"strategy={strategy}").adapt(walker(), CAMERA, labels)
             names = {name for epoch in result.history for name in epoch if name[:5] == "loss_"}

@@ -255,11 +255,10 @@ def test_every_override_of_the_fair_table_has_an_effect(denoiser):
     assert len(tried) > 12
 
 
-def test_in_the_default_alpha_has_no_effect_unless_detections_or_old_guesses_move(denoiser):
-    for free in ("evidence.ema_visible=true", "evidence.refresh_filled=false", None):
-        some = [] if free is None else [free]
+def test_in_the_default_evidence_is_averaged_by_alpha(denoiser):
+    for changed, alike in (((), False), (("evidence.update=none",), True)):
         one, other = (
-            adapted("default", [*some, f"evidence.alpha={alpha}"], True, denoiser)
+            adapted("default", [*changed, f"evidence.alpha={alpha}"], True, denoiser)
             for alpha in (0.9, 0.1)
         )
-        assert same(one, other) == (free is None)
+        assert same(one, other) == alike

@@ -85,7 +85,10 @@ def test_a_text_or_a_list_will_do():
         ('{"labels": [{"text": "a\\ud800"}]}', "entry 1: the text .* half ones"),
         ({"labels": [{"text": "a\x1b[31m"}]}, "entry 1: the text .* control characters"),
         ({"labels": [{"text": "walk " * 200}]}, "entry 1: the text is 999 characters long"),
-        ({"labels": [{"text": "a", "end": 1.6}]}, "end 1.6 is no whole frame.*seconds"),
+        (
+            {"unit": "frames", "labels": [{"text": "a", "end": 1.6}]},
+            "end 1.6 is no whole frame.*seconds",
+        ),
         ({"labels": [{"text": "a", "start": 4}, {"text": "b", "end": 5, "track": 2}]}, "overlap"),
     ],
 )

@@ -166,14 +166,28 @@ def test_fill_touches_no_present_joint_and_invents_no_unknown_one():
     assert torch.equal(e.detected, present)
 
 
-def test_filled_joints_are_averaged_or_refreshed_from_the_next_epoch_on():
-    for refresh, share in ((False, 0.9), (True, 0.0)):
+def test_filled_joints_are_averaged_with_the_prediction_or_with_what_fills_them():
+    for completed, wanted in ((None, 11.0), (30.0, 12.0)):
         e = evidence()
+        before = e.xy.clone()
         first, second = torch.full((6, 17, 2), 10.0), torch.full((6, 17, 2), 20.0)
         e.fill(first, torch.ones(6, dtype=torch.bool), 1, torch.ones(6))
-        e.average(second, 0.9, refreshed=second if refresh else None)
-        filled = e.filled_in > 0
-        assert torch.allclose(e.xy[filled], torch.tensor(share * 10 + (1 - share) * 20.0))
+        filling = None if completed is None else torch.full((6, 17, 2), completed)
+        e.average(second, 0.9, filling)
+        assert torch.allclose(e.xy[e.filled_in > 0], torch.tensor(wanted))
+        assert torch.allclose(e.xy[e.detected], (0.9 * before + 2.0)[e.detected])
+
+
+def test_of_a_detection_only_what_it_is_unsure_of_moves():
+    e = evidence()
+    before, projected = e.xy.clone(), torch.rand(6, 17, 2) * 100
+    e.raw.conf[0], e.raw.conf[1], e.raw.conf[2] = 1.0, 0.5, 2.0  # a detector may say more than 1
+    e.average(projected, 0.8, by_confidence=True)
+    here = e.present[..., None].expand_as(before).clone()
+    for frame, kept in ((0, 1.0), (1, 0.9), (2, 1.0)):
+        wanted = torch.where(here, kept * before + (1 - kept) * projected, before)
+        assert torch.allclose(e.xy[frame], wanted[frame], atol=1e-4)
+    assert torch.equal(e.xy[0], before[0])
 
 
 def test_the_raw_detections_are_kept():

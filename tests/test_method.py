@@ -222,7 +222,7 @@ def test_the_text_moves_what_it_may_reach(reach):
     draw = draw_of(run, strategy)
     rotmats = run.latest.rotmats[draw.frames].clone().requires_grad_()
     prediction = Prediction(rotmats, run.latest.betas[draw.frames], run.latest.cam[draw.frames])
-    strategy._alignment(draw, prediction, run.config).backward()
+    strategy._alignment(draw, [*range(len(draw.segments))], prediction, run.config).backward()
     moved_joints = rotmats.grad.abs().sum((0, 2, 3)) > 0
     assert moved_joints[hidden] and not moved_joints[0]  # the root never
     assert bool(moved_joints[SMPL24.index("left_knee")]) == (reach == "all")

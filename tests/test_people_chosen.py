@@ -18,7 +18,7 @@ from semtta.hmr.base import Batch
 from semtta.labels import Labels, LabelSpan
 from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta import adapter as adapters
-from semtta.tta import labelling, people
+from semtta.tta import people
 from semtta.tta.adapter import Adapter
 from semtta.tta.divergence import finite
 from semtta.tta.provenance import provenance
@@ -320,24 +320,6 @@ def test_a_part_of_a_result_is_cut_in_its_track_as_well():
     assert torch.equal(part.boxes, result.boxes[rows]) and part.similarity is None
     assert torch.equal(part.adapted.trans, result.adapted.trans[rows])
     assert torch.equal(part.detections.conf, result.detections.conf[rows])
-
-
-def test_names_are_found_in_what_the_same_model_says_without_learning(monkeypatch):
-    made = []
-
-    class Frozen:
-        def __init__(self, model, *, config, body):
-            made.append((model, config, body))
-
-        def adapt(self, track, camera, *, video):
-            made.append((track, camera, video))
-            return SimpleNamespace(base=SimpleNamespace(rotmats="rotations"))
-
-    runner, track = adapter(), walker(4)
-    monkeypatch.setattr(labelling, "Adapter", Frozen)
-    assert labelling.base_rotmats(runner, track, CAMERA, "clip.mp4") == "rotations"
-    frozen = replace(runner.config, strategy="frozen")
-    assert made == [(runner.model, frozen, runner.body), (track, CAMERA, "clip.mp4")]
 
 
 def test_networks_that_were_given_are_used_and_none_is_read_twice(monkeypatch):

@@ -104,17 +104,15 @@ def test_free_text_is_near_its_label(prior):
     assert x[0] @ x[2] < 0.3
 
 
-def test_a_text_unlike_every_name_speaks_for_itself_and_one_between_for_both(prior):
+def test_a_text_unlike_every_name_speaks_for_itself(prior):
     def own(text):
         raw = prior.dictionary.feature(text).to(prior.mean) - prior.mean
         return F.normalize(raw @ prior.whiten, dim=0)
 
-    far, between, near = "feeding ducks", "walk like a robot", "a person is jogging slowly"
-    x = prior.embed_text([far, between, near, "zombie walk", "run"])
+    far, near = "knitting a scarf", "a person walks like a zombie"
+    x = prior.embed_text([far, near, "zombie walk"])
     torch.testing.assert_close(x[0], own(far))
-    torch.testing.assert_close(x[2], x[4], atol=1e-2, rtol=0)
-    apart = own(between) @ x[3]
-    assert x[1] @ own(between) > apart + 0.2 and x[1] @ x[3] > apart + 0.2
+    assert x[1] @ x[2] > 0.9 and x[0] @ x[2] < 0.4
 
 
 def test_root_does_not_decide(prior, walk):

@@ -44,20 +44,23 @@ def test_a_prior_is_what_its_file_says():
         assert (prior.fps, prior.length) == (30.0, 60)
 
 
-@pytest.mark.parametrize(
-    "text", ["feeding ducks", "walk like a robot", "a person is jogging slowly", "climbing a rope"]
-)
-def test_a_free_text_is_a_mixture_of_names_and_itself(prior, text):
-    """By near phrases (temperature 0.05), all from a cosine of 0.65, nothing up to 0.35."""
-    raw = prior.dictionary.feature(text) - prior.mean
-    phrases = F.normalize(prior.dictionary.phrase_features - prior.mean, dim=1)
-    cosine = phrases @ F.normalize(raw, dim=0)
-    names = prior.features[prior.dictionary.phrase_label]
-    mixture = F.normalize(((cosine / 0.05).softmax(0)[:, None] * names).sum(0), dim=0)
-    own = F.normalize(raw @ prior.whiten, dim=0)
-    share = float(((cosine.max() - 0.35) / 0.3).clamp(0, 1))
-    wanted = F.normalize(share * mixture + (1 - share) * own, dim=0)
-    torch.testing.assert_close(prior.embed_text([text])[0], wanted, atol=1e-5, rtol=0)
+@pytest.mark.parametrize("text", ["somebody strolls slowly along", "climbing up a rope"])
+def test_a_free_text_is_a_mixture_of_names(prior, text):
+    """By how near they are, temperature 0.05."""
+    assert prior.dictionary.read(text).kind == "near"
+    weight = (prior.dictionary.nearness(text)[0] / 0.05).softmax(0)
+    mixture = F.normalize((weight[:, None] * prior.features).sum(0), dim=0)
+    torch.testing.assert_close(prior.embed_text([text])[0], mixture, atol=1e-5, rtol=0)
+    assert float(mixture @ prior.features[int(weight.argmax())]) > 0.6
+
+
+@pytest.mark.parametrize("text", ["knitting a scarf", "quarterly report", "run, then clap"])
+def test_a_text_that_no_motion_shows_keeps_its_own_feature(prior, text):
+    own = F.normalize((prior.dictionary.feature(text) - prior.mean) @ prior.whiten, dim=0)
+    torch.testing.assert_close(prior.embed_text([text])[0], own, atol=1e-5, rtol=0)
+    said = prior.remark(text)
+    assert f"'{text}'" in said and "its gate stays shut" in said and said.endswith(".")
+    assert prior.remark("walking") == ""
 
 
 def test_a_compound_text_is_the_sum_of_its_parts(prior):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from test_adapter import TinyPrior, walker
@@ -9,6 +11,7 @@ from test_method import OPEN, begun, draw_of, moved, terms
 
 from semtta.hmr.base import Prediction
 from semtta.hmr.lifter import Lifter
+from semtta.tta.gated import gate_opened
 from semtta.tta.meaning import Meaning
 from semtta.tta.segments import find_segments
 from semtta.tta.semtta import Semtta
@@ -122,6 +125,33 @@ def test_the_first_look_says_how_much_the_motion_shows_its_label():
     assert numbers["gate_similarity"] == pytest.approx(0.3)
 
 
+class Deaf(TinyPrior):
+    """Knows one label only."""
+
+    def spoken(self, label):
+        return label if label == "walk" else ""
+
+
+def test_a_label_that_the_gates_prior_does_not_know_neither_pulls_nor_opens_it():
+    texts = ["walk"] * 65 + ["gurn"] * 65
+    overrides = (*OPEN[1:], "alignment.weight=1", "alignment.from_epoch=0",
+                 "evidence.fill_from_epoch=0", "gate.sigma=0.5")  # fmt: skip
+    for gate, reach in ((Deaf(0.9), 65), (TinyPrior(0.9), 130)):
+        run, strategy = begun(*overrides, prior=TinyPrior(0.6), gate=gate, track=walker(130),
+                              texts=texts)  # fmt: skip
+        assert strategy.gate.known.tolist() == [
+            reach == 130 or label == "walk" for label in strategy.segments.labels
+        ]
+        pulled = 0
+        for draw in strategy.batches(run, 0):
+            terms = strategy.loss(run, draw, run.forward(draw.frames))
+            unknown = all(not strategy.gate.known[i] for i in draw.segments)
+            assert ("alignment" in terms) == (bool(draw.segments) and not unknown)
+            pulled += "alignment" in terms
+        assert pulled > 0
+        assert strategy.end_epoch(run, 0)["gate_open"] == pytest.approx(reach / 130)
+
+
 # ------------------------------------------------------------------ robust weights
 
 
@@ -228,7 +258,7 @@ def test_a_motion_against_its_text_fills_without_weight():
 
 
 @pytest.mark.parametrize("refresh", ["true", "false"])
-def test_filled_joints_follow_the_motion_or_are_averaged(refresh):
+def test_filled_joints_are_averaged_with_the_completed_motion_or_with_the_prediction(refresh):
     run, strategy = begun(*OPEN, "evidence.fill_source=completed", "evidence.fill_from_epoch=0",
                           f"evidence.refresh_filled={refresh}")  # fmt: skip
     missing = run.evidence.known & ~run.evidence.present
@@ -238,7 +268,7 @@ def test_filled_joints_follow_the_motion_or_are_averaged(refresh):
     strategy.end_epoch(run, 1)
     projected = run.project_all(run.latest)
     new = strategy._completed(run, projected) if refresh == "true" else projected
-    expected = new[missing] if refresh == "true" else 0.5 * (first + new[missing])
+    expected = 0.5 * (first + new[missing])
     assert torch.allclose(run.evidence.xy[missing], expected, atol=1e-3)
 
 
@@ -284,3 +314,20 @@ def test_pieces_without_label_are_not_aligned():
     assert {"reprojection", "alignment"} == set(found)
     loose = type(draw)(draw.frames, draw.count)
     assert "alignment" not in strategy.loss(run, loose, run.forward(draw.frames))
+
+
+# ------------------------------------------------------------------ what is said of it
+
+
+def test_the_summary_counts_the_frames_in_which_motion_and_text_agreed():
+    def result(labels, gate, sigma=0.5):
+        similarity = None if gate is None else torch.tensor(gate)
+        return SimpleNamespace(labels=labels, gate_similarity=similarity, sigma=sigma)
+
+    nan = float("nan")
+    two = result(["walk", "walk", None, "sit", "sit"], [0.6, 0.5, 0.9, nan, 0.4])
+    assert gate_opened(two) == "gate open in 1 of 2 frames ('walk'), 0 of 2 frames ('sit')"
+    many = result(list("abcdef"), [0.6] * 6)
+    assert gate_opened(many).endswith("1 of 1 frames ('d') and of 2 more labels")
+    for nothing in (result(["walk"], None), result([None], [0.9]), result(["walk"], [0.9], None)):
+        assert gate_opened(nothing) == ""

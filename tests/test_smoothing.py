@@ -102,6 +102,26 @@ def test_the_denoiser_sees_the_track_its_words_and_a_light_filter(asked):
         assert asked[-1][2]["trans"] is None
 
 
+def test_a_label_leads_further_where_the_denoiser_is_not_sure(monkeypatch):
+    axis = torch.tensor([0.0, 0.0, 1.0])
+    plain = torch.eye(3).expand(12, 24, 3, 3)
+    told = roma.rotvec_to_rotmat(0.2 * axis).expand(12, 24, 3, 3)
+    sure = torch.ones(12, 24)
+    sure[:, 5], sure[:, 6] = 0.0, 0.5
+    led = smoothing.guided(plain, sure, told, 3.0)
+    for joint, angle in ((0, 0.2), (5, 0.6), (6, 0.4)):
+        wanted = roma.rotvec_to_rotmat(angle * axis).expand(12, 3, 3)
+        torch.testing.assert_close(led[:, joint], wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(smoothing.guided(plain, sure, told, 1.0), told)
+    answers = {True: (told, 0.9 * sure), False: (plain, sure)}
+    monkeypatch.setattr(denoisers, "complete_track",
+                        lambda net, r, t, s, text, **named: answers[text is not None])  # fmt: skip
+    smoother = smoothing.DenoiserSmoother(nn.Linear(1, 1), TIMES, SmoothingConfig(guidance=3.0))
+    target, certainty = smoother.target(*motion(), torch.ones(12, 4))
+    assert torch.equal(target, led) and torch.equal(certainty, 0.9 * sure)
+    assert smoother.target(*motion(), None)[0] is plain  # without a label nothing leads
+
+
 @pytest.mark.parametrize(("settings", "frames", "steps", "drawn"), [
     ({}, 12, None, False), ({"fit_steps": 7}, 12, 7, False),
     ({"fit_windows": "drawn"}, 12, 1, True), ({"fit_windows": "drawn"}, 16, 1, True),
@@ -219,10 +239,10 @@ def test_each_frame_s_words_are_told_and_none_where_nobody_knows_them():
     for rows, expected in ((range(3), walk), ((5, 6), sit), ((7, 8), own)):
         torch.testing.assert_close(told[list(rows)], expected.expand(len(rows), -1))
     assert not told[[3, 4, 9, 10, 11]].any()
-    prior = SimpleNamespace(resolve={"walk": "sit down", "sit down": "walk"}.get)
+    prior = SimpleNamespace(spoken={"walk": "sit down", "sit down": ""}.get)
     few = ["walk", "sit down", None]
     resolved = smoothing.told_text(running(few, text=True, kind="denoiser"), prior)
-    torch.testing.assert_close(resolved, torch.stack((sit, walk, torch.zeros_like(walk))))
+    torch.testing.assert_close(resolved, torch.stack((sit, 0 * walk, 0 * walk)))
 
 
 def test_random_words_are_those_of_the_names_and_the_seed():

@@ -44,7 +44,7 @@ def loaded(monkeypatch):
 
     monkeypatch.setattr(motion, "load_prior", load)
     monkeypatch.setattr(strategies, "load_smoothing_network", lambda config: load(config.kind))
-    monkeypatch.setattr(Dictionary, "load", classmethod(lambda cls: "the dictionary"))
+    monkeypatch.setattr(Dictionary, "load", classmethod(lambda cls, reads: "the dictionary"))
     return found
 
 
@@ -60,7 +60,7 @@ def test_the_prior_that_pulls_is_also_the_gates_where_that_is_the_same(loaded):
     prior, denoiser = loaded
     assert prior.name == ("motionclip", "a.pt")
     assert prior.settings == dict(
-        clip="b", bpe="c", exemplars="d", translation="ankle", text_vectors="e"
+        clip="b", bpe="c", exemplars="d", translation="ankle", text_vectors="e", reads="table"
     )
     assert found.prior is found.gate_prior is prior and found.denoiser is denoiser
     assert found.exemplars is None and denoiser.name == ("denoiser",)

@@ -140,7 +140,7 @@ def test_dictionary_reads_free_text(dictionary, phrase, label):
     ("phrase", "parts"),
     [
         ("waving while walking", ("walk", "wave with the right hand")),  # the legs' first
-        ("sit down, then stand up", ("sit down", "stand up from sitting")),
+        ("sit down, then stand up", ()),  # one after another is not at once
         ("walk", ()),
         ("throw with the right hand and walk", ()),  # the dictionary has it whole
         ("walk and quarterly report", ()),  # half of it is no action

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from semtta.files import whole_file
 from tools.training import procedural  # noqa: E402
+from tools.training.everyday import OTHERS, sayings  # noqa: E402
 from tools.training.motions import (  # noqa: E402
     load_clips,
     mirror,
@@ -29,7 +30,7 @@ from tools.training.motions import (  # noqa: E402
     remove_yaw,
     windows,
 )
-from tools.training.phrases import PHRASES, phrases  # noqa: E402
+from tools.training.phrases import PHRASES  # noqa: E402
 
 LENGTH = 60
 PERFORMANCES = 9  # of which the medoid is taken
@@ -93,13 +94,14 @@ def main() -> None:
     roots = np.stack([medoid(candidate_roots(label, clips, rng)) for label in labels])
     rotvec = Rotation.from_matrix(roots.reshape(-1, 3, 3)).as_rotvec().reshape(-1, LENGTH, 3)
     poses, pose_of = generated_poses(labels, np.random.default_rng(args.seed))
-    texts = [(phrase, i) for i, label in enumerate(labels) for phrase in phrases(label)]
+    texts = [(phrase, i) for i, label in enumerate(labels) for phrase in sayings(label)]
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
         labels=np.array(labels),
         phrases=np.array([text for text, _ in texts]),
         phrase_label=np.array([i for _, i in texts], dtype=np.int16),
+        others=np.array(OTHERS),
         roots=rotvec.astype(np.float16),
         poses=poses.astype(np.float16),
         pose_of=pose_of.astype(np.int16),

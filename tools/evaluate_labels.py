@@ -1,149 +1,161 @@
-"""How often retrieval names held-out motion rightly, and what its confidence is worth.
+"""How often retrieval names what people do, whether the gate agrees, and if both err together.
 
-    python tools/evaluate_labels.py --motions motion_lite_30fps.npz
+    python tools/evaluate_labels.py --motions FOLDER --split dev      # tracks of mocap
+    python tools/evaluate_labels.py CLIPS                             # NAME.mp4, NAME.labels.json
 
-Windows of the true motion of held-out people (``semtta.bench.mocap_split``), then tracks of the
-mocap benchmark's first form as the regressor predicts them. Top-1 and top-5 over all (micro) and
-as the mean over names (macro); names that one and the same motion may carry count as right.
+Each track has one label. *Right* is its name, one that the same motion may carry, or its family
+(``tools/training/phrases.py``). Of clips the gate is asked as well, in a run with the right label,
+in one with a wrong one (that of another clip, drawn by the name), and in one with what retrieval
+said.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, replace
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from semtta.bench.mocap import open_mocap  # noqa: E402
 from semtta.config import load_config  # noqa: E402
+from semtta.geometry import Camera  # noqa: E402
+from semtta.keypoints import Track  # noqa: E402
+from semtta.labels import load_labels  # noqa: E402
+from semtta.motion.dictionary import Dictionary  # noqa: E402
 from semtta.motion.retrieval import Retrieval  # noqa: E402
 from semtta.tta.adapter import Adapter  # noqa: E402
-from tools.training.motions import load_clips, windows  # noqa: E402
-from tools.training.phrases import synonyms  # noqa: E402
+from semtta.tta.labelling import retrieved_labels  # noqa: E402
+from semtta.tta.people import find_people, select_tracks  # noqa: E402
+from tools.training.phrases import family, synonyms  # noqa: E402
 
-_THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+_THRESHOLDS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
-@dataclass(frozen=True)
-class Scored:
-    """One motion: its name, the names from the likeliest on, the confidence of the first."""
+@dataclass
+class Row:
+    """One track: the right name, what retrieval said, and where the gate opened (share)."""
 
+    item: str
     truth: str
-    ranked: list[str]
-    confidence: float
+    said: str = ""
+    confidence: float = 0.0
+    gate: dict[str, float] | None = None
 
-    def right(self, among: int = 1) -> bool:
-        return any(name in synonyms(self.truth) for name in self.ranked[:among])
-
-
-def true_windows(retrieval: Retrieval, motions: Path, split: str) -> list[Scored]:
-    """Every window of two seconds, half a second apart, of a side's clips."""
-    dictionary = retrieval.priors[0].dictionary
-    rows = []
-    sides = ("dev", "test") if split == "all" else (split,)
-    for clip in (clip for side in sides for clip in load_clips(motions, side)):
-        known = dictionary.find(clip.label or "")
-        if known is None:
-            continue
-        cut = [torch.from_numpy(clip.rotmats[w]) for w in windows(clip, 60, 15)]
-        if cut:
-            similarity = retrieval.similarity(torch.stack(cut).float())
-            rows += [_scored(retrieval, dictionary.labels[known], s) for s in similarity]
-    return rows
+    @property
+    def right(self) -> bool:
+        return is_right(self.said, self.truth)
 
 
-def _scored(retrieval: Retrieval, truth: str, similarity: Tensor) -> Scored:
-    chance = (similarity / retrieval.temperature).softmax(-1)
-    order = chance.argsort(descending=True)[:5].tolist()
-    return Scored(truth, [retrieval.names[i] for i in order], float(chance[order[0]]))
+def is_right(said: str, truth: str) -> bool:
+    return said in synonyms(truth) or family(said) == family(truth)
 
 
-def predicted_tracks(retrieval: Retrieval, args: argparse.Namespace) -> list[Scored]:
-    """The name that holds longest in each track of the benchmark."""
-    dictionary = retrieval.priors[0].dictionary
-    benchmark = open_mocap(
-        args.motions, args.split, levels=(args.level,), cameras=args.cameras, name="mocap-v1"
-    )
-    overrides = [f"model.name={args.model}"]
-    if args.prediction == "frozen":
-        overrides.append("strategy=frozen")
-    adapter = Adapter(config=load_config("default", overrides))
-    rows = []
+def longest(retrieval: Retrieval, track: Track, camera: Camera) -> tuple[str, float]:
+    """The name that holds longest."""
+    spans = retrieved_labels(retrieval, track, camera)
+    span = max(spans, key=lambda s: s.end - s.start)
+    return span.text, span.confidence
+
+
+def benchmark_rows(retrieval: Retrieval, args: argparse.Namespace) -> Iterator[Row]:
+    dictionary = Dictionary.load()
+    benchmark = open_mocap(args.motions, args.split, levels=(args.level,), cameras=args.cameras)
     for item in benchmark.items()[: args.limit]:
         known = dictionary.find(item.label or "")
-        if known is None:
-            continue
-        sample = benchmark.load(item)
-        rotmats = sample.truth.rotmats
-        if args.prediction != "true":
-            rotmats = adapter.adapt(sample.track, sample.camera).adapted.rotmats
-        found = max(retrieval.name(rotmats, sample.track.times), key=lambda n: n.stop - n.start)
-        ranked = [found.text, *(name for name, _ in found.others)]
-        rows.append(Scored(dictionary.labels[known], ranked, found.confidence))
-    return rows
+        if known is not None:
+            sample = benchmark.load(item)
+            yield Row(item.name, dictionary.labels[known],
+                      *longest(retrieval, sample.track, sample.camera))  # fmt: skip
 
 
-def report(title: str, rows: list[Scored], console: Console) -> None:
-    table = Table(title=title)
-    for heading in ("name", "count", "top-1", "top-5"):
-        table.add_column(heading, justify="left" if heading == "name" else "right")
-    per_name = []
-    for name in sorted({row.truth for row in rows}):
-        own = [row for row in rows if row.truth == name]
-        per_name.append(tuple(np.mean([row.right(k) for row in own]) for k in (1, 5)))
-        table.add_row(name, str(len(own)), *(f"{value:.2f}" for value in per_name[-1]))
-    macro = np.mean(per_name, axis=0)
-    micro = [np.mean([row.right(k) for row in rows]) for k in (1, 5)]
-    table.add_row("all, micro", str(len(rows)), *(f"{value:.3f}" for value in micro))
-    table.add_row("all, macro", str(len(per_name)), *(f"{value:.3f}" for value in macro))
+def clip_rows(retrieval: Retrieval, folders: Sequence[Path], gate: bool) -> Iterator[Row]:
+    clips = [p for folder in folders for p in sorted(folder.glob("*.mp4"))]
+    texts = {p: load_labels(p.with_suffix(".labels.json")).spans[0].text for p in clips}
+    adapter = Adapter(config=load_config("default"))
+    dictionary = Dictionary.load()
+    for path, text in texts.items():
+        tracked = find_people(path)
+        track = select_tracks(tracked, "largest")[0]
+        camera = adapter.camera(tracked.info.width, tracked.info.height)
+        row = Row(path.stem, dictionary.nearest(text), *longest(retrieval, track, camera))
+        others = sorted({t for t in texts.values()
+                         if not is_right(dictionary.nearest(t), row.truth)})  # fmt: skip
+        if gate and others:
+            wrong = others[zlib.crc32(path.stem.encode()) % len(others)]
+            row.gate = {kind: opened(adapter, track, camera, label)
+                        for kind, label in (("right", text), ("wrong", wrong),
+                                            ("retrieved", row.said))}  # fmt: skip
+        yield row
+
+
+def opened(adapter: Adapter, track: Track, camera: Camera, label: str) -> float:
+    """Share of the frames in which the gate is open at the end."""
+    result = adapter.adapt(track, camera, [label] * len(track))
+    if result.gate_similarity is None or result.sigma is None:
+        return 0.0
+    return float((result.gate_similarity > result.sigma).float().mean())
+
+
+def report(rows: Sequence[Row], console: Console) -> None:
+    table = Table(title="retrieval, and the share of frames in which the gate opens")
+    for heading in ("track", "right name", "said", "confidence", "", "right", "wrong", "retrieved"):
+        table.add_column(heading)
+    for row in rows:
+        gate = [f"{row.gate[k]:.2f}" for k in ("right", "wrong", "retrieved")] if row.gate else []
+        table.add_row(row.item, row.truth, row.said, f"{row.confidence:.2f}",
+                      "right" if row.right else "", *gate)  # fmt: skip
     console.print(table)
     kept = Table(title="labels.min_confidence")
     for heading in ("at least", "kept", "right of them"):
         kept.add_column(heading, justify="right")
     for low in _THRESHOLDS:
         sure = [row for row in rows if row.confidence >= low]
-        right = f"{np.mean([row.right() for row in sure]):.2f}" if sure else "-"
+        right = f"{sum(row.right for row in sure)} of {len(sure)}" if sure else "-"
         kept.add_row(f"{low:.1f}", f"{len(sure) / len(rows):.2f}", right)
     console.print(kept)
+    judged = [row for row in rows if row.gate]
+    if judged:
+        for kind in ("right", "wrong"):
+            count = sum(row.gate[kind] > 0 for row in judged)
+            console.print(f"gate open with the {kind} label: {count} of {len(judged)}")
+        mistaken = [row for row in judged if not row.right]
+        count = sum(row.gate["retrieved"] > 0 for row in mistaken)
+        console.print(f"gate open with a wrong name of retrieval: {count} of {len(mistaken)}")
+        errors = np.array([[not row.right, row.gate["right"] == 0] for row in judged], float)
+        if errors.std(0).all():
+            console.print(f"correlation of their errors: {np.corrcoef(errors.T)[0, 1]:.2f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--motions", type=Path, required=True)
-    parser.add_argument("--split", default="all", help="dev, test or all of the held-out subjects")
+    parser.add_argument("clips", type=Path, nargs="*", help="folders")
+    parser.add_argument("--motions", type=Path)
+    parser.add_argument("--split", default="dev")
     parser.add_argument("--level", default="medium")
-    parser.add_argument("--model", default="lifter")
     parser.add_argument("--cameras", type=int, default=2)
     parser.add_argument("--limit", type=int, default=None, help="only the first N tracks")
-    parser.add_argument(
-        "--prediction",
-        default="frozen",
-        choices=("frozen", "adapted", "true"),
-        help="the base model's, after adaptation without text, or the truth's",
-    )
+    parser.add_argument("--no-gate", action="store_true")
     parser.add_argument("--retrieval", type=Path, default=None)
-    parser.add_argument("--uncorrected", action="store_true", help="the gate's prior alone")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    console = Console(width=100)
     retrieval = Retrieval.load(args.retrieval)
-    if args.uncorrected:
-        size = retrieval.features.shape[1]
-        plain = torch.cat((torch.zeros(size, size), torch.eye(size), torch.zeros(1, size)))
-        retrieval = replace(retrieval, matrix=plain)
-    report(f"true motion, windows of 2 s, held-out subjects ({args.split})",
-           true_windows(retrieval, args.motions, args.split), console)  # fmt: skip
-    report(f"mocap {args.level}, {args.split}, {args.model}, {args.prediction}",
-           predicted_tracks(retrieval, args), console)  # fmt: skip
+    if args.clips:
+        rows = list(clip_rows(retrieval, args.clips, not args.no_gate))
+    elif args.motions:
+        rows = list(benchmark_rows(retrieval, args))
+    else:
+        parser.error("give folders of clips, or --motions")
+    report(rows, Console(width=130))
 
 
 if __name__ == "__main__":

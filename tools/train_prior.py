@@ -18,6 +18,7 @@ import argparse
 import io
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -29,16 +30,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from semtta.files import whole_file
 from semtta.motion.dictionary import Dictionary  # noqa: E402
 from semtta.motion.encoder import AlignEncoder, GateEncoder  # noqa: E402
+from semtta.motion.movement import body_movement  # noqa: E402
 from semtta.motion.prior import EmbeddedPrior  # noqa: E402
 from tools.training import prior_data as data  # noqa: E402
 from tools.training import prior_eval as evaluate  # noqa: E402
 from tools.training.adversaries import Adversaries  # noqa: E402
-from tools.training.motions import Clip, load_clips  # noqa: E402
+from tools.training.corruption import Corruptor  # noqa: E402
+from tools.training.denoiser_data import as_told, from_camera  # noqa: E402
+from tools.training.motions import Clip, load_clips, remove_yaw  # noqa: E402
+from tools.training.told import Told, told_windows  # noqa: E402
 
 STEPS = {"align": 2000, "gate": 1600, "judge": 1600}
 FOLDS, FOLD = 6, {"align": 0, "gate": 1, "judge": 2}
 SEED = {"align": 0, "gate": 1, "judge": 2}
-CLEAN, CORRUPT, ADVERSARIAL = 48, 24, 16
+CLEAN, CORRUPT, ADVERSARIAL = 40, 20, 16
+TOLD, SPOILED = 40, 12  # windows as the library tells them, and how many of them are destroyed
+UNMOVED = 0.3  # of the windows whose movement is not told
 RATE, WARMUP, TEMPERATURE = 1e-3, 100, 0.1
 WHITENING = 0.1
 
@@ -72,7 +79,7 @@ def leave_out_fold(clips: list[Clip], fold: int) -> list[Clip]:
 def new_encoder(which: str, dim: int, pool: data.Pool, generator: torch.Generator) -> nn.Module:
     if which == "align":
         return AlignEncoder(dim)
-    encoder = GateEncoder(dim)
+    encoder = GateEncoder(dim, moving=which == "gate")
     encoder.rest.copy_(pool.rest)
     sample = encoder.features(data.draw(pool, 512, generator)[0]).flatten(0, 1)
     encoder.mean.copy_(sample.mean(0))
@@ -82,42 +89,96 @@ def new_encoder(which: str, dim: int, pool: data.Pool, generator: torch.Generato
     return encoder
 
 
-def loss_of(encoder: nn.Module, pool: data.Pool, features: Tensor, roots: Tensor, ok: Tensor,
-            bank: Adversaries | None, generator: torch.Generator) -> dict[str, Tensor]:  # fmt: skip
-    clean, label = data.draw(pool, CLEAN, generator)
-    broken, drop = data.corrupt(pool, clean[:CORRUPT], label[:CORRUPT], generator)
-    batch = data.perturb(torch.cat((clean, broken)), generator)
-    which = torch.cat((label, label[:CORRUPT]))
-    batch = data.replace_roots(batch, which, roots, generator)
+@dataclass
+class Lessons:
+    """What one encoder learns from: recorded and procedural motion, and the same as it is told."""
+
+    pool: data.Pool
+    told: Told | None
+    roots: Tensor
+    generator: torch.Generator
+
+    def __post_init__(self) -> None:
+        self.corruptor = Corruptor(self.generator)
+        if self.told is not None:
+            # a rare label comes up often
+            count = torch.bincount(self.told.label, minlength=len(self.pool.labels)).clamp_min(1)
+            self.chance = count[self.told.label].double().rsqrt()
+
+    def true(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Clean windows facing +z, their movement, their labels."""
+        drawn = data.draw_windows(self.pool, CLEAN, self.generator)
+        path = as_told(from_camera(drawn.trans, self.corruptor), self.corruptor)
+        movement = body_movement(drawn.rotmats[:, :, 0], path)
+        upright = torch.from_numpy(remove_yaw(drawn.rotmats.numpy()))
+        return upright, movement, drawn.label
+
+    def second_hand(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Windows as the lifter tells them, every other one with hidden limbs completed."""
+        assert self.told is not None  # the judge has none
+        which = torch.multinomial(self.chance, TOLD, True, generator=self.generator)
+        completed = torch.rand(TOLD, generator=self.generator) < 0.5
+        rotmats, path = self.told.motion(which, completed)
+        movement = body_movement(rotmats[:, :, 0], path)
+        rotmats[:, :, 0] = torch.eye(3)  # no camera's axes
+        return rotmats, movement, self.told.label[which]
+
+    def destroyed(self, rotmats: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        return data.corrupt(self.pool, rotmats, label, self.generator)
+
+
+def loss_of(encoder: nn.Module, lessons: Lessons, features: Tensor, ok: Tensor,
+            bank: Adversaries | None) -> dict[str, Tensor]:  # fmt: skip
+    generator = lessons.generator
+    clean, moved, label = lessons.true()
+    broken, drop = lessons.destroyed(clean[:CORRUPT], label[:CORRUPT])
+    batch = [data.perturb(torch.cat((clean, broken)), generator)]
+    movement = [moved, moved[:CORRUPT]]
+    whole, spoiled = label, label[:CORRUPT]
+    if lessons.told is not None:
+        heard, its, said = lessons.second_hand()
+        bad, more = lessons.destroyed(heard[:SPOILED], said[:SPOILED])
+        # whole ones first, destroyed ones last
+        batch = [batch[0][:CLEAN], heard, batch[0][CLEAN:], bad]
+        movement = [moved, its, moved[:CORRUPT], its[:SPOILED]]
+        whole, spoiled = torch.cat((label, said)), torch.cat((spoiled, said[:SPOILED]))
+        drop = torch.cat((drop, more))
+    posed = data.replace_roots(torch.cat(batch), torch.cat((whole, spoiled)), lessons.roots,
+                               generator)  # fmt: skip
+    steps = torch.cat(movement)
     if bank is not None:
-        fake, pulled, true = bank.draw(ADVERSARIAL)
-        batch = torch.cat((batch, fake))
-    out = encoder(batch)
-    motion, destroyed = out[:CLEAN], out[CLEAN : CLEAN + CORRUPT]
-    match = (motion * features[label]).sum(-1)
-    same = ok[label].clone()
-    same[torch.arange(CLEAN), label] = False  # synonyms are neither right nor wrong
+        fake, its, pulled, true = bank.draw(ADVERSARIAL)
+        posed, steps = torch.cat((posed, fake)), torch.cat((steps, its))
+    unmoved = torch.rand(len(steps), 1, 1, generator=generator) < UNMOVED
+    out = encoder(posed, steps * ~unmoved)
+    count, rest = len(whole), len(spoiled)
+    motion, destroyed = out[:count], out[count : count + rest]
+    match = (motion * features[whole]).sum(-1)
+    same = ok[whole].clone()
+    same[torch.arange(count), whole] = False  # synonyms are neither right nor wrong
     logits = (motion @ features.T / TEMPERATURE).masked_fill(same, -1e4)
-    kept = (destroyed * features[label[:CORRUPT]]).sum(-1)
-    limit = match[:CORRUPT].detach().clamp(min=0.5) - drop
+    kept = (destroyed * features[spoiled]).sum(-1)
+    before = torch.cat((match[:CORRUPT], match[CLEAN : CLEAN + rest - CORRUPT])).detach()
     terms = {
         "match": (1 - match).mean(),
-        "class": 0.3 * F.cross_entropy(logits, label),
-        "corrupt": 1.5 * F.relu(kept - limit).mean(),
+        "class": 0.3 * F.cross_entropy(logits, whole),
+        "corrupt": 1.5 * F.relu(kept - (before.clamp(min=0.5) - drop)).mean(),
     }
     if bank is not None:
-        s = (out[CLEAN + CORRUPT :] * features[pulled]).sum(-1)
+        s = (out[count + rest :] * features[pulled]).sum(-1)
         terms["pulled"] = torch.where(true, 0.7 * (1 - s), F.relu(s - 0.05)).mean()
     return terms
 
 
-def train(which: str, pool: data.Pool, features: Tensor, dictionary: Dictionary,
-          against: EmbeddedPrior | None, steps: int, seed: int, log) -> nn.Module:  # fmt: skip
+def train(which: str, pool: data.Pool, told: Told | None, features: Tensor,
+          dictionary: Dictionary, against: EmbeddedPrior | None, steps: int, seed: int,
+          log) -> nn.Module:  # fmt: skip
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     encoder = new_encoder(which, features.shape[1], pool, generator)
     log(f"{which}: {sum(p.numel() for p in encoder.parameters()) / 1e6:.2f} M parameters")
     ok = evaluate.accepted(pool.labels)
+    lessons = Lessons(pool, told, dictionary.roots, generator)
     bank = None
     if against is not None:
         bank = Adversaries(against, pool, dictionary.roots, ok, generator)
@@ -129,7 +190,7 @@ def train(which: str, pool: data.Pool, features: Tensor, dictionary: Dictionary,
                 bank.renew()
         rate = RATE * min(1, (step + 1) / WARMUP) * (0.02 + 0.98 * (1 - step / steps) ** 1.5)
         optimiser.param_groups[0]["lr"] = rate
-        terms = loss_of(encoder, pool, features, dictionary.roots, ok, bank, generator)
+        terms = loss_of(encoder, lessons, features, ok, bank)
         loss = sum(terms.values())
         optimiser.zero_grad()
         loss.backward()
@@ -225,6 +286,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="default: 2000 for align, else 1600")
     parser.add_argument("--seed", type=int, help="default: 0 for align, 1 for gate, 2 for judge")
     parser.add_argument("--performances", type=int, default=60, help="procedural ones per action")
+    parser.add_argument(
+        "--told", type=Path, default=Path("build"), help="folder of told windows; made if missing"
+    )
     parser.add_argument("--evaluate", action="store_true",
                         help="keep the weights of --out, calibrate and evaluate only")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("semtta/assets/motion"))
@@ -245,28 +309,34 @@ def main() -> None:
     dictionary = Dictionary.load()
     features, mean, whiten = text_space(dictionary)
     clips = load_clips(args.motions, "train")
-    pool = data.build_pool(leave_out_fold(clips, FOLD[which]), list(dictionary.labels),
-                           args.performances, seed)  # fmt: skip
+    fold = leave_out_fold(clips, FOLD[which])
+    pool = data.build_pool(fold, list(dictionary.labels), args.performances, seed)
+    told = told_windows(args.told / "told_train.pt", args.motions, "train", log)
+    told = told.kept({clip.name for clip in fold})
     against = EmbeddedPrior.load(args.out / "prior_align.pt") if which == "gate" else None
     if args.evaluate:
         encoder = EmbeddedPrior.load(path).encoder
     else:
-        encoder = train(which, pool, features, dictionary, against, steps, seed, log)
+        encoder = train(which, pool, told, features, dictionary, against, steps, seed, log)
     # fp16 before calibration: what is measured is what is shipped
     encoder.load_state_dict({k: v.half().float() for k, v in encoder.state_dict().items()})
     held_clips = load_clips(args.motions, "dev")
     held = evaluate.segments(held_clips, dictionary.labels)
     half = held.clip % 2 == 0
+    told = told_windows(args.told / "told_dev.pt", args.motions, "dev", log)
+    heard = evaluate.hear(encoder, told, features, dictionary.labels)
     sigma = evaluate.calibrate(encoder, held.only(half), features, dictionary.roots,
-                               dictionary.labels)  # fmt: skip
+                               dictionary.labels, heard["completed"])  # fmt: skip
     sigma = round(sigma, 3)
+    evaluate.report_told(heard, told.label, dictionary.labels, sigma, log)
     matched = true_similarity(encoder, pool, features, dictionary.roots,
                               torch.Generator().manual_seed(seed))  # fmt: skip
     numbers = report(which, encoder, held, half, features, dictionary, sigma,
                      {c.label for c in clips}, against, log)  # fmt: skip
     log(uneven_walks(encoder, held_clips, features, dictionary, sigma))
+    settings = {"dim": features.shape[1]} | ({"moving": True} if which == "gate" else {})
     size = save(path, {
-        "kind": "align" if which == "align" else "gate", "settings": {"dim": features.shape[1]},
+        "kind": "align" if which == "align" else "gate", "settings": settings,
         "state": {k: v.half() for k, v in encoder.state_dict().items()},
         "labels": list(dictionary.labels), "features": features.half(), "mean": mean.half(),
         "whiten": whiten.half(), "sigma": sigma, "matched": matched.half(),

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from semtta.motion.prior import EmbeddedPrior
-from semtta.motion.retrieval import raw_features, runs, windows
+from semtta.motion.resample import resample_positions
+from semtta.motion.retrieval import runs, windows
 from semtta.shipped import asset
 
 
@@ -51,14 +52,22 @@ class Judge:
         known, found = self._index(labels), runs(times)
         if known is None or not found:
             return {"named": None, "label_similarity": None}
-        parts = [windows(rotmats[part], times[part].double())[0] for part in found]
-        with torch.no_grad():
-            shown = raw_features([self.prior], torch.cat(parts)) @ self.prior.features.T
-        mean = shown.mean(0)
+        parts = [
+            resample_positions(rotmats[part], windows(times[part].double())[0]) for part in found
+        ]
+        mean = self._similarity(torch.cat(parts).float().cpu()).mean(0)
         return {
             "named": float(int(mean.argmax()) == known),
             "label_similarity": float(mean[known]),
         }
+
+    @torch.no_grad()
+    def _similarity(self, motion: Tensor) -> Tensor:
+        """(S, 60, 24, 3, 3) -> (S, L) cosines with every name, of upright roots."""
+        upright = torch.eye(3).expand(*motion.shape[:2], 1, 3, 3)
+        motion = torch.cat((upright, motion[:, :, 1:]), 2)
+        rows = [self.prior.embed_motion(part) for part in motion.split(128)]
+        return torch.cat(rows) @ self.prior.features.T
 
     def _index(self, labels: Sequence[str | None]) -> int | None:
         """Place of the commonest label among the dictionary's names."""

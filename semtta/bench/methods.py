@@ -155,7 +155,7 @@ def settings_hash(
             str(path.relative_to(ROOT)): file_sha256(path)
             for folder in ("body", "hmr", "motion")
             for path in sorted((ROOT / folder).rglob("*"))
-            if path.is_file() and (auto or path.name != "retrieval.npz")
+            if path.is_file() and (auto or path.name != "retrieval.pt")
         },
     }
     if files:

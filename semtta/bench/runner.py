@@ -203,9 +203,7 @@ class TrackRunner:
             return [None if label is None else sample.wrong_label for label in sample.labels]
         if which == "auto":
             self._retrieval = self._retrieval or Retrieval.load()
-            spans = retrieved_labels(
-                adapter, self._retrieval, sample.track, sample.camera, sample.video
-            )
+            spans = retrieved_labels(self._retrieval, sample.track, sample.camera)
             found = Labels(tuple(spans)).confident(adapter.config.labels.min_confidence)
             return found.for_track(sample.track)
         return list(sample.labels)

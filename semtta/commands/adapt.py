@@ -126,6 +126,7 @@ def adapt(
 
 def _summary(results) -> None:
     from semtta.labels.coverage import covered
+    from semtta.tta.gated import gate_opened
     from semtta.tta.limbs import never_seen
 
     for result in results:
@@ -138,6 +139,8 @@ def _summary(results) -> None:
             words.append("no 2D evidence: nothing to adapt to")
         if labelled:
             words.append(f"labels cover {labelled} of {len(result.labels)} frames")
+            if opened := gate_opened(result):
+                words.append(opened)
             words.append(f"{100 * result.evidence.filled_share():.0f} % of missing joints filled")
         else:
             words.append("no labels used: the alignment term was off")

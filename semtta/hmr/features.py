@@ -119,19 +119,31 @@ def lifter_features(track: Track, camera: Camera) -> Tensor:
         camera: intrinsics of the image.
     Returns: (T, W, FEATURES), a row per frame. Raises ``SemttaError`` if 3D landmarks do not fit
         the track's skeleton or times do not increase."""
-    keypoints = track.keypoints.to_skeleton(BODY27)
     times = torch.as_tensor(track.times)
     if not torch.isfinite(times).all() or (times.diff() < 0).any():
         raise SemttaError(f"track {track.id}: frame times must be finite and must not decrease.")
-    center = keypoints.xy.new_tensor(camera.center)
-    xy = (keypoints.xy - center) / camera.focal
-    boxes = square_boxes(track.boxes.to(xy), BOX_SCALE)
-    boxes = torch.cat((boxes[:, :2] - center, boxes[:, 2:]), dim=-1) / camera.focal
-    space, conf3d = _landmarks3d(track, xy)
+    xy, conf, space, conf3d, boxes = seen_landmarks(track, camera, BOX_SCALE)
     index, offsets, present = window_index(times.to(xy.device))
     return window_features(
-        xy[index], keypoints.conf[index], space[index], conf3d[index], boxes, offsets, present
+        xy[index], conf[index], space[index], conf3d[index], boxes, offsets, present
     )
+
+
+def seen_landmarks(
+    track: Track, camera: Camera, scale: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """What a track's detector said, in BODY27; what it did not, counts as missing.
+
+    Args:
+        scale: of the square boxes.
+    Returns: ``xy`` (T, 27, 2) normalised image plane, ``conf`` (T, 27), ``space`` (T, 27, 3)
+        metres, ``conf3d`` (T, 27), ``box`` (T, 3) normalised image plane."""
+    keypoints = track.keypoints.to_skeleton(BODY27)
+    center = keypoints.xy.new_tensor(camera.center)
+    xy = (keypoints.xy - center) / camera.focal
+    boxes = square_boxes(track.boxes.to(xy), scale)
+    boxes = torch.cat((boxes[:, :2] - center, boxes[:, 2:]), dim=-1) / camera.focal
+    return xy, keypoints.conf, *_landmarks3d(track, xy), boxes
 
 
 def _landmarks3d(track: Track, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,12 +2,13 @@
 
 The smallest file is ``{"labels": [{"text": "walking"}]}``. In full::
 
-    {"version": 1, "unit": "frames", "fps": 30, "labels": [
-        {"start": 0, "end": 48, "text": "walking", "track": 1, "source": "hand", "confidence": 1}]}
+    {"version": 1, "unit": "seconds", "labels": [
+        {"start": 0, "end": 1.6, "text": "walking", "track": 1, "source": "hand", "confidence": 1}]}
 
 ``start`` (first) and ``end`` (one past the last) count frames or seconds as ``unit`` says and
-default to the whole video; frames are whole numbers. An entry without ``track`` holds for every
-track. A frame that no entry covers has no label. ``fps``, where given, must be the video's.
+default to the whole video; frames are whole numbers, and without a ``unit`` fractions are seconds.
+An entry without ``track`` holds for every track. A frame that no entry covers has no label.
+``fps``, where given, must be the rate of the video that frames were counted in.
 ``others`` of an entry (texts that a labeller also thought of) is for the human reader.
 """
 
@@ -118,12 +119,21 @@ def _labels(entries: list, path: Path, unit: str | None, fps: float | None, note
         raise SemttaError(f"{where} gives frames in one place and seconds in another; keep one.")
     if unit is None and "seconds" in units:
         notes = (*notes, f"{path.name}: the names of its keys say seconds.")
+    if not units and any(_is_fraction(entry) for entry in renamed):
+        units = {"seconds"}
+        notes = (*notes, f"{path.name}: its ranges have fractions and were read as seconds.")
     used = next(iter(units), "frames")
     spans = tuple(
         make_span(entry, f"{where}, entry {i}", used) for i, entry in enumerate(renamed, 1)
     )
     check_overlaps(spans, where)
     return Labels(spans, used, path.name, fps, unit_said=bool(units), notes=tuple(notes))
+
+
+def _is_fraction(entry: object) -> bool:
+    """Whether an entry has a time that can be no frame."""
+    times = [entry.get(key) for key in ("start", "end")] if isinstance(entry, dict) else []
+    return any(isinstance(time, float) and not time.is_integer() for time in times)
 
 
 def _bare(data: list, path: Path) -> Labels:

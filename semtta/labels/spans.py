@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from semtta.errors import SemttaError
@@ -71,6 +72,26 @@ class Labels:
                     f"{self.name}: entry {i} ('{span.text}') reaches {past:g} {self.unit}, past "
                     f"the end of the video ({length:g} {self.unit}){hint}."
                 )
+
+    def in_seconds(self, times: Sequence[float], end: float) -> Labels:
+        """The same ranges in seconds, which hold whatever rate the video is encoded with later.
+
+        Rounded down to milliseconds: the first frame at or after a moment stays the same.
+
+        Args:
+            times: (N,) seconds, of all frames of the video.
+            end: seconds up to the end of the last frame."""
+        if self.unit == "seconds":
+            return self
+        edges = [*times, end]
+
+        def moment(frame: float | None) -> float | None:
+            if frame is None:
+                return None
+            return math.floor(1000 * edges[min(int(frame), len(edges) - 1)]) / 1000
+
+        spans = [replace(s, start=moment(s.start), end=moment(s.end)) for s in self.spans]
+        return replace(self, spans=tuple(spans), unit="seconds", fps=None)
 
     def confident(self, minimum: float) -> Labels:
         """Only the spans with at least this confidence; one with confidence 0 is never meant."""

@@ -24,6 +24,7 @@ def load_prior(
     exemplars: str | Path | None = None,
     translation: str = "zeros",
     text_vectors: str | Path | None = None,
+    reads: str = "table",
 ) -> MotionPrior:
     """A motion prior by name.
 
@@ -38,6 +39,7 @@ def load_prior(
         clip, bpe, translation: of ``motionclip`` only, see
             :class:`~semtta.motion.motionclip.MotionCLIPPrior`.
         text_vectors: of ``tmr`` only, see ``semtta.motion.tmr_texts``.
+        reads: of the embedded ones only: what reads free texts, a value of ``labels.text``.
     """
     if name == "tmr":
         from semtta.motion.tmr import TMRPrior
@@ -53,14 +55,20 @@ def load_prior(
     if name not in _SHIPPED:
         known = ", ".join((*_SHIPPED, "motionclip", "tmr"))
         raise SemttaError(f"unknown motion prior '{name}'; known: {known}.")
-    return load_embedded(name, checkpoint)
+    return load_embedded(name, checkpoint, reads)
 
 
-def load_embedded(name: str = "embedded", checkpoint: str | Path | None = None) -> EmbeddedPrior:
-    """One of the shipped priors, or of their kind: ``embedded`` or ``embedded-gate``."""
+def load_embedded(
+    name: str = "embedded", checkpoint: str | Path | None = None, reads: str = "table"
+) -> EmbeddedPrior:
+    """One of the shipped priors, or of their kind: ``embedded`` or ``embedded-gate``.
+
+    Args:
+        reads: what reads free texts, a value of ``labels.text``."""
+    from semtta.motion.dictionary import Dictionary
     from semtta.motion.prior import EmbeddedPrior
 
     path = Path(checkpoint) if checkpoint else asset(_SHIPPED[name])
     if not path.is_file():
         raise SemttaError(f"no motion prior at '{path}'.")
-    return EmbeddedPrior.load(path)
+    return EmbeddedPrior.load(path, Dictionary.load(reads=reads))

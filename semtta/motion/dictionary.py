@@ -10,6 +10,7 @@ is generated (dances, fights) have none.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,25 +21,25 @@ import torch
 from torch import Tensor
 
 from semtta.errors import SemttaError
+from semtta.motion.compound import contradict, in_turn, is_whole, joined
+from semtta.motion.phrase_reader import Encoder, PhraseReader, Reading, load_encoder
 from semtta.motion.resample import resample_positions
 from semtta.motion.text import TextEncoder, text_key
+from semtta.motion.words import content_words
 from semtta.reading import read_npz, reading
 from semtta.shipped import asset
 from semtta.skeletons import SMPL24
 
 _ARRAYS = ("labels", "phrases", "phrase_label", "roots", "poses", "pose_of")
-# Words that say who, not what: "a person is sitting" must not be near "a person is kicking".
-_FILLERS = frozenset(
-    "a an the person man woman boy girl people someone somebody he she they is are his her "
-    "their".split()
-)
-_JOINED = re.compile(r"\s+(?:and|while|with)\s+|\s*[,+&]\s*", re.IGNORECASE)
-_KNOWN = 0.6  # cosine to a phrase above which a part of a compound text is an action
-_SAME = 0.8  # cosine above which a compound text is one that the dictionary has
+_OTHERS = "others"  # absent in dictionaries made before there was such a list
+_NOT_ITSELF = 0.99  # the most that a text other than a phrase can have: it may be its words turned
+_SAME = 0.8  # nearness above which a compound text is one that the dictionary has
+_MOST_PARTS = 3  # that a body does at once; more are a list of what comes in turn
+_PART, _SURE = 0.6, 0.75  # nearness of parts of a compound text, and of one that counts alone
 # Names whose legs and root are the point; in a compound text the others give the upper body.
 _LEGS = re.compile(
-    r"walk|run|march|sneak|stumble|climb|jump|hop|kick|sit|squat|kneel|stand|balance|crawl|spin|"
-    r"turn|dance|lie|fall|get up|bend"
+    r"walk|run|jog|sprint|march|sneak|limp|skip|stumble|climb|jump|hop|kick|sit|squat|lunge|kneel|"
+    r"stand|balance|crawl|spin|turn|dance|groove|lie|fall|get up|bend|swim"
 )
 # All joints but the root, as they stand in ``Dictionary.poses``.
 _LOWER = [
@@ -59,7 +60,9 @@ class Dictionary:
         roots: (L, 60, 3, 3) float32, y up, first frame facing +z, 30 fps.
         poses: (M, 30, 23, 3) axis-angle of all joints but the root, 15 fps.
         pose_of: (L,) row of ``poses``, -1 for a label without.
-        text: encoder used to find the nearest phrase.
+        text: the word table, whose features the priors know.
+        others: texts of actions that no label describes.
+        encoder: reads free texts; None = the word table.
     """
 
     labels: tuple[str, ...]
@@ -69,12 +72,25 @@ class Dictionary:
     poses: Tensor
     pose_of: Tensor
     text: TextEncoder
+    others: tuple[str, ...] = ()
+    encoder: Encoder | None = None
 
     @classmethod
-    def load(cls, path: str | Path | None = None, text: TextEncoder | None = None) -> Dictionary:
-        """The shipped dictionary, or one made by ``tools/build_dictionary.py``."""
+    def load(
+        cls,
+        path: str | Path | None = None,
+        text: TextEncoder | None = None,
+        reads: str = "table",
+    ) -> Dictionary:
+        """The shipped dictionary, or one made by ``tools/build_dictionary.py``.
+
+        Args:
+            reads: what reads free texts, a value of ``labels.text``.
+        Raises ``SemttaError`` for a file that is none, or if what is to read is not installed."""
         path = Path(path) if path else asset("motion/dictionary.npz")
-        found = read_npz(path, "motion dictionary", _ARRAYS)
+        text = text or TextEncoder.load()
+        encoder = load_encoder(reads, text)
+        found = read_npz(path, "motion dictionary", (*_ARRAYS, _OTHERS))
         missing = [name for name in _ARRAYS if name not in found]
         if missing:
             raise SemttaError(f"'{path}' is not a motion dictionary: it has no {missing[0]}; make "
@@ -94,7 +110,9 @@ class Dictionary:
                 roots=roma.rotvec_to_rotmat(torch.from_numpy(roots.astype(np.float32))),
                 poses=torch.from_numpy(poses.astype(np.float32)),
                 pose_of=torch.from_numpy(pose_of.astype(np.int64)),
-                text=text or TextEncoder.load(),
+                text=text,
+                others=tuple(map(str, found.get(_OTHERS, ()))),
+                encoder=encoder,
             )
 
     @cached_property
@@ -103,72 +121,144 @@ class Dictionary:
         return {**known, **{label.lower(): i for i, label in enumerate(self.labels)}}
 
     @cached_property
-    def phrase_features(self) -> Tensor:
-        """(P, D) unit text features of the phrases."""
-        return torch.stack([self.feature(phrase) for phrase in self.phrases])
+    def _inflected(self) -> dict[tuple[str, ...], int]:
+        """Phrases by the sorted stems of their words, without those that mean two things."""
+        found: dict[tuple[str, ...], set[int]] = {}
+        for phrase, meant in zip(self.phrases, self.phrase_label.tolist()):
+            found.setdefault(self._stems(phrase), set()).add(meant)
+        return {stems: meant.pop() for stems, meant in found.items() if len(meant) == 1}
+
+    @cached_property
+    def reader(self) -> PhraseReader:
+        """What compares free texts with the phrases."""
+        meanings = self.phrase_label.tolist()
+        return PhraseReader(self.phrases, meanings, self.others, self.encoder or self.text)
+
+    def _stems(self, text: str) -> tuple[str, ...]:
+        lexicon = self.reader.lexicon
+        return tuple(sorted(lexicon.stems(lexicon.mend(text))))
 
     def feature(self, text: str) -> Tensor:
-        """(D,) unit text feature of the words that say what is done."""
-        words = [w for w in text.split() if w.lower() not in _FILLERS]
-        return self.text.encode([" ".join(words) or text])[0]
+        """(D,) unit feature, by the word table, of the words that say what is done."""
+        return self.text.encode([" ".join(content_words(text)) or text])[0]
 
     def find(self, text: str) -> int | None:
-        """Index of the label that this very phrase means, or None."""
-        return self._exact.get(text_key(text))
+        """Index of the label that this very phrase means, or None.
 
-    def nearest(self, text: str) -> str:
-        """The label whose phrase is nearest to a free text."""
-        index = self.find(text)
-        if index is None:
-            feature = self.feature(text)
-            index = int(self.phrase_label[(self.phrase_features @ feature).argmax()])
-        return self.labels[index]
+        Neither case nor endings count, nor who does it: "a man walks" is "walk"."""
+        exact = self._exact.get(text_key(text))
+        return self._inflected.get(self._stems(text)) if exact is None else exact
 
-    def ranked(self, text: str, count: int = 5) -> list[tuple[str, float]]:
-        """The labels nearest to a text, each with the cosine of its nearest phrase.
+    def nearness(self, text: str) -> tuple[Tensor, float]:
+        """(L,) nearness of each label's nearest phrase, and that of the nearest other action.
 
         Raises ``SemttaError`` for a text without a known word."""
-        cosine = self.phrase_features @ self.feature(text)
+        self.feature(text)  # what the priors have no word for is refused, whatever reads
+        near, other = self.reader.nearness(text)
         best = torch.full((len(self.labels),), float("-inf"))
-        best = best.scatter_reduce(0, self.phrase_label, cosine, "amax")
+        best = best.scatter_reduce(0, self.phrase_label, near, "amax")
+        return best.clamp_max(_NOT_ITSELF), other
+
+    def nearest(self, text: str) -> str:
+        """The label whose phrase is nearest to a free text, however far that is."""
+        index = self.find(text)
+        return self.labels[int(self.nearness(text)[0].argmax()) if index is None else index]
+
+    def ranked(self, text: str, count: int = 5) -> list[tuple[str, float]]:
+        """The labels nearest to a text, each with the nearness of its nearest phrase.
+
+        Raises ``SemttaError`` for a text without a known word."""
+        best, _ = self.nearness(text)
         if (exact := self.find(text)) is not None:
             best[exact] = 1.0
         order = best.argsort(descending=True)[:count].tolist()
         return [(self.labels[i], float(best[i])) for i in order]
 
+    def read(self, text: str) -> Reading:
+        """What a text is taken for: a name, the nearest one, several at once, or nothing known.
+
+        Raises ``SemttaError`` for a text without a known word."""
+        name, near, known = self._meant(text)
+        if near == 1.0:
+            return Reading(text, "name", (name,), near)
+        if self._is_in_turn(text):
+            return Reading(text, "in turn", (name,), near)
+        parts = () if near > _SAME and known and is_whole(name) else self._parts(text)
+        if contradict(parts) or len(parts) > _MOST_PARTS:
+            return Reading(text, "in turn", (name,), near)
+        if len(parts) > 1:
+            return Reading(text, "parts", tuple(parts), min(parts.values()))
+        if parts and max(parts.values()) > near:
+            (name, near), known = parts.popitem(), True
+        return Reading(text, "near" if known else "unknown", (name,), near)
+
     def parts(self, text: str) -> tuple[str, ...]:
         """Labels of a compound text ("walking and waving"), the one of the legs first.
 
         Empty for a text that is one action, that the dictionary has as a whole ("walking and
-        throwing"), or of which a part is unknown."""
-        pieces = [piece for piece in _JOINED.split(text.strip()) if piece]
-        if len(pieces) < 2 or self.find(text) is not None:
-            return ()
-        try:
-            whole, nearness = self.ranked(text, 1)[0]
-            ranked = [self.ranked(piece, 1)[0] for piece in pieces]
-        except SemttaError:  # a part without a known word
-            return ()
-        if (nearness > _SAME and _JOINED.search(whole)) or any(c < _KNOWN for _, c in ranked):
-            return ()
-        labels = tuple(dict.fromkeys(label for label, _ in ranked))
-        return tuple(sorted(labels, key=lambda x: not _LEGS.search(x))) if len(labels) > 1 else ()
+        throwing"), of which less than two parts are known, or whose parts follow one another."""
+        reading = self.read(text)
+        return reading.names if reading.kind == "parts" else ()
+
+    def _meant(self, text: str) -> tuple[str, float, bool]:
+        """The nearest label, how near it is (1 for a phrase), and whether it is meant."""
+        index = self.find(text)
+        if index is not None:
+            return self.labels[index], 1.0, True
+        best, other = self.nearness(text)
+        near, known = float(best.max()), max(self.reader.known, min(other, _NOT_ITSELF))
+        return self.labels[int(best.argmax())], near, near >= known
+
+    def _pieces(self, texts: Iterable[str]) -> list[tuple[str, float]]:
+        """What each piece of a text means, and how near it is: 0 for one that means nothing."""
+        found = []
+        for text in texts:
+            try:
+                name, near, known = self._meant(text)
+            except SemttaError:  # no known word
+                name, near, known = "", 0.0, False
+            found.append((name, near if known else 0.0))
+        return found
+
+    def _is_in_turn(self, text: str) -> bool:
+        pieces, surely = in_turn(text)
+        return len(pieces) > 1 and (surely or all(near for _, near in self._pieces(pieces)))
+
+    def _parts(self, text: str) -> dict[str, float]:
+        """The labels of the pieces of a text and how near they are, the one of the legs first.
+
+        One alone: the rest says nothing that is known, or the same. None: no piece is sure."""
+        pieces = joined(text)
+        if len(pieces) < 2:
+            return {}
+        found = self._pieces(piece for piece, _ in pieces)
+        if any(joint == "with" for _, joint in pieces):
+            # What comes after a "with" is mostly a thing, and then the text is one action.
+            least = [1.0 if joint == "with" else _SURE for _, joint in pieces]
+            found = found if all(near >= low for (_, near), low in zip(found, least)) else []
+        elif not all(near >= _PART for _, near in found):
+            found = [part for part in found if part[1] >= _SURE][:1]
+        parts: dict[str, float] = {}
+        for name, near in found:
+            parts.setdefault(name, near)
+        words = {name: set(name.split()) for name in parts}
+        order = sorted(parts, key=lambda name: not _LEGS.search(name))
+        return {n: parts[n] for n in order if not any(words[n] < words[other] for other in parts)}
 
     def exemplar_root(self, text: str) -> Tensor:
         """Global rotation (60, 3, 3) of the exemplar of the nearest label.
 
         That of a compound text is its part's that moves the legs."""
-        parts = self.parts(text)
-        return self.roots[self.labels.index(parts[0] if parts else self.nearest(text))]
+        return self.roots[self.labels.index(self.read(text).names[0])]
 
     def exemplar_pose(self, text: str) -> Tensor | None:
         """Local rotations (60, 23, 3, 3) at 30 fps of the nearest label's exemplar, or None.
 
         That of a compound text has the legs of its first part and the rest of its second."""
-        parts = self.parts(text)
-        if not parts:
-            return self._pose(self.nearest(text))
-        legs, rest = self._pose(parts[0]), self._pose(parts[1])
+        names = self.read(text).names
+        if len(names) == 1:
+            return self._pose(names[0])
+        legs, rest = self._pose(names[0]), self._pose(names[1])
         if legs is None or rest is None:
             return None
         composed = rest.clone()

@@ -2,8 +2,8 @@
 
 The alignment loss pulls a prediction towards what its encoder likes, so that encoder can no
 longer judge the result. ``AlignEncoder`` reads rotations and serves the loss; ``GateEncoder``
-reads joint positions and speeds, was trained on other folds and against motions optimised to
-please the first, and serves the gate.
+reads joint positions, speeds and how the body moves about, was trained on other folds and against
+motions optimised to please the first, and serves the gate.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semtta.motion.movement import MOVEMENT
 from semtta.skeletons import SMPL_PARENTS
 
 LENGTH = 60
@@ -40,8 +41,9 @@ class AlignEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.outlet = nn.Linear(width, dim)
 
-    def forward(self, rotmats: Tensor) -> Tensor:
-        """(S, 60, 24, 3, 3) local rotations, root first -> (S, dim) unit features."""
+    def forward(self, rotmats: Tensor, movement: Tensor | None = None) -> Tensor:
+        """(S, 60, 24, 3, 3) local rotations, root first -> (S, dim) unit features; how the body
+        moves about is not read."""
         columns = rotmats[..., :2].transpose(-1, -2)  # (S, 60, 24, 2, 3)
         tokens = self.inlet(columns.unflatten(1, (-1, self.patch)).flatten(2))
         tokens = torch.cat((self.query.expand(len(tokens), 1, -1), tokens), 1) + self.position
@@ -51,29 +53,30 @@ class AlignEncoder(nn.Module):
 class GateEncoder(nn.Module):
     """Dilated temporal convolutions over root-relative joint positions and velocities.
 
-    The global rotation is not read at all. Positions come from forward kinematics with the
-    fixed rest joints stored in the checkpoint, so the encoder knows nothing of body shape.
+    The global rotation is not read at all; how the body moves about comes apart from it, or not at
+    all. Positions come from forward kinematics with the fixed rest joints stored in the
+    checkpoint, so the encoder knows nothing of body shape.
 
     Args:
         dim: size of the text feature.
         width: channels.
         dilations: of the residual blocks, at 15 frames a second.
+        moving: whether it reads :func:`semtta.motion.movement.body_movement`, too.
     """
 
     rest: Tensor
     mean: Tensor
     std: Tensor
 
-    def __init__(self, dim: int, width: int = 128, dilations: tuple[int, ...] = (1, 2, 4, 8, 1)):
+    def __init__(self, dim: int, width: int = 128, dilations: tuple[int, ...] = (1, 2, 4, 8, 1),
+                 moving: bool = False):  # fmt: skip
         super().__init__()
+        self.moving = moving
         self.register_buffer("rest", torch.zeros(24, 3))
         self.register_buffer("mean", torch.zeros(2 * 69))
         self.register_buffer("std", torch.ones(2 * 69))
-        self.inlet = nn.Conv1d(2 * 69, width, 5, stride=2, padding=2)
-        self.blocks = nn.ModuleList(_ConvBlock(width, d) for d in dilations)
-        self.outlet = nn.Sequential(nn.LayerNorm(3 * width), nn.Linear(3 * width, 2 * width),
-                                    nn.GELU(), nn.Identity(),  # or weights had other names
-                                    nn.Linear(2 * width, dim))  # fmt: skip
+        channels = 2 * 69 + (MOVEMENT if moving else 0)
+        self.tower = Tower(channels, dim, width, dilations)
 
     def features(self, rotmats: Tensor) -> Tensor:
         """(S, T, 24, 3, 3) -> (S, T, 138): positions of joints 1-23 in metres, then velocities."""
@@ -82,10 +85,39 @@ class GateEncoder(nn.Module):
         velocities = torch.cat((velocities[:, :1], velocities), 1)
         return torch.cat((positions, velocities), -1)
 
-    def forward(self, rotmats: Tensor) -> Tensor:
-        """(S, 60, 24, 3, 3) local rotations, root first (ignored) -> (S, dim) unit features."""
-        x = ((self.features(rotmats) - self.mean) / self.std).transpose(1, 2)
-        x = F.gelu(self.inlet(x))
+    def forward(self, rotmats: Tensor, movement: Tensor | None = None) -> Tensor:
+        """Unit features (S, dim).
+
+        Args:
+            rotmats: (S, 60, 24, 3, 3) local rotations, root first (ignored).
+            movement: (S, 60, 13); None = not told."""
+        x = (self.features(rotmats) - self.mean) / self.std
+        if self.moving:
+            if movement is None:
+                movement = x.new_zeros(*x.shape[:2], MOVEMENT)
+            x = torch.cat((x, movement), -1)
+        return self.tower(x)
+
+
+class Tower(nn.Module):
+    """Dilated convolutions over 60 frames of anything, pooled over time to a unit feature.
+
+    Args:
+        channels: of a frame.
+        dim: size of the feature.
+        width, dilations: of the residual blocks, at half of the frame rate.
+    """
+
+    def __init__(self, channels: int, dim: int, width: int, dilations: tuple[int, ...]):
+        super().__init__()
+        self.inlet = nn.Conv1d(channels, width, 5, stride=2, padding=2)
+        self.blocks = nn.ModuleList(_ConvBlock(width, d) for d in dilations)
+        self.outlet = nn.Sequential(nn.LayerNorm(3 * width), nn.Linear(3 * width, 2 * width),
+                                    nn.GELU(), nn.Linear(2 * width, dim))  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(S, T, channels) -> (S, dim)."""
+        x = F.gelu(self.inlet(x.transpose(1, 2)))
         for block in self.blocks:
             x = block(x)
         pooled = torch.cat((x.mean(-1), (x.var(-1) + 1e-4).sqrt(), x.amax(-1)), 1)

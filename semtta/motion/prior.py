@@ -34,6 +34,11 @@ class MotionPrior(Protocol):
     Attributes:
         fps, length: frame rate and number of frames of the motions that it reads.
         sigma: threshold of its gate; NaN = not known, and no similarity is above it.
+        moving: whether it reads how the body moves about, see ``motion.movement``; may be absent,
+            which means no.
+
+    Optional: ``spoken(label)``, the label in words that the motion model was trained with, "" for
+    one that it does not know: such a label pulls nothing. Without it every label is known.
     """
 
     fps: float
@@ -46,7 +51,7 @@ class MotionPrior(Protocol):
 
     def embed_motion(self, rotmats: Tensor) -> Tensor:
         """(S, length, 24, 3, 3) local rotations, the root's as :meth:`exemplar_root` has it
-        -> (S, D) unit features; differentiable."""
+        -> (S, D) unit features; differentiable. A ``moving`` prior takes the movement, too."""
         ...
 
     def exemplar_root(self, label: str) -> Tensor:
@@ -63,8 +68,8 @@ class EmbeddedPrior(nn.Module):
 
     The text space holds one unit vector per dictionary name: the static text feature, centred
     and whitened over the names, so that unrelated actions have a cosine of about zero. A free
-    text is read as a mixture of the names whose phrases it resembles; one that resembles none
-    keeps its own feature, to which no motion comes close, and the gate stays shut.
+    text is read as a mixture of the names that it resembles (:meth:`Dictionary.read`); one that is
+    not known keeps its own feature, to which no motion comes close, and the gate stays shut.
 
     Args:
         encoder: (S, 60, 24, 3, 3) -> (S, D) unit.
@@ -77,8 +82,7 @@ class EmbeddedPrior(nn.Module):
 
     fps: float = 30.0
     length: int = LENGTH
-    _nearness: float = 0.05  # softmax temperature over phrases
-    _unlike: tuple[float, float] = (0.35, 0.65)  # a phrase cosine below means nothing, above all
+    _temperature: float = 0.05  # of the softmax over the names' nearness to a free text
 
     features: Tensor
     mean: Tensor
@@ -115,6 +119,11 @@ class EmbeddedPrior(nn.Module):
             space = _space(saved, len(dictionary.labels), dictionary.text.dim)
             return cls(encoder, dictionary, **space)
 
+    @property
+    def moving(self) -> bool:
+        """Whether it reads how the body moves about."""
+        return bool(getattr(self.encoder, "moving", False))
+
     def train(self, mode: bool = True) -> EmbeddedPrior:
         """Always in eval mode: a frozen judge must not depend on the caller's training flag."""
         return super().train(False)
@@ -131,29 +140,42 @@ class EmbeddedPrior(nn.Module):
     def _free_text(self, text: str) -> Tensor:
         """Unit feature (D,) of a text that is no phrase of the dictionary.
 
-        Of a compound text it lies between the features of its parts."""
-        if parts := self.dictionary.parts(text):
-            rows = [self.dictionary.labels.index(part) for part in parts]
+        Of a compound text it lies between the features of its parts; one that is not known, or
+        that names actions in turn, keeps its own."""
+        reading = self.dictionary.read(text)
+        if reading.kind == "parts":
+            rows = [self.dictionary.labels.index(part) for part in reading.names]
             return F.normalize(self.features[rows].sum(0), dim=0)
-        raw = self.dictionary.feature(text).to(self.mean)
-        keys = F.normalize(self.dictionary.phrase_features.to(self.mean) - self.mean)
-        closeness = keys @ F.normalize(raw - self.mean, dim=0)
-        weight = (closeness / self._nearness).softmax(0)
-        mixture = weight @ self.features[self.dictionary.phrase_label.to(keys.device)]
-        own = F.normalize((raw - self.mean) @ self.whiten, dim=0)
-        low, high = self._unlike
-        share = ((closeness.max() - low) / (high - low)).clamp(0, 1)
-        return F.normalize(share * F.normalize(mixture, dim=0) + (1 - share) * own, dim=0)
+        if not reading.is_known:
+            raw = self.dictionary.feature(text).to(self.mean)
+            return F.normalize((raw - self.mean) @ self.whiten, dim=0)
+        nearness, _ = self.dictionary.nearness(text)
+        weight = (nearness.to(self.features) / self._temperature).softmax(0)
+        return F.normalize(weight @ self.features, dim=0)
 
-    def embed_motion(self, rotmats: Tensor) -> Tensor:
-        """(S, 60, 24, 3, 3) local rotations at 30 fps -> (S, D) unit; differentiable.
+    def spoken(self, label: str) -> str:
+        """The label in the dictionary's names; "" if it is not known."""
+        reading = self.dictionary.read(label)
+        return " and ".join(reading.names) if reading.is_known else ""
 
-        The root (joint 0) is the exemplar's, or in body axes: y up, facing +z at first.
-        """
+    def remark(self, label: str) -> str:
+        """How a label is understood, as a sentence; "" where there is nothing to guess.
+
+        Raises ``SemttaError`` for a text without a known word."""
+        return self.dictionary.read(label).remark(self.dictionary.reader.by)
+
+    def embed_motion(self, rotmats: Tensor, movement: Tensor | None = None) -> Tensor:
+        """Unit features (S, D); differentiable.
+
+        Args:
+            rotmats: (S, 60, 24, 3, 3) local rotations at 30 fps; the root (joint 0) is the
+                exemplar's, or in body axes: y up, facing +z at first.
+            movement: (S, 60, 13) of ``motion.movement``, for a prior that ``moves``; None = not
+                known."""
         if tuple(rotmats.shape[1:]) != (LENGTH, 24, 3, 3):
             raise SemttaError(f"motion must have shape (S, {LENGTH}, 24, 3, 3), "
                               f"got {tuple(rotmats.shape)}.")  # fmt: skip
-        return self.encoder(rotmats)
+        return self.encoder(rotmats, movement)
 
     def exemplar_root(self, label: str) -> Tensor:
         """(60, 3, 3) global rotation of the nearest name's exemplar."""

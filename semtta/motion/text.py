@@ -8,7 +8,6 @@ and negation are lost; for short names of actions that costs little.
 from __future__ import annotations
 
 import re
-import unicodedata
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from semtta.engine import make_generator
 from semtta.errors import SemttaError
+from semtta.motion.wordpiece import cut, plain
 from semtta.reading import read_npz, reading
 from semtta.shipped import asset
 
@@ -38,6 +38,8 @@ class TextEncoder:
         pieces: the vocabulary, continuations marked with a leading ``##``.
         table: (V, D) float vectors, their weights included.
     """
+
+    name = "table"  # as ``labels.text`` has it
 
     def __init__(self, pieces: Sequence[str], table: Tensor):
         self._index = {piece: i for i, piece in enumerate(pieces)}
@@ -64,27 +66,16 @@ class TextEncoder:
     def dim(self) -> int:
         return self._table.shape[1]
 
-    def tokenize(self, text: str) -> list[int]:
-        """Ids of the word pieces of lower-cased, accent-free words; greedy, longest first."""
-        text = unicodedata.normalize("NFD", text.lower())
-        text = "".join(c for c in text if unicodedata.category(c) != "Mn")
-        ids: list[int] = []
-        for word in re.findall(r"[^\W_]+", text):
-            ids.extend(self._pieces_of(word))
-        return ids
+    def has_word(self, word: str) -> bool:
+        """Whether a word is in the vocabulary, in one piece."""
+        return word in self._index
 
-    def _pieces_of(self, word: str) -> list[int]:
-        ids, start = [], 0
-        while start < len(word):
-            for end in range(min(len(word), start + self._longest), start, -1):
-                piece = ("##" if start else "") + word[start:end]
-                if piece in self._index:
-                    ids.append(self._index[piece])
-                    start = end
-                    break
-            else:
-                return []  # a word with a character that the table does not know
-        return ids
+    def tokenize(self, text: str) -> list[int]:
+        """Ids of the word pieces of lower-cased, accent-free words; greedy, longest first.
+
+        A word with a character that the table does not know has none."""
+        words = re.findall(r"[^\W_]+", plain(text))
+        return [i for word in words for i in cut(word, self._index, self._longest)]
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Unit features (L, D), float32 on the CPU.

@@ -158,9 +158,16 @@ class ExtendedPrior(nn.Module):
         ]
         return torch.stack(rows) if rows else self.prior.embed_text([])
 
-    def embed_motion(self, rotmats: Tensor) -> Tensor:
+    @property
+    def moving(self) -> bool:
+        """Whether the prior reads how the body moves about."""
+        return self.prior.moving
+
+    def embed_motion(self, rotmats: Tensor, movement: Tensor | None = None) -> Tensor:
         """(S, 60, 24, 3, 3) -> (S, D) unit; differentiable."""
-        return self.prior.embed_motion(rotmats)
+        if movement is None:
+            return self.prior.embed_motion(rotmats)
+        return self.prior.embed_motion(rotmats, movement)
 
     def exemplar_root(self, label: str) -> Tensor:
         """(60, 3, 3) global rotation of the name's own motion, or of the nearest shipped one."""
@@ -169,6 +176,16 @@ class ExtendedPrior(nn.Module):
             motion = self.added.motions[name]
             return motion[len(motion) // 2, :, 0].to(self.prior.features)
         return self.prior.exemplar_root(name)
+
+    def spoken(self, label: str) -> str:
+        """The user's name that a label means, or what the prior makes of it."""
+        name = self.added.resolve(label)
+        return name if name in self._feature else self.prior.spoken(name)
+
+    def remark(self, label: str) -> str:
+        """How a label is understood, as a sentence; "" where there is nothing to guess."""
+        name = self.added.resolve(label)
+        return "" if name in self._feature else self.prior.remark(name)
 
     def matched(self, label: str) -> float:
         """Similarity that true motions of the name reach."""

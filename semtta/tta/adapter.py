@@ -39,6 +39,7 @@ from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.evidence import Evidence
 from semtta.tta.hold import held_depth
 from semtta.tta.loop import fine_tune
+from semtta.tta.meaning import text_remarks
 from semtta.tta.memory import memory_note
 from semtta.tta.people import check_tracks, find_people, select_tracks
 from semtta.tta.provenance import provenance
@@ -144,6 +145,8 @@ class Adapter:
             for text in remarks(labels, *length):
                 progress("note", 0, None, {"text": text})
             labels = self._believed(labels, progress)
+            for text in self.text_remarks(labels):
+                progress("note", 0, None, {"text": text})
         camera = self.camera(video.info.width, video.info.height)
         chosen = select_tracks(video, tracks)
         if labels is not None:
@@ -262,6 +265,13 @@ class Adapter:
         for prior in (self._networks.prior, self._networks.gate_prior):
             if prior is not None and texts:
                 prior.embed_text(sorted(texts))
+
+    @_undisturbed
+    def text_remarks(self, labels: Labels) -> list[str]:
+        """How labels that are no names are read, and which are not known: sentences."""
+        texts = {span.text for span in labels.confident(self.config.labels.min_confidence).spans}
+        self.load_networks(bool(texts))
+        return text_remarks(self._networks.prior, texts)
 
     def _finish(self, run: Run, adapted: Prediction, strategy: Strategy, video) -> Result:
         def motion(prediction: Prediction) -> Motion:

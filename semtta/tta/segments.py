@@ -48,6 +48,14 @@ class Segments:
         grid = self.grid if which is None else self.grid[which.cpu()]
         return resample_positions(rotmats, grid.to(rotmats))
 
+    def resample_path(self, path: Tensor, which: Tensor) -> Tensor:
+        """(T, D) values of the track at the prior's frame times of some segments: (S', length, D),
+        linear between frames."""
+        grid = self.grid[which.cpu()].to(path)
+        low = grid.floor().long()
+        high = (low + 1).clamp_max(len(path) - 1)
+        return torch.lerp(path[low], path[high], (grid - low)[..., None])
+
     def resample_window(self, rotmats: Tensor, index: int) -> Tensor:
         """The same for one segment from the rotations of its own frames: (n, J, 3, 3)."""
         return resample_positions(rotmats, (self.grid[index] - self.windows[index][0]).to(rotmats))

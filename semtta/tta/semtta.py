@@ -108,24 +108,34 @@ class Semtta:
         config = run.config
         landmarks = run.view.landmarks(prediction)
         terms = reprojection_term(run, draw, prediction, landmarks)
-        if self._aligning(run, self.epoch) and draw.segments:
-            terms["alignment"] = config.alignment.weight * self._alignment(draw, prediction, config)
+        if self._aligning(run, self.epoch):
+            assert self.gate is not None  # else _aligning said no
+            # a label that the gate's prior does not know pulls nothing
+            known = [k for k, i in enumerate(draw.segments) if self.gate.known[i]]
+            if known:
+                pull = self._alignment(draw, known, prediction, config)
+                terms["alignment"] = config.alignment.weight * pull
         if self.target is not None:
             terms |= self._smoothing(run, draw, prediction)
         return terms | landmarks3d_term(run, draw, landmarks)
 
-    def _alignment(self, draw: Draw, prediction: Prediction, config: Config) -> Tensor:
+    def _alignment(
+        self, draw: Draw, known: list[int], prediction: Prediction, config: Config
+    ) -> Tensor:
         assert self.align is not None  # else _aligning said no
-        which = torch.tensor(draw.segments, device=prediction.rotmats.device)
+        segments = [draw.segments[k] for k in known]
+        which = torch.tensor(segments, device=prediction.rotmats.device)
         rotmats = prediction.rotmats
-        if config.alignment.reach == "unseen":
-            # What the 2D evidence shows is not for the text to change.
+        if config.alignment.reach != "all":
+            # What the 2D evidence shows, or the motion model is sure of, is not the text's.
             given = self.seen.bool() | (self.held > 0.5)
+            if config.alignment.reach == "undecided":
+                given = given | (self.sure > 0.5)
             rotmats = torch.where(given[draw.frames, :, None, None], rotmats.detach(), rotmats)
         motion = torch.stack(
             [
-                self.segments.resample_window(rotmats[rows], i)
-                for rows, i in zip(draw.rows, draw.segments)
+                self.segments.resample_window(rotmats[draw.rows[k]], i)
+                for k, i in zip(known, segments)
             ]
         )
         similarity = self.align.similarity(motion, which)
@@ -158,8 +168,10 @@ class Semtta:
             filling = completed if config.fill_source == "completed" else projected
             self._doubt(run, completed)
         if config.update == "ema":
-            refreshed = filling if config.refresh_filled else None
-            evidence.average(projected, config.alpha, refreshed, config.ema_visible)
+            evidence.average(
+                projected, config.alpha, filling if config.refresh_filled else None,
+                config.ema_visible, config.ema_by_confidence,
+            )  # fmt: skip
         if config.fill and self.gate is not None and epoch >= config.fill_from_epoch:
             numbers["gate_open"] = self._fill(run, filling, epoch, self.gate.sigma)
         numbers["filled"] = evidence.filled_share()
@@ -178,8 +190,8 @@ class Semtta:
 
     def _fill(self, run: Run, filling: Tensor, epoch: int, sigma: float) -> float:
         """Eq. 6; returns the share of frames that pass the gate."""
-        assert run.gate_similarity is not None  # _look comes first
-        open_segments = self.gate_similarity.cpu() > sigma
+        assert run.gate_similarity is not None and self.gate is not None  # _look comes first
+        open_segments = (self.gate_similarity.cpu() > sigma) & self.gate.known
         passes = self.segments.frames_of(open_segments, len(run.track)).to(run.device)
         weight = torch.ones(len(run.track), device=run.device)
         if run.config.evidence.fill_weight == "similarity":
@@ -200,11 +212,12 @@ class Semtta:
         similarity = self.align.all_similarities(rotmats, self.segments)
         self.sampling = (1 - similarity).cpu()
         source = run.config.gate.source
+        moved = run.path(run.latest) if self.gate.moving else None
         if source == "completed" and self.smoother is not None:
             completed = self.smoother.complete(rotmats, self.seen, self.path)
-            self.gate_similarity = self.gate.all_similarities(completed, self.segments)
+            self.gate_similarity = self._gated(completed, moved)
         elif source != "unaligned" or not self._aligning(run, epoch):
-            self.gate_similarity = self.gate.all_similarities(rotmats, self.segments)
+            self.gate_similarity = self._gated(rotmats, moved)
         count = len(run.track)
         run.frame_similarity = self.segments.best_per_frame(similarity, count)
         run.gate_similarity = self.segments.best_per_frame(self.gate_similarity, count)
@@ -213,10 +226,14 @@ class Semtta:
             "gate_similarity": float(self.gate_similarity.mean()),
         }
 
+    def _gated(self, rotmats: Tensor, path: Tensor | None) -> Tensor:
+        assert self.gate is not None  # _look asks
+        return self.gate.all_similarities(rotmats, self.segments, path=path)
+
     def _aligning(self, run: Run, epoch: int) -> bool:
         """Whether the alignment loss pulls in this epoch (never before the first, -1)."""
         alignment = run.config.alignment
-        pulls = self.align is not None and alignment.weight > 0
+        pulls = self.align is not None and self.gate is not None and alignment.weight > 0
         return pulls and epoch >= alignment.from_epoch
 
     def _smoothing_target(self, run: Run, epoch: int) -> Tensor | None:

@@ -49,18 +49,20 @@ def load_networks(
             a = config.alignment
             prior = load_prior(
                 a.prior, a.checkpoint, clip=a.clip, bpe=a.bpe, exemplars=a.exemplars,
-                translation=a.translation, text_vectors=a.text_vectors,
+                translation=a.translation, text_vectors=a.text_vectors, reads=config.labels.text,
             )  # fmt: skip
             networks = replace(networks, prior=prior)
         if networks.gate_prior is None:
-            independent = config.gate.prior == "independent"
-            gate = load_prior("embedded-gate", config.gate.checkpoint) if independent else None
-            networks = replace(networks, gate_prior=gate or networks.prior)
+            gate = networks.prior
+            if config.gate.prior == "independent":
+                checkpoint = config.gate.checkpoint
+                gate = load_prior("embedded-gate", checkpoint, reads=config.labels.text)
+            networks = replace(networks, gate_prior=gate)
         _check_threshold(config, networks.gate_prior)
     if "denoiser" in reads and networks.denoiser is None:
         networks = replace(networks, denoiser=load_smoothing_network(config.smoothing))
     if "exemplars" in reads and labelled and networks.exemplars is None:
-        networks = replace(networks, exemplars=Dictionary.load())
+        networks = replace(networks, exemplars=Dictionary.load(reads=config.labels.text))
     for module in (networks.prior, networks.gate_prior, networks.denoiser):
         if isinstance(module, nn.Module):
             module.to(device).eval().requires_grad_(False)

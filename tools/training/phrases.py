@@ -189,12 +189,19 @@ PHRASES: dict[str, tuple[str, ...]] = {
 SYNONYMS: tuple[frozenset[str], ...] = tuple(
     frozenset(group)
     for group in (
-        {"walk", "walk slowly", "walk fast", "carry a suitcase"},
-        {"run", "jog", "sprint"},
+        {"walk", "walk slowly", "walk fast", "carry a suitcase", "walk on uneven terrain"},
+        {"run", "jog", "sprint", "run in place", "run kicking the heels up"},
         {"squat", "do squats"},
         {"turn around", "turn on the spot"},
         {"jump", "jump forward", "tuck jump"},
         {"dance", "hip hop dance"},
+        {"dance", "ballet dance"},
+        {"dance", "indian dance"},
+        {"dance", "salsa dance"},
+        {"dance", "groove with the arms"},
+        {"dance", "groove with the legs"},
+        {"dance", "dance the running man"},
+        {"dance", "dance the twist"},
         {"kick", "kick with the right leg", "kick with the left leg", "kick a soccer ball"},
         {"punch", "boxing"},
         {"raise both arms", "cheer with arms raised"},
@@ -203,6 +210,23 @@ SYNONYMS: tuple[frozenset[str], ...] = tuple(
         {"sit down", "sit down on the floor"},
     )
 )
+
+# Names that mean the same from afar: whoever is sure of the kind only says its first name.
+FAMILIES: tuple[tuple[str, ...], ...] = (
+    ("walk", "walk slowly", "walk fast", "carry a suitcase", "walk on uneven terrain", "limp"),
+    ("run", "jog", "sprint", "run in place", "run kicking the heels up", "run with high knees"),
+    ("dance", "hip hop dance", "ballet dance", "indian dance", "salsa dance",
+     "groove with the arms", "groove with the legs", "dance the running man", "dance the twist"),
+    ("jump", "jump forward", "tuck jump", "jump and turn"),
+    ("squat", "do squats"),
+    ("punch", "boxing"),
+    ("kick", "kick with the right leg", "kick with the left leg", "kick a soccer ball",
+     "side kick with the right leg", "side kick with the left leg"),
+    ("sit on a chair", "sit with feet crossed", "type on a keyboard", "drive a car"),
+    ("sit down", "sit down on the floor"),
+    ("bend down", "pick up an object", "touch the toes"),
+    ("talk with the hands", "wave with the right hand", "wave with the left hand", "point"),
+)  # fmt: skip
 
 
 def phrases(name: str) -> list[str]:
@@ -213,6 +237,11 @@ def phrases(name: str) -> list[str]:
 def canonical(text: str) -> str | None:
     """The name that a text is a phrase of, if it is one."""
     return next((name for name, group in PHRASES.items() if text == name or text in group), None)
+
+
+def family(name: str) -> str:
+    """The first name of the family that a name belongs to, or the name itself."""
+    return next((group[0] for group in FAMILIES if name in group), name)
 
 
 def synonyms(name: str) -> frozenset[str]:

@@ -6,7 +6,7 @@ that a seed fixes the training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,14 +76,15 @@ def uses(label: str) -> tuple[bool, bool]:
 class Pool:
     """Labelled frames to draw windows from.
 
-    ``frames`` (N, 24, 3, 3); entry k is ``frames[start[k] : start[k] + length[k]]`` with label
-    ``label[k]``; the first ``real`` entries were recorded, the others are procedural.
-    ``weight`` is the probability of each entry. ``means`` (C, 24, 3, 3): postures of the
-    recorded entries.
+    ``frames`` (N, 24, 3, 3), ``trans`` (N, 3); entry k is ``frames[start[k] : start[k] +
+    length[k]]`` with label ``label[k]``; the first ``real`` entries were recorded, the others are
+    procedural. ``weight`` is the probability of each entry. ``means`` (C, 24, 3, 3): postures of
+    the recorded entries.
     """
 
     labels: list[str]
     frames: Tensor
+    trans: Tensor
     start: Tensor
     length: Tensor
     label: Tensor
@@ -99,18 +100,24 @@ class Pool:
         self.rest = torch.from_numpy(rest_joints())
 
 
+def recorded(clips: Sequence[Clip], labels: Collection[str]) -> list[Clip]:
+    """Clips that a pool takes: named and at least 36 frames long."""
+    return [c for c in clips if c.label in labels and len(c) >= 36]
+
+
 def build_pool(clips: Sequence[Clip], labels: list[str], per_action: int, seed: int,
                real_share: float = 0.6) -> Pool:  # fmt: skip
-    """Recorded clips (those of at least 36 frames with a label) and procedural performances."""
+    """Recorded clips and procedural performances."""
     rng = np.random.default_rng(seed)
     index = {name: i for i, name in enumerate(labels)}
-    recorded = [c for c in clips if c.label in index and len(c) >= 36]
-    made = [(index[name], procedural.sample(name, rng, PROCEDURAL_FRAMES))
+    taken = recorded(clips, index)
+    made = [(index[name], procedural.perform(name, rng, PROCEDURAL_FRAMES))
             for name in procedural.ACTIONS if name in index for _ in range(per_action)]  # fmt: skip
-    frames = [c.rotmats for c in recorded] + [rotmats for _, rotmats in made]
-    label = torch.tensor([index[c.label] for c in recorded] + [i for i, _ in made])
+    frames = [m.rotmats for m in taken] + [m.rotmats for _, m in made]
+    trans = np.concatenate([m.trans for m in taken] + [m.trans for _, m in made])
+    label = torch.tensor([index[c.label] for c in taken] + [i for i, _ in made])
     length = torch.tensor([len(f) for f in frames])
-    real = len(recorded)
+    real = len(taken)
     weight = torch.zeros(len(frames), dtype=torch.float64)
     for part, share in ((slice(0, real), real_share), (slice(real, None), 1 - real_share)):
         # the square root of a label's footage: rare labels come up often, but not each clip of them
@@ -120,8 +127,10 @@ def build_pool(clips: Sequence[Clip], labels: list[str], per_action: int, seed: 
         chance = chance * torch.tensor([BOOST.get(labels[i], 1.0) for i in label[part].tolist()])
         weight[part] = share * chance / chance.sum()
     stacked = torch.from_numpy(np.concatenate(frames))
-    means = torch.stack([_mean_rotation(torch.from_numpy(c.rotmats)) for c in recorded])
-    return Pool(labels, stacked, length.cumsum(0) - length, length, label, weight, real, means)
+    means = torch.stack([_mean_rotation(torch.from_numpy(c.rotmats)) for c in taken])
+    trans = torch.from_numpy(trans).float()
+    first = length.cumsum(0) - length
+    return Pool(labels, stacked, trans, first, length, label, weight, real, means)
 
 
 def _mean_rotation(rotmats: Tensor) -> Tensor:
@@ -132,13 +141,30 @@ def orthonormal(matrices: Tensor) -> Tensor:
     return columns_to_rotmat(rotmat_to_columns(matrices))
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Windows of a pool: ``rotmats`` (B, 60, 24, 3, 3) and ``trans`` (B, 60, 3) in the axes of
+    their clips, ``label`` (B,) and ``entry`` (B,) of the pool."""
+
+    rotmats: Tensor
+    trans: Tensor
+    label: Tensor
+    entry: Tensor
+
+
 def draw(pool: Pool, count: int, generator: torch.Generator,
          only: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Windows (count, 60, 24, 3, 3) at random starts and speeds 0.8-1.25, and their labels.
+    """Windows (count, 60, 24, 3, 3) whose roots face +z in the first frame, and their labels."""
+    drawn = draw_windows(pool, count, generator, only)
+    return torch.from_numpy(remove_yaw(drawn.rotmats.numpy())), drawn.label
+
+
+def draw_windows(pool: Pool, count: int, generator: torch.Generator,
+                 only: Tensor | None = None) -> Drawn:  # fmt: skip
+    """Windows at random starts and speeds 0.8-1.25.
 
     Half of them are mirrored. Clips shorter than a window are slowed down to 0.7 at most, then
-    their last frame repeats. Roots are turned to face +z in the first frame.
-    """
+    their last frame repeats."""
     weight = pool.weight if only is None else pool.weight * only
     k = torch.multinomial(weight, count, replacement=True, generator=generator)
     u = torch.rand(4, count, generator=generator)
@@ -147,19 +173,21 @@ def draw(pool: Pool, count: int, generator: torch.Generator,
     at = (u[1] * room)[:, None] + speed[:, None] * torch.arange(LENGTH)
     at = at.minimum((pool.length[k] - 1)[:, None].float())
     low = at.floor().long()
-    share = (at - low)[..., None, None, None]
+    share = (at - low)[..., None]
     high = (low + 1).minimum(pool.length[k][:, None] - 1)
-    first = pool.start[k][:, None]
-    before, after = pool.frames[first + low], pool.frames[first + high]
-    rotmats = orthonormal(before * (1 - share) + after * share)
+    before, after = pool.start[k][:, None] + low, pool.start[k][:, None] + high
+    trans = torch.lerp(pool.trans[before], pool.trans[after], share)
+    share = share[..., None, None]
+    rotmats = orthonormal(pool.frames[before] * (1 - share) + pool.frames[after] * share)
     styled = (k >= pool.real) & (u[2] < 0.7)
     if styled.any():
         rotmats[styled] = _borrow_style(pool, rotmats[styled], generator)
+        rotmats[styled] = _borrow_sway(pool, rotmats[styled], generator)
     flipped = u[3] < 0.5
     rotmats[flipped] = mirror_pose(rotmats[flipped])
+    trans[flipped] = trans[flipped] * torch.tensor([-1.0, 1.0, 1.0])
     label = torch.where(flipped, pool.mirrored[pool.label[k]], pool.label[k])
-    rotmats = torch.from_numpy(remove_yaw(rotmats.numpy()))
-    return rotmats, label
+    return Drawn(rotmats, trans, label, k)
 
 
 def _borrow_style(pool: Pool, rotmats: Tensor, generator: torch.Generator) -> Tensor:
@@ -170,6 +198,25 @@ def _borrow_style(pool: Pool, rotmats: Tensor, generator: torch.Generator) -> Te
     out = rotmats.clone()
     out[:, :, STYLE] = wanted @ own.transpose(-1, -2) @ rotmats[:, :, STYLE]
     return out
+
+
+def _borrow_sway(pool: Pool, rotmats: Tensor, generator: torch.Generator) -> Tensor:
+    """Add a part of what some recorded person does about his mean posture.
+
+    Without it a generated motion is known by its smoothness, and real ones are never taken for
+    what only the generator shows."""
+    count = len(rotmats)
+    only = torch.arange(len(pool.length)) < pool.real
+    long = only & (pool.length >= LENGTH)
+    k = torch.multinomial(pool.weight * long, count, True, generator=generator)
+    u = torch.rand(2, count, generator=generator)
+    first = pool.start[k] + (u[0] * (pool.length[k] - LENGTH + 1)).long()
+    other = pool.frames[first[:, None] + torch.arange(LENGTH)]
+    about = roma.rotmat_to_rotvec(_mean_rotation(other)[:, None].mT @ other)
+    size = about.norm(dim=-1).amax(1, keepdim=True).clamp_min(1e-6)[..., None]
+    about = about * (size.clamp_max(0.35) / size) * (0.5 * u[1])[:, None, None, None]
+    about[:, :, 0] *= 0.5
+    return rotmats @ roma.rotvec_to_rotmat(about)
 
 
 def replace_roots(rotmats: Tensor, label: Tensor, roots: Tensor,

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from semtta.geometry.rotations import columns_to_rotmat, rotmat_to_columns
+from semtta.motion.movement import body_movement
 from tools.training.motions import Clip, remove_yaw, windows
 from tools.training.phrases import synonyms
 from tools.training.prior_data import GROUPS, collapse, optimise_towards, perturb
+from tools.training.told import Told
 
 Embed = Callable[[Tensor], Tensor]
 WALKS = ("walk", "walk slowly", "walk fast")
@@ -114,8 +116,59 @@ COLLAPSED = ("legs freeze", "legs mean", "legs smooth 12", "all freeze", "all me
              "all smooth 12", "legs mean, noise .08", "legs freeze, augmented")  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Heard:
+    """Similarities of windows as the library tells them: ``own`` (N,) with the label, ``wrong``
+    (N, L) with every name, NaN where it is no wrong one."""
+
+    own: Tensor
+    wrong: Tensor
+    right_first: Tensor
+
+
+@torch.no_grad()
+def hear(encoder, told: Told, features: Tensor, labels: Sequence[str]) -> dict[str, Heard]:
+    """By what is told: the lifter's ``predicted`` motion or its hidden limbs ``completed``."""
+    ok = accepted(labels)[told.label]
+    found = {}
+    for kind in ("predicted", "completed"):
+        rows = []
+        for index in torch.arange(len(told)).split(128):
+            rotmats, path = told.motion(index, torch.full((len(index),), kind == "completed"))
+            movement = body_movement(rotmats[:, :, 0], path)
+            rotmats[:, :, 0] = torch.eye(3)
+            rows.append(encoder(rotmats, movement) @ features.T)
+        similarity = torch.cat(rows)
+        own = similarity.gather(1, told.label[:, None])[:, 0]
+        first = ok.gather(1, similarity.argmax(1, keepdim=True))[:, 0]
+        found[kind] = Heard(own, similarity.masked_fill(ok, torch.nan), first)
+    return found
+
+
+def report_told(heard: dict[str, Heard], label: Tensor, labels: Sequence[str], sigma: float,
+                log) -> None:  # fmt: skip
+    """Per name of the dev side's performers: how often it is named, and its gate opens."""
+    for kind, found in heard.items():
+        rows = []
+        for i in label.unique().tolist():
+            here = label == i
+            first = float(found.right_first[here].float().mean())
+            opens = float((found.own[here] > sigma).float().mean())
+            rows.append((first, opens))
+            log(f"  told, {kind}: {labels[i]:28s} {int(here.sum()):4d} R@1 {first:.2f} "
+                f"above sigma {opens:.2f}")  # fmt: skip
+        first, opens = np.mean(rows, axis=0)
+        wrong = found.wrong[~found.wrong.isnan()]
+        log(f"told, {kind}: macro R@1 {first:.3f}, above sigma {opens:.3f}, wrong ones "
+            f"{float((wrong > sigma).float().mean()):.4f}")  # fmt: skip
+        for s in (0.2, 0.3, 0.4, 0.5, 0.6):
+            own = np.mean([float((found.own[label == i] > s).float().mean())
+                           for i in label.unique().tolist()])  # fmt: skip
+            log(f"  sigma {s:.1f}: own {own:.3f}, wrong {float((wrong > s).float().mean()):.4f}")
+
+
 def calibrate(embed: Embed, data: Segments, features: Tensor, roots: Tensor,
-              labels: Sequence[str]) -> float:  # fmt: skip
+              labels: Sequence[str], told: Heard | None = None) -> float:  # fmt: skip
     """The largest sigma at which the errors together are still about smallest.
 
     Clean and noisy walks with the label's exemplar root, and every label's own motions, must
@@ -132,6 +185,9 @@ def calibrate(embed: Embed, data: Segments, features: Tensor, roots: Tensor,
     wrong = similarity[~accepted(labels)[data.label]]
     own = similarity.gather(1, data.label[:, None])[:, 0]
     own = [own[data.label == i] for i in data.label.unique().tolist()]
+    if told is not None:
+        wrong = torch.cat((wrong, told.wrong[~told.wrong.isnan()]))
+        own.append(told.own)
     grid = torch.arange(0.1, 0.9, 0.01)
     cost = torch.tensor([
         float((good <= s).float().mean()

@@ -1,0 +1,23 @@
+"""Whether labels did anything: in which of their frames motion and text agreed."""
+
+from __future__ import annotations
+
+from semtta.tta.result import Result
+
+_MOST = 4  # labels that are named
+
+
+def gate_opened(result: Result) -> str:
+    """A phrase like "gate open in 41 of 70 frames ('walk')"; "" without labels or a gate."""
+    if result.gate_similarity is None or result.sigma is None:
+        return ""
+    opened = (result.gate_similarity > result.sigma).tolist()  # NaN is above nothing
+    frames: dict[str, list[bool]] = {}
+    for label, is_open in zip(result.labels, opened, strict=True):
+        if label:
+            frames.setdefault(label, []).append(is_open)
+    if not frames:
+        return ""
+    said = [f"{sum(shown)} of {len(shown)} frames ('{label}')" for label, shown in frames.items()]
+    rest = f" and of {len(said) - _MOST} more labels" if len(said) > _MOST else ""
+    return f"gate open in {', '.join(said[:_MOST])}{rest}"
