@@ -61,7 +61,8 @@ def test_a_frame_takes_the_best_of_the_segments_that_cover_it():
 
 
 OPEN = ("gate.sigma=-1", "evidence.fill=true", "evidence.update=ema", "evidence.alpha=0.5",
-        "evidence.ema_visible=true", "evidence.robust=null", "smoothing.kind=gaussian",
+        "evidence.ema_visible=true", "evidence.ema_by_confidence=false", "evidence.robust=null",
+        "smoothing.kind=gaussian",
         "smoothing.weight=1", "smoothing.from_epoch=0", "gate.source=current",
         "alignment.weight=0")  # fmt: skip
 
@@ -122,6 +123,18 @@ def test_detections_move_only_where_evidence_is_updated(update):
     expected = halfway if update == "ema" else before
     assert torch.allclose(run.evidence.xy[present], expected[present], atol=1e-3)
     assert not run.evidence.present[~present].any()
+
+
+def test_by_confidence_a_detection_keeps_what_it_is_sure_of():
+    run, strategy = begun(*OPEN, "evidence.ema_by_confidence=true", "evidence.fill=false")
+    present, before = run.evidence.present.clone(), run.evidence.xy.clone()
+    run.evidence.raw.conf[:, ::2] = 0.6
+    run.latest = moved(run.latest)
+    strategy.end_epoch(run, 0)
+    moves = 0.5 * (1 - run.evidence.raw.conf.clamp(max=1))[..., None]
+    expected = before + moves * (run.project_all(run.latest) - before)
+    assert torch.allclose(run.evidence.xy[present], expected[present], atol=1e-3)
+    assert moves[present].max() > 0.15
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
