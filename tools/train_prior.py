@@ -40,7 +40,7 @@ from tools.training.denoiser_data import as_told, from_camera  # noqa: E402
 from tools.training.motions import Clip, load_clips, remove_yaw  # noqa: E402
 from tools.training.told import Told, told_windows  # noqa: E402
 
-STEPS = {"align": 2000, "gate": 1600, "judge": 1600}
+STEPS = {"align": 1600, "gate": 1400, "judge": 1200}
 FOLDS, FOLD = 6, {"align": 0, "gate": 1, "judge": 2}
 SEED = {"align": 0, "gate": 1, "judge": 2}
 CLEAN, CORRUPT, ADVERSARIAL = 40, 20, 16
@@ -283,9 +283,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--motions", type=Path, required=True)
     parser.add_argument("--which", choices=tuple(STEPS), required=True)
-    parser.add_argument("--steps", type=int, help="default: 2000 for align, else 1600")
+    parser.add_argument("--steps", type=int, help="default: those of the shipped one")
     parser.add_argument("--seed", type=int, help="default: 0 for align, 1 for gate, 2 for judge")
-    parser.add_argument("--performances", type=int, default=60, help="procedural ones per action")
+    parser.add_argument("--performances", type=int, default=24, help="procedural ones per action")
     parser.add_argument(
         "--told", type=Path, default=Path("build"), help="folder of told windows; made if missing"
     )

@@ -30,7 +30,7 @@ from semtta.motion.landmark_encoder import (  # noqa: E402
     Landmarks,
     landmark_features,
 )
-from semtta.motion.retrieval import FORMAT, family_shares, reliability_inputs  # noqa: E402
+from semtta.motion.retrieval import FORMAT, family_index, family_shares, reliability_inputs  # noqa: E402
 from semtta.skeletons import BODY27  # noqa: E402
 from tools.train_prior import leave_out_fold, text_space  # noqa: E402
 from tools.training.motions import load_clips  # noqa: E402
@@ -109,10 +109,7 @@ def similarities(encoder: LandmarkEncoder, told: Told, features: Tensor) -> Tens
 
 def right_kinds(ok: Tensor, families: Sequence[str]) -> Tensor:
     """(L, F) bool: families that answer a label rightly."""
-    order = list(dict.fromkeys(families))
-    index = torch.tensor([order.index(family) for family in families])
-    own = torch.zeros(len(families), len(order), dtype=torch.bool)
-    own[torch.arange(len(families)), index] = True
+    own = F.one_hot(family_index(families))
     return (ok.float() @ own.float()) > 0
 
 
@@ -131,9 +128,7 @@ def reliability(similarity: Tensor, label: Tensor, ok: Tensor, families: Sequenc
     In a third of the windows every right name is taken from the list."""
     nameless = torch.rand(len(label), 1, generator=generator) < NAMELESS
     kinds = right_kinds(ok, families)[label]
-    order = list(dict.fromkeys(families))
-    index = torch.tensor([order.index(family) for family in families])
-    similarity = similarity.masked_fill(kinds[:, index] & nameless, -1)
+    similarity = similarity.masked_fill(kinds[:, family_index(families)] & nameless, -1)
     first = family_shares(similarity, heat, families)[1].argmax(1, keepdim=True)
     right = kinds.gather(1, first)[:, 0] & ~nameless[:, 0]
     x = reliability_inputs(similarity, heat, families)

@@ -177,14 +177,19 @@ class Retrieval:
         )  # fmt: skip
 
 
+def family_index(families: Sequence[str]) -> Tensor:
+    """(L,) number of each name's family, in order of appearance."""
+    order = list(dict.fromkeys(families))
+    return torch.tensor([order.index(family) for family in families])
+
+
 def family_shares(
     similarity: Tensor, temperature: float, families: Sequence[str]
 ) -> tuple[Tensor, Tensor]:
     """Cosines (N, L) -> shares of the names (N, L), and of their families (N, F) in order."""
     share = (similarity / temperature).softmax(1)
-    order = list(dict.fromkeys(families))
-    index = torch.tensor([order.index(family) for family in families])
-    return share, share.new_zeros(len(share), len(order)).index_add(1, index, share)
+    count = len(set(families))
+    return share, share.new_zeros(len(share), count).index_add(1, family_index(families), share)
 
 
 def reliability_inputs(
@@ -198,9 +203,7 @@ def reliability_inputs(
     Returns: (N, 4)."""
     _, kinds = family_shares(similarity, temperature, families)
     chosen = kinds.argmax(1) if kind is None else torch.full((len(kinds),), kind)
-    order = list(dict.fromkeys(families))
-    index = torch.tensor([order.index(family) for family in families])
-    inside = index[None] == chosen[:, None]
+    inside = family_index(families)[None] == chosen[:, None]
     cosine = similarity.masked_fill(~inside, -torch.inf).amax(1, keepdim=True)
     own = kinds.gather(1, chosen[:, None])
     other = kinds.scatter(1, chosen[:, None], 0.0).amax(1, keepdim=True)
