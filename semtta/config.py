@@ -97,6 +97,9 @@ class GateConfig:
     # current = this epoch's predictions; unaligned = the last ones that the alignment loss has
     # not touched; completed = those after the denoiser has completed their unseen limbs
     source: str = "current"
+    # what a shut gate keeps out. fill = filled joints, as in the paper; label = all that the label
+    # does: it pulls, and is told to the denoiser, only where motion and text agree
+    guards: str = "fill"
     sigma: float | None = None  # None = the prior's own
 
 
@@ -165,6 +168,7 @@ class EvidenceConfig:
     fill_from_epoch: int = 0
     fill_source: str = "prediction"  # prediction | completed: what a filled joint is taken from
     fill_weight: str = "one"  # one | similarity
+    fill_limbs: str = "all"  # all | legs: which missing joints may be filled
     refresh_filled: bool = False  # filled joints are averaged with fill_source, not the prediction
     # share of the crop at which a detection that the motion does not expect counts half; auto =
     # the regressor's own (``model.robust``), null = every detection is believed

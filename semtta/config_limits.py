@@ -18,6 +18,7 @@ CHOICES = {
     "alignment.reach": ("all", "unseen", "undecided"),
     "gate.prior": ("same", "independent"),
     "gate.source": ("current", "unaligned", "completed"),
+    "gate.guards": ("fill", "label"),
     "alignment.translation": ("zeros", "ankle"),
     "smoothing.kind": ("denoiser", "mdnet", "gaussian", "none"),
     "shape.mode": ("track", "per_frame"),
@@ -30,6 +31,7 @@ CHOICES = {
     "smoothing.fit_state": ("kept", "fresh"),
     "evidence.fill_source": ("prediction", "completed"),
     "evidence.fill_weight": ("one", "similarity"),
+    "evidence.fill_limbs": ("all", "legs"),
     "labels.text": ("auto", "table", "minilm"),
 }
 _WEIGHT = (0.0, 1e6)

@@ -326,3 +326,17 @@ def test_window_mean_is_the_mean_of_windows_then_of_windows_that_cover_a_frame()
     )
     assert torch.allclose(window_mean(values, 5), slow, atol=1e-5)
     assert torch.allclose(window_mean(values, 49), values.mean(0).expand(12, 3), atol=1e-5)
+
+
+def test_some_of_the_segments_leave_the_rest_of_the_track_over():
+    found = segments(["walk"] * 70 + ["sit"] * 70, stride=5)
+    sits = torch.tensor([label == "sit" for label in found.labels])
+    some = found.only(sits)
+    assert set(some.labels) == {"sit"} and len(some) == int(sits.sum()) == len(some.grid)
+    assert [run.tolist() for run in some.loose] == [list(range(70))]
+    assert torch.equal(some.grid, found.grid[sits])
+    middle = found.only(torch.arange(len(found)) == 1)  # frames 5 to 64
+    assert [(int(run[0]), int(run[-1])) for run in middle.loose] == [(0, 4), (65, 139)]
+    assert found.only(torch.ones_like(sits)) is found
+    none = found.only(torch.zeros_like(sits))
+    assert len(none) == 0 and [run.tolist() for run in none.loose] == [list(range(140))]

@@ -144,6 +144,23 @@ def test_a_held_limb_is_not_filled_in_however_sure_the_motion_model_is():
     assert torch.equal(run.evidence.filled_in > 0, expected(*LEG[:1]))
 
 
+@pytest.mark.parametrize("limbs", ["all", "legs"])
+def test_arms_are_filled_in_only_if_the_settings_say_so(limbs):
+    arm = ("left_elbow", "left_wrist", "left_pinky", "left_index", "left_thumb")
+    track = walker()
+    conf = track.keypoints.conf.clone()
+    conf[40:50, BODY27.indices(["left_shoulder", *arm])] = 0
+    track = replace(track, keypoints=replace(track.keypoints, conf=conf))
+    run, strategy = begun(*OPEN, "evidence.fill_from_epoch=0", f"evidence.fill_limbs={limbs}",
+                          track=track)  # fmt: skip
+    strategy.smoother = Model(certainty=torch.ones(70, 24))
+    strategy.end_epoch(run, 0)
+    wanted = expected(*LEG) | expected("left_shoulder", rows=slice(40, 50))
+    if limbs == "all":
+        wanted |= expected(*arm, rows=slice(40, 50))
+    assert torch.equal(run.evidence.filled_in > 0, wanted)
+
+
 @pytest.mark.parametrize("first", [0, 2])
 def test_without_a_target_nothing_is_in_doubt(first):
     run, strategy = begun(*SMOOTH[:2], f"smoothing.from_epoch={first}")

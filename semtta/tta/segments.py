@@ -67,6 +67,19 @@ class Segments:
             frames[self.windows[i]] = True
         return frames
 
+    def only(self, kept: Tensor) -> Segments:
+        """Some of the segments, (S,) bool; frames that none of them covers are left over."""
+        if bool(kept.all()):
+            return self
+        which = torch.nonzero(kept)[:, 0].tolist()
+        ends = [int(run[-1]) for run in (*self.windows, *self.loose)]
+        count = max(ends, default=-1) + 1
+        rest = torch.nonzero(~self.frames_of(kept, count))[:, 0]
+        runs = tuple(run for run in _consecutive(rest) if len(run))
+        windows = tuple(self.windows[i] for i in which)
+        labels = tuple(self.labels[i] for i in which)
+        return Segments(windows, labels, self.grid[which], runs, self.frames_per_window)
+
     def best_per_frame(self, value: Tensor, frame_count: int) -> Tensor:
         """(S,) per segment -> (frame_count,) maximum over covering segments, NaN where none."""
         best = torch.full((frame_count,), -torch.inf)
@@ -145,6 +158,12 @@ def _joined(runs: list[tuple[int, int]]) -> tuple[Tensor, ...]:
             a = joined.pop()[0]
         joined.append((a, b))
     return tuple(torch.arange(a, b) for a, b in joined)
+
+
+def _consecutive(positions: Tensor) -> list[Tensor]:
+    """Increasing positions, cut where one is missing."""
+    cuts = torch.nonzero(positions.diff() > 1)[:, 0] + 1
+    return list(positions.tensor_split(cuts))
 
 
 def lone_poses(times: Tensor) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from semtta.config import Config
 from semtta.hmr.base import Prediction
+from semtta.skeletons import SMPL24
 from semtta.tta import losses
 from semtta.tta.hold import held_landmarks
 from semtta.tta.meaning import Meaning
@@ -38,6 +39,10 @@ from semtta.tta.smoothing import (
 )
 from semtta.tta.strategy import Draw, Networks
 from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_terms
+
+_ARMS = SMPL24.indices(
+    [f"{side}_{part}" for side in ("left", "right") for part in ("shoulder", "elbow", "wrist")]
+)
 
 
 class Semtta:
@@ -98,11 +103,13 @@ class Semtta:
 
     def batches(self, run: Run, epoch: int) -> Iterator[Draw]:
         optimizer = run.config.optimizer
+        segments = self.segments.only(self.heard)
+        which = torch.nonzero(self.heard)[:, 0].tolist()
         for drawn in draw_batches(
-            self.segments, self.sampling, batch_segments=optimizer.batch_segments,
+            segments, self.sampling[self.heard], batch_segments=optimizer.batch_segments,
             coverage=optimizer.coverage, steps=optimizer.steps_per_epoch, generator=run.generator,
         ):  # fmt: skip
-            yield Draw.of(drawn, run.device)
+            yield Draw.of([(rows, which[i] if i >= 0 else i) for rows, i in drawn], run.device)
 
     def loss(self, run: Run, draw: Draw, prediction: Prediction) -> dict[str, Tensor]:
         config = run.config
@@ -173,7 +180,7 @@ class Semtta:
                 config.ema_visible, config.ema_by_confidence,
             )  # fmt: skip
         if config.fill and self.gate is not None and epoch >= config.fill_from_epoch:
-            numbers["gate_open"] = self._fill(run, filling, epoch, self.gate.sigma)
+            numbers["gate_open"] = self._fill(run, filling, epoch)
         numbers["filled"] = evidence.filled_share()
         return numbers
 
@@ -188,16 +195,18 @@ class Semtta:
         if self.robust is not None:
             run.evidence.doubt(expected, run.view.boxes[:, 2], self.robust)
 
-    def _fill(self, run: Run, filling: Tensor, epoch: int, sigma: float) -> float:
+    def _fill(self, run: Run, filling: Tensor, epoch: int) -> float:
         """Eq. 6; returns the share of frames that pass the gate."""
         assert run.gate_similarity is not None and self.gate is not None  # _look comes first
-        open_segments = (self.gate_similarity.cpu() > sigma) & self.gate.known
-        passes = self.segments.frames_of(open_segments, len(run.track)).to(run.device)
+        passes = self.segments.frames_of(self.open, len(run.track)).to(run.device)
         weight = torch.ones(len(run.track), device=run.device)
         if run.config.evidence.fill_weight == "similarity":
             weight = run.gate_similarity.to(run.device).nan_to_num().clamp_min(0)
         # neither a held limb nor one that the motion model is not sure of
-        barred = held_landmarks(torch.maximum(self.held, 1 - self.sure), run.view.skeleton)
+        doubt = torch.maximum(self.held, 1 - self.sure)
+        if run.config.evidence.fill_limbs == "legs":
+            doubt = doubt.index_fill(1, torch.tensor(_ARMS, device=doubt.device), 1.0)
+        barred = held_landmarks(doubt, run.view.skeleton)
         run.evidence.fill(filling, passes, epoch + 1, weight, barred)
         return float(passes.float().mean())
 
@@ -206,7 +215,7 @@ class Semtta:
         self.epoch = epoch + 1
         self.path = None if self.smoother is None else told_path(run, run.latest)
         if self.align is None or self.gate is None:
-            self.sampling = torch.zeros(0)
+            self.sampling, self.heard = torch.zeros(0), torch.zeros(0, dtype=torch.bool)
             return {}
         rotmats = run.latest.rotmats
         similarity = self.align.all_similarities(rotmats, self.segments)
@@ -221,6 +230,9 @@ class Semtta:
         count = len(run.track)
         run.frame_similarity = self.segments.best_per_frame(similarity, count)
         run.gate_similarity = self.segments.best_per_frame(self.gate_similarity, count)
+        self.open = (self.gate_similarity.cpu() > self.gate.sigma) & self.gate.known
+        every = torch.ones_like(self.open)
+        self.heard = self.open if run.config.gate.guards == "label" else every
         return {
             "similarity": float(similarity.mean()),
             "gate_similarity": float(self.gate_similarity.mean()),
@@ -229,6 +241,15 @@ class Semtta:
     def _gated(self, rotmats: Tensor, path: Tensor | None) -> Tensor:
         assert self.gate is not None  # _look asks
         return self.gate.all_similarities(rotmats, self.segments, path=path)
+
+    def _heard_text(self, run: Run) -> Tensor | None:
+        """(T, D) what the motion model is told of the label, zeros where it is not heard."""
+        if self.text is None or run.config.gate.guards == "fill":
+            return self.text
+        if not bool(self.heard.any()):
+            return None
+        heard = self.segments.frames_of(self.heard, len(self.text)).to(self.text)
+        return self.text * heard[:, None]
 
     def _aligning(self, run: Run, epoch: int) -> bool:
         """Whether the alignment loss pulls in this epoch (never before the first, -1)."""
@@ -248,7 +269,8 @@ class Semtta:
         # fit has moved; of a limb that is away for a while the latest, which went along with it.
         base = (self.held * (1 - self.told) > 0.5)[..., None, None]
         guess = torch.where(base, first.rotmats, latest.rotmats)
-        target, self.sure = self.smoother.target(guess, self.told, self.text, self.path)
+        text = self._heard_text(run)
+        target, self.sure = self.smoother.target(guess, self.told, text, self.path)
         if run.held is not None and run.config.hold.to == "completed" and smoothing.completion:
             run.kept = torch.cat((first.rotmats[:, :1], target[:, 1:]), 1)
         return target

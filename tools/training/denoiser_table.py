@@ -145,12 +145,17 @@ def joints_of(rotmats: Tensor, rest: Tensor) -> Tensor:
 
 def hidden_error(case: Case, out: Tensor, rest: Tensor) -> float:
     """Mean error of the knees, ankles, elbows and wrists that hidden rotations move, mm."""
-    moved = torch.zeros_like(case.seen, dtype=torch.bool)
+    return float(hidden_errors(joints_of(out, rest), joints_of(case.clean, rest), case.seen).mean())
+
+
+def hidden_errors(joints: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
+    """Distances (N,) of the knees, ankles, elbows and wrists that hidden rotations move, of joints
+    (T, 24, 3) about the pelvis whose rotations (T, 24) are seen or not."""
+    moved = torch.zeros_like(seen, dtype=torch.bool)
     for joint in range(1, 24):
         parent = SMPL_PARENTS[joint]
-        moved[:, joint] = moved[:, parent] | ((case.seen[:, parent] < 0.5) & (parent != 0))
-    distance = (joints_of(out, rest) - joints_of(case.clean, rest)).norm(dim=-1)
-    return float(distance[:, _LIMBS][moved[:, _LIMBS]].mean())
+        moved[:, joint] = moved[:, parent] | ((seen[:, parent] < 0.5) & (parent != 0))
+    return (joints - truth).norm(dim=-1)[:, _LIMBS][moved[:, _LIMBS]]
 
 
 def print_tables(
