@@ -150,6 +150,7 @@ def test_a_label_that_the_gates_prior_does_not_know_neither_pulls_nor_opens_it()
             pulled += "alignment" in terms
         assert pulled > 0
         assert strategy.end_epoch(run, 0)["gate_open"] == pytest.approx(reach / 130)
+        assert (run.gate_similarity > 0.5).tolist() == [True] * reach + [False] * (130 - reach)
 
 
 # ------------------------------------------------------------------ robust weights

@@ -33,6 +33,7 @@ from semtta.labels import load_labels  # noqa: E402
 from semtta.motion.dictionary import Dictionary  # noqa: E402
 from semtta.motion.retrieval import Retrieval  # noqa: E402
 from semtta.tta.adapter import Adapter  # noqa: E402
+from semtta.tta.gated import open_frames  # noqa: E402
 from semtta.tta.labelling import retrieved_labels  # noqa: E402
 from semtta.tta.people import find_people, select_tracks  # noqa: E402
 from tools.training.phrases import family, synonyms  # noqa: E402
@@ -99,10 +100,8 @@ def clip_rows(retrieval: Retrieval, folders: Sequence[Path], gate: bool) -> Iter
 
 def opened(adapter: Adapter, track: Track, camera: Camera, label: str) -> float:
     """Share of the frames in which the gate is open at the end."""
-    result = adapter.adapt(track, camera, [label] * len(track))
-    if result.gate_similarity is None or result.sigma is None:
-        return 0.0
-    return float((result.gate_similarity > result.sigma).float().mean())
+    frames = open_frames(adapter.adapt(track, camera, [label] * len(track)))
+    return 0.0 if frames is None else float(frames.float().mean())
 
 
 def report(rows: Sequence[Row], console: Console) -> None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from semtta.tta.result import Result
 
 _MOST = 4  # labels that are named
 
 
+def open_frames(result: Result) -> Tensor | None:
+    """(T,) bool, in which frames the gate was open at the end; None without labels or a gate."""
+    if result.gate_similarity is None or result.sigma is None:
+        return None
+    return result.gate_similarity > result.sigma  # NaN is above nothing
+
+
 def gate_opened(result: Result) -> str:
     """A phrase like "gate open in 41 of 70 frames ('walk')"; "" without labels or a gate."""
-    if result.gate_similarity is None or result.sigma is None:
+    opened = open_frames(result)
+    if opened is None:
         return ""
-    opened = (result.gate_similarity > result.sigma).tolist()  # NaN is above nothing
     frames: dict[str, list[bool]] = {}
-    for label, is_open in zip(result.labels, opened, strict=True):
+    for label, is_open in zip(result.labels, opened.tolist(), strict=True):
         if label:
             frames.setdefault(label, []).append(is_open)
     if not frames:

@@ -221,7 +221,9 @@ class Semtta:
         similarity = self.align.all_similarities(rotmats, self.segments)
         self.sampling = (1 - similarity).cpu()
         source = run.config.gate.source
-        moved = run.path(run.latest) if self.gate.moving else None
+        moved = None
+        if self.gate.moving:
+            moved = run.path(run.latest) if self.path is None else self.path
         if source == "completed" and self.smoother is not None:
             completed = self.smoother.complete(rotmats, self.seen, self.path)
             self.gate_similarity = self._gated(completed, moved)
@@ -229,7 +231,9 @@ class Semtta:
             self.gate_similarity = self._gated(rotmats, moved)
         count = len(run.track)
         run.frame_similarity = self.segments.best_per_frame(similarity, count)
-        run.gate_similarity = self.segments.best_per_frame(self.gate_similarity, count)
+        known = self.gate.known  # of other labels the gate says nothing
+        heard = self.segments.only(known)
+        run.gate_similarity = heard.best_per_frame(self.gate_similarity[known], count)
         self.open = (self.gate_similarity.cpu() > self.gate.sigma) & self.gate.known
         every = torch.ones_like(self.open)
         self.heard = self.open if run.config.gate.guards == "label" else every

@@ -167,11 +167,11 @@ class Synthesizer:
         tempo = self.random.uniform(0.8, 1.25, batch, 1)  # people are faster and slower
         index, present = self._neighbours(own, (offsets * tempo * FPS).round().long())
         rotmats, trans, betas = self._people(index)
-        points = self._landmarks(rotmats, betas)
+        points = self.landmarks(rotmats, betas)
         rotmats, trans, betas, points, offsets, present = (
             torch.cat((x, x)) for x in (rotmats, trans, betas, points, offsets, present & exists)
         )
-        rotmats, points = self._cameras(rotmats, trans, points, self.random)
+        rotmats, points = self.seen_by_cameras(rotmats, trans, points, self.random)
         seen = observe(points, self.random, self.noise)
         present = present & ~self._lost(2 * batch)
         inputs = window_features(
@@ -193,8 +193,8 @@ class Synthesizer:
             rotmats = torch.from_numpy(clip.rotmats[part]).float()[None]
             trans = torch.from_numpy(clip.trans[part]).float()[None]
             betas = self.view.betas * random.normal(1, 10)
-            points = self._landmarks(rotmats, betas)
-            rotmats, points = self._cameras(rotmats, trans, points, random, frames // 2)
+            points = self.landmarks(rotmats, betas)
+            rotmats, points = self.seen_by_cameras(rotmats, trans, points, random, frames // 2)
             seen = observe(points, random, self.noise)
             center = points.new_tensor(camera.center)
             low = (seen.box[0, :, :2] - seen.box[0, :, 2:] / 2) * focal + center
@@ -254,7 +254,7 @@ class Synthesizer:
         rotmats = rotmats @ roma.rotvec_to_rotmat(offset)[:, None]
         return rotmats, trans, view.betas * random.normal(batch, 10)
 
-    def _cameras(
+    def seen_by_cameras(
         self, rotmats: Tensor, trans: Tensor, points: Tensor, random: Random, own: int = 0
     ) -> tuple[Tensor, Tensor]:
         """Poses and landmarks in random cameras; in frame ``own`` the pelvis is where asked."""
@@ -290,7 +290,7 @@ class Synthesizer:
         rotmats = torch.cat((root[:, :, None], rotmats[:, :, 1:]), dim=2)
         return rotmats, points @ turn.mT[:, None] + translation[:, :, None]
 
-    def _landmarks(self, rotmats: Tensor, betas: Tensor) -> Tensor:
+    def landmarks(self, rotmats: Tensor, betas: Tensor) -> Tensor:
         """(B, W, 24, 3, 3), (B, 10) -> (B, W, 27, 3)."""
         batch, frames = rotmats.shape[:2]
         betas = betas[:, None].expand(-1, frames, -1).reshape(batch * frames, -1)

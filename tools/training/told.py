@@ -133,8 +133,8 @@ class Teller:
         poses = torch.stack([resample_positions(x, at) for x in drawn.rotmats])
         trans = drawn.trans[:, at.round().long()]
         random = Random(times.float(), self.generator)
-        points = self.maker._landmarks(poses, BROAD_VIEW.betas * random.normal(len(poses), 10))
-        _, points = self.maker._cameras(poses, trans, points, random, len(times) // 2)
+        points = self.maker.landmarks(poses, BROAD_VIEW.betas * random.normal(len(poses), 10))
+        _, points = self.maker.seen_by_cameras(poses, trans, points, random, len(times) // 2)
         seen = observe(points, random, BROAD)
         return self._told(seen, times, drawn)
 
