@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -140,3 +142,33 @@ def test_a_lost_machine_loses_no_job():
     tasks = [[_Piece(number, None)] for number in range(4)]
     assert sorted(schedule(tasks, pool, 2)) == [0, 1, 2, 3]
     assert pool.alive == [] and pool.number == 3
+
+
+def slowly(item: int) -> int:
+    time.sleep(0.3)
+    return item * item
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+def test_a_lost_node_of_a_ray_cluster_loses_no_item(monkeypatch):
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else they starve on a machine that is busy
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))  # finds this file
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    node = cluster.add_node(num_cpus=1)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    told = []
+
+    def lose(outcome):
+        told.append(outcome)
+        if len(told) == 2:
+            cluster.remove_node(node, allow_graceful=False)
+
+    try:
+        found = map_items(slowly, list(range(8)), engine="ray", finished=lose)
+    finally:
+        cluster.shutdown()
+    assert [o.value for o in found] == [item * item for item in range(8)]
+    assert len(told) == 8
