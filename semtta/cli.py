@@ -1,4 +1,4 @@
-"""The command line: arguments, messages, exit codes.
+"""The command line: all commands, and the exit codes.
 
 Anything wrong with the input is one sentence on stderr and exit code 2; Ctrl-C is exit code 130,
 SIGTERM 143; a traceback is a bug.
@@ -10,25 +10,25 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Optional
 
 import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from semtta.bench.command import bench
 from semtta.commands.adapt import adapt
+from semtta.commands.bench import bench
 from semtta.commands.compare import compare
+from semtta.commands.config import app as config_app
 from semtta.commands.demo import demo
+from semtta.commands.dictionary import app as dictionary_app
+from semtta.commands.doctor import doctor
 from semtta.commands.export import export
 from semtta.commands.inputs import inputs
-from semtta.commands.options import Overrides
+from semtta.commands.label import label
+from semtta.commands.pose2d import app as pose2d_app
 from semtta.commands.view import view
 from semtta.errors import SemttaError
-from semtta.label_command import dictionary_app, label
-from semtta.messages import out, show_announcements, to_stderr
-from semtta.pose2d.command import app as pose2d_app
+from semtta.messages import show_announcements, to_stderr
 from semtta.process import STOPPED, quiet_libraries, stoppable
 
 
@@ -62,51 +62,18 @@ app = typer.Typer(
     help="Adapt a human mesh regressor to one video, guided by 2D keypoints and by text.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
-config_app = typer.Typer(help="Shipped settings files.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(pose2d_app, name="pose2d")
 app.add_typer(dictionary_app, name="dictionary")
 app.command()(adapt)
 app.command()(demo)
-
-
-@app.command()
-def doctor(
-    body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
-) -> None:
-    """Say what is installed, found and missing, and how to get it."""
-    from semtta.doctor import examine, table
-
-    out.print(table(examine(body_models)))
-
-
+app.command()(doctor)
 app.command()(label)
 app.command()(inputs)
 app.command()(export)
 app.command()(view)
 app.command()(compare)
 app.command()(bench)
-
-
-@config_app.command("ls")
-def config_ls() -> None:
-    """Names of the shipped settings files."""
-    from semtta.config import shipped_configs
-
-    for name, path in shipped_configs().items():
-        first = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-        out.print(f"[bold]{name:16s}[/bold] {first}", highlight=False)
-
-
-@config_app.command("show")
-def config_show(
-    name: Annotated[str, typer.Argument(help="Shipped name or YAML path.")] = "default",
-    overrides: Overrides = None,
-) -> None:
-    """Every setting, as it would be run."""
-    from semtta.config import config_to_yaml, load_config
-
-    print(config_to_yaml(load_config(name, overrides or [])), end="")
 
 
 def main() -> None:

@@ -42,6 +42,12 @@ def to_stderr() -> Console:
     return SafeConsole(stderr=True)
 
 
+def say(text: str, quiet: bool = False) -> None:
+    """A plain sentence on stdout: nothing in it is markup."""
+    if not quiet:
+        out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def show_announcements() -> None:
     """From now on, what readers announce is a note on stderr, like the notes of the bars."""
     usual = warnings.showwarning

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from bench_fake import FakeBenchmark, run
 
-from semtta.bench.engines import schedule
 from semtta.bench.methods import METHODS, Method, find_methods, settings_hash
 from semtta.bench.options import Options, check_options, inputs, overrides
 from semtta.bench.rows import append_row, read_rows, row_key, sole_writer, write_rows
@@ -22,6 +21,7 @@ from semtta.bench.used_files import used_files
 from semtta.config import shipped_configs
 from semtta.errors import SemttaError
 from semtta.shipped import asset, file_sha256
+from semtta.work.scheduling import schedule
 
 FAKE = Path(__file__).parent / "bench_fake.py"
 MODELS = ("lifter", "lifter-narrow", "hmr", "hmr2")
@@ -339,7 +339,7 @@ def test_workers_do_not_hear_ctrl_c_while_they_start(tmp_path):
         "import signal\nfrom multiprocessing import get_context\n\n\n"
         "def tell():\n    print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))\n"
         "\n\nif __name__ == '__main__':\n"
-        "    from semtta.bench.engines import deaf_to_ctrl_c\n\n"
+        "    from semtta.work.processes import deaf_to_ctrl_c\n\n"
         "    process = get_context('spawn').Process(target=tell)\n"
         "    with deaf_to_ctrl_c():\n        process.start()\n"
         "    process.join()\n    tell()\n"

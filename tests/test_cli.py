@@ -400,7 +400,7 @@ def test_ctrl_c_is_one_sentence(run, tmp_path, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("semtta.jobs.run_demo", interrupted)
+    monkeypatch.setattr("semtta.jobs.demo.run_demo", interrupted)
     code, _, err = run("demo", "-o", "out")
     assert code == 130 and err.split() == "semtta: stopped; no unfinished result was kept.".split()
     nothing_written(tmp_path)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from semtta.config import load_config
-from semtta.jobs import run_demo
+from semtta.jobs.demo import run_demo
 from semtta.output.layout import OverlayOptions
 
 

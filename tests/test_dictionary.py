@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from semtta.cli import app
 from semtta.config import load_config
 from semtta.errors import SemttaError
-from semtta.label_jobs import Vocabulary
+from semtta.jobs.labels import Vocabulary
 from semtta.motion import load_prior
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.user_dictionary import ExtendedPrior, UserDictionary

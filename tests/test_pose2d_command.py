@@ -12,11 +12,11 @@ import torch
 from typer.testing import CliRunner
 
 from semtta.body import load_body
+from semtta.commands.pose2d import app
 from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
 from semtta.pose2d import runs, synth
 from semtta.pose2d.checkpoint import load_checkpoint, save_checkpoint
-from semtta.pose2d.command import app
 from semtta.pose2d.detect import estimate_keypoints, estimate_track, load_body_estimator
 from semtta.pose2d.estimator import Estimator, EstimatorSpec
 from semtta.pose2d.settings import (

@@ -9,8 +9,8 @@ import torch
 
 from semtta.config import load_config
 from semtta.errors import SemttaError
+from semtta.jobs.labels import write_strips
 from semtta.keypoints import Keypoints2D, Track
-from semtta.label_jobs import write_strips
 from semtta.labels.strips import make_strips
 from semtta.people import TrackedVideo
 from semtta.skeletons import COCO17

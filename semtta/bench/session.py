@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from semtta.bench.benchmark import Benchmark, Item
-from semtta.bench.engines import check_engine, run_tasks
 from semtta.bench.methods import METHODS, Method, find_methods
 from semtta.bench.options import DEFAULT_METHODS, MOCAP, Options, check_options, inputs, overrides
 from semtta.bench.report import Outcome, stored_header, write_report
@@ -26,6 +25,7 @@ from semtta.bench.used_files import used_files
 from semtta.config import CameraConfig, load_config
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
+from semtta.work import check_engine, run_tasks
 
 CONTROL = "frozen+gauss"
 ROWS, SUPERSEDED = "rows.jsonl", "superseded.jsonl"

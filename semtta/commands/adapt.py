@@ -94,8 +94,8 @@ def adapt(
     }  # fmt: skip
     settings = load_config(config, as_overrides(named, overrides))
     drawn = OverlayOptions(overlay_scale, overlay_layout)
-    from semtta.jobs import adapt_video  # PyTorch, after what can be said without it
-    from semtta.label_jobs import LABELLERS
+    from semtta.jobs.labels import LABELLERS  # PyTorch, after what can be said without it
+    from semtta.jobs.video import adapt_video
 
     folder = output or Path("semtta-out") / video.stem
     labeller = labels if labels in LABELLERS else None

@@ -46,7 +46,7 @@ def demo(
     named = {"model.name": model, "device": device, "seed": seed}
     settings = load_config(config, as_overrides(named, overrides))
     drawn = OverlayOptions(overlay_scale, overlay_layout)
-    from semtta.jobs import run_demo
+    from semtta.jobs.demo import run_demo
 
     folder = output or Path("semtta-out") / "demo"
     with progress_bars(quiet, out) as progress:

@@ -24,6 +24,9 @@ OverlayScale = Annotated[
 OverlayLayout = Annotated[
     str, typer.Option("--overlay-layout", help="side (base beside adapted), wipe or adapted.")
 ]
+DictionaryFile = Annotated[
+    Optional[Path], typer.Option("--dictionary", help="Your own names, a text file.")
+]
 NoPage = Annotated[bool, typer.Option("--no-page", help="Skip result.html.")]
 
 

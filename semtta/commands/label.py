@@ -1,4 +1,4 @@
-"""``semtta label`` and ``semtta dictionary``: their options, and what they print."""
+"""``semtta label``: a video in, labels.json out."""
 
 from __future__ import annotations
 
@@ -20,21 +20,17 @@ from semtta.commands.inputs import (
     PosesSkeleton,
     poses_options,
 )
+from semtta.commands.options import DictionaryFile
 from semtta.errors import SemttaError
-from semtta.messages import out, progress_bars, to_stderr
+from semtta.messages import out, progress_bars, say, to_stderr
 
 if TYPE_CHECKING:  # everything heavy is imported when a command runs
     from semtta.config import Config
-    from semtta.label_jobs import Labeller, Vocabulary
+    from semtta.jobs.labels import Labeller
     from semtta.labels import Labels
     from semtta.people import TrackedVideo
 
 PROVIDERS = {"prior": "auto", "openai": "vlm"}  # as users say it: as ``Labeller`` does
-
-dictionary_app = typer.Typer(help="Action names that the priors know.", no_args_is_help=True)
-DictionaryFile = Annotated[
-    Optional[Path], typer.Option("--dictionary", help="Your own names, a text file.")
-]
 
 
 def label(
@@ -76,7 +72,7 @@ def label(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> None:
     """Write labels.json for VIDEO: by retrieval, by a vision-language model, or to fill in."""
-    from semtta.label_jobs import Labeller, describe, in_seconds, template_of, write_strips
+    from semtta.jobs.labels import Labeller, describe, in_seconds, template_of, write_strips
     from semtta.labels import save_labels
     from semtta.tta.people import find_people, select_tracks
     from semtta.video import open_images, probe
@@ -94,9 +90,9 @@ def label(
     _check_output(path, task, overwrite)
     source = open_images(video, fps)
     probe(source)
-    say = partial(_say, quiet=quiet)
+    tell = partial(say, quiet=quiet)
     kind = PROVIDERS.get(task)
-    labeller = Labeller.load(kind, settings, say) if kind else None
+    labeller = Labeller.load(kind, settings, tell) if kind else None
     with progress_bars(quiet, out) as progress:
         tracked = find_people(
             source, track, poses2d, progress, settings.detector.size,
@@ -105,7 +101,7 @@ def label(
         chosen = select_tracks(tracked, track)
         if task == "strips":
             strips = write_strips(path, tracked, chosen, settings, overwrite)
-            say(f"Nothing was sent. Would be sent: {describe(strips)}; see {path}.")
+            tell(f"Nothing was sent. Would be sent: {describe(strips)}; see {path}.")
             return
         if labeller is None:
             labels = template_of(tracked, chosen)
@@ -179,12 +175,7 @@ def _finish(path: Path, labeller: Labeller | None, quiet: bool) -> None:
     done = f"Ranges in {path}; fill in their texts" if labeller is None else (
         f"Labels in {path}; check them"
     )  # fmt: skip
-    _say(f"{done}, then: semtta adapt VIDEO --labels {path}", quiet)
-
-
-def _say(text: str, quiet: bool = False) -> None:
-    if not quiet:
-        out.print(text, highlight=False, markup=False, soft_wrap=True)
+    say(f"{done}, then: semtta adapt VIDEO --labels {path}", quiet)
 
 
 def _print_labels(labels: Labels, tracked: TrackedVideo, least: float) -> None:
@@ -211,61 +202,3 @@ def _print_labels(labels: Labels, tracked: TrackedVideo, least: float) -> None:
             escape(span.text), confidence, escape(", ".join(span.others)),
         )  # fmt: skip
     out.print(table)
-
-
-# ---------------------------------------------------------------------- dictionary
-
-
-def _vocabulary(dictionary: Path | None) -> Vocabulary:
-    from semtta.label_jobs import Vocabulary
-    from semtta.motion.dictionary import Dictionary
-    from semtta.motion.user_dictionary import UserDictionary
-
-    return Vocabulary(Dictionary.load(), UserDictionary.load(dictionary))
-
-
-@dictionary_app.command("ls")
-def dictionary_ls(dictionary: DictionaryFile = None) -> None:
-    """Every name, and the other ways to say it."""
-    vocabulary = _vocabulary(dictionary)
-    shipped = vocabulary.dictionary
-    others: dict[str, list[str]] = {name: [] for name in vocabulary.names}
-    for phrase, index in zip(shipped.phrases, shipped.phrase_label.tolist()):
-        name = vocabulary.added.resolve(shipped.labels[index])
-        if phrase.lower() != name.lower():
-            others[name].append(phrase)
-    for phrase, name in vocabulary.added.phrases.items():
-        others[name].append(phrase)
-    own = set(vocabulary.added.names)
-    for name, phrases in others.items():
-        mark = " [green](yours)[/green]" if name in own else ""
-        said = f"  {escape(', '.join(phrases))}" if phrases else ""
-        out.print(f"[bold]{escape(name)}[/bold]{mark}{said}", highlight=False, soft_wrap=True)
-
-
-@dictionary_app.command("search")
-def dictionary_search(
-    text: Annotated[str, typer.Argument(help="Any text that you would give as a label.")],
-    dictionary: DictionaryFile = None,
-) -> None:
-    """What the priors make of a text: a name, parts of it, or nothing they know."""
-    vocabulary = _vocabulary(dictionary)
-    shipped, own = vocabulary.dictionary, vocabulary.added.resolve(text)
-    is_own = own in vocabulary.added.names
-    if is_own and own in vocabulary.added.motions:
-        _say(f"'{text}' is your name '{own}', understood through its motion.")
-        return
-    ranked, reading, reader = shipped.ranked(own), shipped.read(own), shipped.reader
-    if is_own:
-        _say(f"'{text}' is your name '{own}', understood through its words:")
-    elif reading.kind == "name":
-        _say(f"'{text}' is the dictionary's '{reading.names[0]}'.")
-    elif reading.kind == "parts":
-        names = reading.names
-        _say(f"'{text}' is read as {' + '.join(names)}; legs and root from '{names[0]}'.")
-    elif reading.kind == "near":
-        _say(f"'{text}' is not in the dictionary; it is read as a mixture, by {reader.by}:")
-    else:
-        _say(reading.remark(reader.by))
-    for name, nearness in ranked:
-        _say(f"  {nearness:.2f}  {name}")

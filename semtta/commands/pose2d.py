@@ -1,4 +1,4 @@
-"""``semtta pose2d``: train, adapt, eval, render."""
+"""``semtta pose2d``: train, adapt, eval, render, config."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from semtta.commands.config import print_files
+from semtta.commands.options import Device, Overrides, Overwrite, Quiet, Seed, as_overrides
 from semtta.errors import SemttaError
 from semtta.messages import out, progress_bars
 
@@ -18,15 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Overrides = Annotated[
-    Optional[list[str]],
-    typer.Argument(metavar="[key=value]...", help="Settings, e.g. optimizer.epochs=10."),
-]
 Config = Annotated[str, typer.Option(help="Shipped name or YAML path.")]
-Device = Annotated[Optional[str], typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Seed = Annotated[Optional[int], typer.Option(help="Same seed, same result.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Output folder.")]
 
 
@@ -188,9 +182,7 @@ def config_command(
     if name is not None:
         print(settings_yaml(load_settings(name, overrides or [])), end="")
         return
-    for key, path in shipped_settings().items():
-        first = path.read_text(encoding="utf8").splitlines()[0].lstrip("# ")
-        out.print(f"[bold]{key:16s}[/bold] {first}", highlight=False)
+    print_files(shipped_settings())
 
 
 def _fit(
@@ -199,10 +191,8 @@ def _fit(
 ) -> None:  # fmt: skip
     from semtta.pose2d.runs import run_training
     from semtta.pose2d.settings import load_settings
-    from semtta.settings_files import as_override
 
-    given = [as_override(key, value) for key, value in named.items() if value is not None]
-    settings = load_settings(config, given + list(overrides or []))
+    settings = load_settings(config, as_overrides(named, overrides))
     with progress_bars(quiet, out) as progress:
         file, fitted = run_training(
             settings, output, needs_target=needs_target, overwrite=overwrite, progress=progress

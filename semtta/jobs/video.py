@@ -1,4 +1,4 @@
-"""What the commands do: a video to an output folder, and the demo."""
+"""What ``semtta adapt`` does: a video to an output folder."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from pathlib import Path
 
 import torch
 
-from semtta.bench.beam import PROTOCOL, beam_truth
 from semtta.body import load_body
 from semtta.config import Config, config_to_yaml
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.files import check_folder, new_folder
-from semtta.label_jobs import Labeller, extended_priors, in_seconds
+from semtta.jobs.labels import Labeller, extended_priors, in_seconds
 from semtta.labels import as_labels, save_labels
 from semtta.labels.coverage import remarks
 from semtta.motion.user_dictionary import UserDictionary
-from semtta.output.files import is_result, save_json
+from semtta.output.files import is_result
 from semtta.output.layout import OverlayOptions
 from semtta.output.overlay import find_renderer
 from semtta.output.write import write_results
 from semtta.people import Poses2DOptions, TrackedVideo
-from semtta.shipped import asset
 from semtta.tta.adapter import Adapter
 from semtta.tta.people import find_people, select_tracks
 from semtta.tta.result import Result
@@ -138,60 +136,3 @@ def _check_outcome(label: Labeller, announce: Callable[[str], None]) -> None:
         raise KeyboardInterrupt  # what was answered is in the cache
     if outcome is not None and outcome.stopped:
         announce(f"Not everything was labelled: {outcome.stopped}.")
-
-
-def run_demo(
-    config: Config,
-    folder: Path,
-    *,
-    overlay: bool = True,
-    overlay_options: OverlayOptions | None = None,
-    page: bool = True,
-    overwrite: bool = False,
-    progress: Progress = silent,
-) -> dict:
-    """The shipped clip (camera 2, a rendered person in front), measured against its truth.
-
-    Returns: what ``demo.json`` holds: ``frozen`` and ``adapted`` numbers, title and caption."""
-    check_folder(folder, overwrite, is_result)
-    truth = beam_truth(1, with_occluder=True)
-    if config.camera.focal is None:
-        focal, center = truth.camera.focal, list(truth.camera.center)
-        config = replace(config, camera=replace(config.camera, focal=focal, center=center))
-    adapter = Adapter(config=config)
-    with new_folder(folder, overwrite, is_result) as partial:
-        clip = asset("demo/cam02_occluded.mp4")
-        tracked = find_people(clip, progress=progress, detect_size=config.detector.size)
-        result = adapter.run(tracked, asset("demo/labels.json"), progress=progress)[0]
-        body = adapter.body.cpu()
-        write_results(
-            partial, [result], body, tracked.info, config_to_yaml(config),
-            overlay=overlay, overlay_options=overlay_options, page=page, progress=progress,
-        )  # fmt: skip
-        numbers = demo_numbers(result, body, truth)
-        save_json(partial / "demo.json", numbers)
-    return numbers
-
-
-def demo_numbers(result: Result, body, truth) -> dict:
-    """Base and adapted against the truth, and the text that belongs to the numbers."""
-    detected = result.evidence.detected & result.evidence.known
-    detections = result.detections.xy
-
-    def score(motion) -> dict:
-        distance = (motion.landmarks2d - detections).norm(dim=-1)
-        numbers = truth.score(motion, body, result.track.frames)
-        return numbers | {"reprojection_px": float(distance[detected].mean())}
-
-    hidden = int(truth.occluded[result.track.frames].sum())
-    return {
-        "title": "A man on a beam, a person in front (camera 2)",
-        "caption": (
-            f"{PROTOCOL}; {len(result.track)} frames, {hidden} hidden joint-frames. "
-            "Truth triangulated from four views, error about 17 mm; one subject, one motion."
-        ),
-        "frozen": score(result.base),
-        "adapted": score(result.adapted),
-        "protocol": PROTOCOL,
-        "frames": int(torch.numel(result.track.frames)),
-    }
