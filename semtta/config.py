@@ -121,6 +121,9 @@ class SmoothingConfig:
     # tell the shipped denoiser (or the filter) which rotations lack 2D evidence, so that it
     # completes them; neither CycleAdapt nor the paper does, and MDNet cannot be told
     completion: bool = False
+    # how much the regressor's guess of an unseen arm counts beside what is seen: 0 = an arm is
+    # completed from the rest alone, as legs are; 1 = as if it were seen
+    arm_guess: float = 0.0
     # masked-reconstruction steps of the denoiser after each epoch; None = as fit_windows says,
     # 0 = never
     fit_steps: int | None = None

@@ -202,6 +202,12 @@ MOVED_BY = {
     "right_hand": "right_index",
 }  # fmt: skip
 
+# SMPL joints of both arms, whose rotations move a landmark.
+ARMS = SMPL24.indices(
+    [f"{side}_{part}" for side in ("left", "right")
+     for part in ("shoulder", "elbow", "wrist", "hand")]
+)  # fmt: skip
+
 
 def skeleton(name: str) -> Skeleton:
     """Skeleton by name; raises ``SemttaError`` naming those that exist."""
