@@ -85,9 +85,9 @@ def _print_hidden(numbers: dict) -> None:
     from rich.table import Table
 
     table = Table(title=numbers["title"], caption=numbers["caption"], caption_justify="left")
-    names = [name for name in numbers["rows"][0] if name != "row"]
-    for heading in ("", *names):
-        table.add_column(heading, justify="left" if not heading else "right")
+    table.add_column("")
     for row in numbers["rows"]:
-        table.add_row(row["row"], *(f"{row[name]:.1f}" for name in names))
+        table.add_column(row["row"].replace(": ", "\n"), justify="right")
+    for name in (key for key in numbers["rows"][0] if key != "row"):
+        table.add_row(name, *(f"{row[name]:.1f}" for row in numbers["rows"]))
     out.print(table)
