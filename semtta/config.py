@@ -22,7 +22,7 @@ from semtta.settings_files import check_values, read_settings
 
 @dataclass
 class ModelConfig:
-    name: str = "lifter"  # lifter | lifter-narrow | hmr | hmr2
+    name: str = "lifter"  # lifter | lifter-narrow | hmr | hmr2: the regressor
     checkpoint: str | None = None  # its weights; None = shipped, or under their usual names
     mean_params: str | None = None  # smpl_mean_params.npz, for hmr checkpoints without them
     crop: str | None = None  # spin | boa | cycleadapt | dynaboa: crops an hmr checkpoint saw
@@ -219,7 +219,7 @@ class Config:
     # semtta | cycleadapt | discriminator | unpaired | frozen: the method; frozen adapts nothing
     strategy: str = "semtta"
     seed: int = 0  # same seed, same result on the same machine
-    device: str = "auto"  # auto | cpu | cuda | cuda:1 | mps
+    device: str = "auto"  # auto | cpu | cuda | cuda:1 | mps: where it computes
     model: ModelConfig = field(default_factory=ModelConfig)
     body: BodyConfig = field(default_factory=BodyConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
