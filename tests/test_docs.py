@@ -143,7 +143,7 @@ def _check_command(words: list[str]) -> None:
         return
     given = command.make_context("semtta", list(words)).params
     settings = [w for w in given.get("overrides") or given.get("arguments") or () if "=" in w]
-    if "pose2d" not in command.callback.__module__:  # which has settings of its own
+    if settings and "pose2d" not in command.callback.__module__:  # which has settings of its own
         load_config("default", settings)
 
 
