@@ -3,7 +3,8 @@
 Two families share some names but not their anatomy. ``SMPL24`` names the joints of the body
 model. Every other skeleton names *landmarks* as 2D detectors draw them (COCO, OpenPose,
 BlazePose): their hips are wider apart than SMPL's hip centres, so ``body.landmarks`` knows how
-to find each of them on the mesh. Left and right are the person's own.
+to find each of them on the mesh. Left and right are the person's own. The orders as a table:
+``docs/conventions.md``.
 """
 
 from __future__ import annotations
