@@ -11,7 +11,9 @@ from tools import claims, make_results
 def committed():
     runs = make_results.read_runs(claims.ROOT / "docs" / "results")
     found = claims.read_claims(claims.ROOT / "docs" / "results" / "claims.yaml")
-    return [claim.say(runs) for claim in found], (claims.ROOT / "docs" / "results_summary.md").read_text("utf-8")
+    return [claim.say(runs) for claim in found], (
+        claims.ROOT / "docs" / "results_summary.md"
+    ).read_text("utf-8")
 
 
 def test_summary_says_what_the_committed_results_say(committed):

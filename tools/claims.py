@@ -122,7 +122,7 @@ def plain(text: str) -> str:
 
 
 def prose(summary: str) -> str:
-    """The summary's section of results without tables, code and links: what people read as claims."""
+    """The section of results without tables, code and links: what people read as claims."""
     section = summary.split("\n## Results\n", 1)[1].split("\n## ", 1)[0]
     before, rest = section.split(BEGIN, 1)
     text = before + rest.split(END, 1)[1]

@@ -1,4 +1,4 @@
-"""docs/results.md and the table of docs/results_summary.md, from the committed JSON in docs/results/.
+"""docs/results.md and the table of results_summary.md, from the committed JSON in docs/results/.
 
     semtta bench --data mocap --motions AMASS/ --table table1 --seeds 3 -o out/
     cp out/summary.json docs/results/mocap_table1.json
