@@ -44,7 +44,9 @@ class CameraConfig:
 
 @dataclass
 class DetectorConfig:
-    size: int = 448  # long side of the people detector's input, pixels; larger for small people
+    # long side of the people detector's input, pixels; auto = 448, and a closer look at parts of
+    # the picture where somebody is lost or people are small or many
+    size: int | str = "auto"
 
 
 @dataclass
@@ -271,6 +273,9 @@ def validate(config: Config) -> None:
         raise SemttaError(
             f"evidence.robust must be auto, null or a positive share of the crop, not {robust}."
         )
+    size = config.detector.size
+    if isinstance(size, str) and size != "auto":
+        raise SemttaError(f"detector.size must be auto or a number of pixels, not '{size}'.")
     if center is not None and len(center) != 2:
         raise SemttaError("camera.center must be two numbers, [cx, cy] in pixels.")
     if len(config.optimizer.betas) != 2:

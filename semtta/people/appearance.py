@@ -1,0 +1,137 @@
+"""What people look like, as far as telling them apart after a gap needs it: colours of the clothes.
+
+A chain that ends and one that begins soon after are one person's if the second begins where the
+first can have come to, in the same size and the same colours, and if nobody else is as likely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from semtta.people.tracker import Chain, Detections, box_size
+from semtta.skeletons import COCO17
+
+_LEVELS = 4  # of each of red, green and blue
+_SIDE = 24  # pixels of a patch that are looked at, along each side
+_SURE = 0.2
+_TRUNK = COCO17.indices(["left_shoulder", "right_shoulder", "left_hip", "right_hip"])
+_LEGS = COCO17.indices(["left_hip", "right_hip", "left_knee", "right_knee"])
+_LONGEST = 2.0  # seconds of a gap; the network sees nothing in it, so it must be filled
+_AT_ENDS = 8  # detections that say where, how large and of which colours a chain ends or begins
+_REACH = 0.5, 2.5  # person sizes off the expected place: at once, and more in every second
+_TRUSTED = 0.3  # seconds for which a velocity is believed
+_GROWTH = 1.7  # largest ratio of sizes
+_ALIKE = 0.7  # least similarity of colours
+_CLEARLY = 0.25  # by this much everybody else must be less likely
+
+
+def colours(image: np.ndarray, people: Detections) -> np.ndarray:
+    """Colours of trunk and thighs of the N people of an RGB image (H, W, 3) uint8.
+
+    Returns:
+        (N, 128) roots of two histograms' shares; the product of two is their similarity in [0, 1].
+    """
+    rows = [
+        np.concatenate([_histogram(image, people, n, part) for part in (_TRUNK, _LEGS)])
+        for n in range(len(people))
+    ]
+    return np.stack(rows) if rows else np.zeros((0, 2 * _LEVELS**3))
+
+
+def _histogram(image: np.ndarray, people: Detections, n: int, part: list[int]) -> np.ndarray:
+    """(64,) of the rectangle around the part's joints, or of the box's middle if unsure of it."""
+    points = people.xy[n, part]
+    if (people.conf[n, part] > _SURE).sum() >= 3:
+        low, high = points.min(0), points.max(0)
+    else:
+        corners = people.boxes[n].reshape(2, 2)
+        low, high = corners[0] * 0.65 + corners[1] * 0.35, corners[0] * 0.35 + corners[1] * 0.65
+    size = np.array([image.shape[1], image.shape[0]])
+    x0, y0 = np.clip(np.floor(low), 0, size - 1).astype(int)
+    x1, y1 = np.clip(np.ceil(high), 0, size - 1).astype(int)
+    rows = np.linspace(y0, y1, min(_SIDE, y1 - y0 + 1)).astype(int)
+    columns = np.linspace(x0, x1, min(_SIDE, x1 - x0 + 1)).astype(int)
+    pixels = image[rows[:, None], columns].reshape(-1, 3) // (256 // _LEVELS)
+    cells = pixels.astype(int) @ np.array([_LEVELS**2, _LEVELS, 1])
+    counts = np.bincount(cells, minlength=_LEVELS**3)
+    return np.sqrt(counts / counts.sum() / 2)
+
+
+def join(
+    chains: Sequence[Chain], detections: Sequence[Detections], times: Sequence[float]
+) -> list[Chain]:
+    """Chains of one person made one: by place, size and colours, and only where nobody else fits.
+
+    Args:
+        chains: as :func:`semtta.people.tracker.link` gives them.
+        detections: with their colours; without, nothing is joined.
+        times: seconds per frame.
+    """
+    if len(chains) < 2 or any(people.colours is None for people in detections):
+        return list(chains)
+    clock = np.asarray(times)
+    ends = [_End(chain, detections, clock, last=True) for chain in chains]
+    starts = [_End(chain, detections, clock, last=False) for chain in chains]
+    cost = np.array([[_cost(end, start) for start in starts] for end in ends])
+    after = dict(_pairs(cost))
+    joined = []
+    for i in range(len(chains)):
+        if i in after.values():
+            continue
+        parts = [i]
+        while parts[-1] in after:
+            parts.append(after[parts[-1]])
+        joined.append(
+            Chain(
+                np.concatenate([chains[part].frames for part in parts]),
+                np.concatenate([chains[part].picks for part in parts]),
+            )
+        )
+    return joined
+
+
+class _End:
+    """Where, when, how large and of which colours a chain ends or begins."""
+
+    def __init__(
+        self, chain: Chain, detections: Sequence[Detections], times: np.ndarray, *, last: bool
+    ):
+        part = slice(-_AT_ENDS, None) if last else slice(None, _AT_ENDS)
+        frames, picks = chain.frames[part], chain.picks[part]
+        boxes = np.stack([detections[t].boxes[n] for t, n in zip(frames, picks)])
+        centres = boxes.reshape(-1, 2, 2).mean(1)
+        at = -1 if last else 0
+        self.time, self.centre = float(times[frames[at]]), centres[at]
+        self.size = float(np.median(box_size(boxes)))
+        elapsed = float(times[frames[-1]] - times[frames[0]])
+        self.velocity = (centres[-1] - centres[0]) / elapsed if elapsed > 0 else np.zeros(2)
+        rows = [detections[t].colours for t in frames]
+        seen = np.stack([row[n] for row, n in zip(rows, picks) if row is not None])
+        self.colours = np.sqrt((seen**2).mean(0))
+
+
+def _cost(end: _End, start: _End) -> float:
+    """How unlikely it is that a chain goes on as another; infinite if it cannot."""
+    gap = start.time - end.time
+    if not 0 < gap <= _LONGEST or end.size <= 0 or start.size <= 0:
+        return np.inf
+    if max(end.size, start.size) > _GROWTH * min(end.size, start.size):
+        return np.inf
+    trusted = min(gap, _TRUSTED)
+    moved = start.centre - end.centre
+    off = min(float(np.linalg.norm(moved - trusted * v)) for v in (end.velocity, start.velocity))
+    off /= (_REACH[0] + _REACH[1] * gap) * max(end.size, start.size)
+    alike = float(end.colours @ start.colours)
+    return np.inf if off > 1 or alike < _ALIKE else off + 2 * (1 - alike)
+
+
+def _pairs(cost: np.ndarray) -> list[tuple[int, int]]:
+    """(end, start) of those who fit each other clearly better than anybody else does."""
+    pairs = []
+    for a, b in zip(*np.nonzero(np.isfinite(cost))):
+        others = np.concatenate([np.delete(cost[a], b), np.delete(cost[:, b], a)])
+        if cost[a, b] + _CLEARLY <= others.min(initial=np.inf):
+            pairs.append((int(a), int(b)))
+    return pairs

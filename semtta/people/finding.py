@@ -1,0 +1,131 @@
+"""Who is where: detections of every frame, linked over the video, with a closer look if needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from semtta.engine import threaded_map
+from semtta.people.appearance import colours, join
+from semtta.people.closer import COVER, PARTS, Region, Search, added, look_closer, why_everywhere
+from semtta.people.movenet import MoveNet
+from semtta.people.ownership import without_mixtures
+from semtta.people.tracker import Chain, Detections, link, suppress_duplicates
+from semtta.video import VideoInfo, read_frames
+
+FIRST_SIZE = 448  # long side of what the network sees of a frame at first
+_ROUNDS = 3  # of looking for the lost: who was found again may be lost again
+_MIN_LENGTH = 5  # frames; shorter chains are noise unless the video itself is that short
+
+Note = Callable[[str], None]
+Tick = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everyone in a video.
+
+    Args:
+        detections: of every frame.
+        times: (T,) seconds.
+        chains: one a person, in order of appearance.
+    """
+
+    detections: list[Detections]
+    times: np.ndarray
+    chains: list[Chain]
+
+
+def input_size(size: int | str) -> int:
+    """Long side of the network's first input for a setting: a number of pixels, or ``auto``."""
+    return FIRST_SIZE if size == "auto" else int(size)
+
+
+def find_everyone(
+    path, info: VideoInfo, net: MoveNet, closer: bool, threads: int, tick: Tick, note: Note
+) -> Found:
+    """Detect in every frame and settle who is who.
+
+    Args:
+        closer: whether to look again, larger, where the first look was not enough.
+        tick: called after each frame of the first reading.
+        note: called with a sentence on the file, and on where was looked again.
+    """
+    detections, times = _first_look(path, net, threads, tick, note)
+    found = _settled(detections, np.array(times))
+    if closer:
+        found = _look_again(path, (info.width, info.height), net, found, threads, note)
+    return found
+
+
+def _first_look(
+    path, net: MoveNet, threads: int, tick: Tick, note: Note
+) -> tuple[list[Detections], list[float]]:
+    def detect(frame) -> tuple[Detections, float]:
+        _, seconds, image = frame
+        people = without_mixtures(suppress_duplicates(net(image)))
+        return replace(people, colours=colours(image, people)), seconds
+
+    detections, times = [], []
+    for people, seconds in threaded_map(detect, read_frames(path, note), threads):
+        detections.append(people)
+        times.append(seconds)
+        tick()
+    return detections, times
+
+
+def _settled(detections: list[Detections], times: np.ndarray) -> Found:
+    """Chains that are long enough; what is left in pieces is joined."""
+    shortest = min(_MIN_LENGTH, len(times))
+    chains = [chain for chain in link(detections, times) if len(chain) >= shortest]
+    return Found(detections, times, join(chains, detections, times))
+
+
+def _look_again(
+    path, size: tuple[int, int], net: MoveNet, found: Found, threads: int, note: Note
+) -> Found:
+    search, before, frames = Search(size, found.times), _seen(found), set()
+    why = why_everywhere(found.chains, found.detections, size)
+    if why is not None:
+        found = _closer(path, net, found, search.everywhere(), threads, prefer_closer=True)
+        note(f"detector.size=auto: {net.size}; {why}, so every frame was looked at again in "
+             f"{PARTS} x {PARTS} parts, as at {round(net.size / COVER)}.")  # fmt: skip
+    for _ in range(_ROUNDS):
+        wanted = search.lost(found.chains, found.detections)
+        if not wanted:
+            break
+        frames |= set(wanted)
+        found = _closer(path, net, found, wanted, threads, prefer_closer=False)
+    if frames:
+        note(f"detector.size=auto: {net.size}; somebody was lost, so {len(frames)} frames were "
+             f"looked at again, larger: seen {_seen(found) - before} times more.")  # fmt: skip
+    return found
+
+
+def _seen(found: Found) -> int:
+    return sum(len(chain) for chain in found.chains)
+
+
+def _closer(
+    path, net: MoveNet, found: Found, wanted: Mapping[int, Sequence[Region]], threads: int,
+    *, prefer_closer: bool,
+) -> Found:  # fmt: skip
+    """Read the video once more, as far as it is needed."""
+    last = max(wanted)
+
+    def frames():
+        for frame in read_frames(path):
+            if frame[0] in wanted:
+                yield frame
+            if frame[0] >= last:
+                return
+
+    def look(frame) -> tuple[int, Detections]:
+        return frame[0], look_closer(net, frame[2], wanted[frame[0]])
+
+    detections = list(found.detections)
+    for index, people in threaded_map(look, frames(), threads):
+        detections[index] = added(detections[index], people, prefer_closer=prefer_closer)
+    return _settled(detections, found.times)
