@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from semtta.config_limits import BOUNDS, CHOICES
-from semtta.errors import SemttaError
+from semtta.errors import SemttaError, shortened
 from semtta.reading import reason
 from semtta.settings_files import check_values, read_settings
 
@@ -275,7 +275,9 @@ def validate(config: Config) -> None:
         )
     size = config.detector.size
     if isinstance(size, str) and size != "auto":
-        raise SemttaError(f"detector.size must be auto or a number of pixels, not '{size}'.")
+        raise SemttaError(
+            f"detector.size must be auto or a number of pixels, not '{shortened(size)}'."
+        )
     if center is not None and len(center) != 2:
         raise SemttaError("camera.center must be two numbers, [cx, cy] in pixels.")
     if len(config.optimizer.betas) != 2:

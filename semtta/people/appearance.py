@@ -37,7 +37,8 @@ def colours(image: np.ndarray, people: Detections) -> np.ndarray:
         np.concatenate([_histogram(image, people, n, part) for part in (_TRUNK, _LEGS)])
         for n in range(len(people))
     ]
-    return np.stack(rows) if rows else np.zeros((0, 2 * _LEVELS**3))
+    width = 2 * _LEVELS**3
+    return np.stack(rows).astype(np.float16) if rows else np.zeros((0, width), np.float16)
 
 
 def _histogram(image: np.ndarray, people: Detections, n: int, part: list[int]) -> np.ndarray:
@@ -74,11 +75,11 @@ def join(
     clock = np.asarray(times)
     ends = [_End(chain, detections, clock, last=True) for chain in chains]
     starts = [_End(chain, detections, clock, last=False) for chain in chains]
-    cost = np.array([[_cost(end, start) for start in starts] for end in ends])
-    after = dict(_pairs(cost))
+    after = _successors(ends, starts)
+    followers = set(after.values())
     joined = []
     for i in range(len(chains)):
-        if i in after.values():
+        if i in followers:
             continue
         parts = [i]
         while parts[-1] in after:
@@ -109,29 +110,42 @@ class _End:
         self.velocity = (centres[-1] - centres[0]) / elapsed if elapsed > 0 else np.zeros(2)
         rows = [detections[t].colours for t in frames]
         seen = np.stack([row[n] for row, n in zip(rows, picks) if row is not None])
-        self.colours = np.sqrt((seen**2).mean(0))
+        self.colours = np.sqrt((seen.astype(float) ** 2).mean(0))
 
 
 def _cost(end: _End, start: _End) -> float:
     """How unlikely it is that a chain goes on as another; infinite if it cannot."""
+    small, large = sorted((end.size, start.size))
+    if small <= 0 or large > _GROWTH * small:
+        return np.inf
     gap = start.time - end.time
-    if not 0 < gap <= _LONGEST or end.size <= 0 or start.size <= 0:
-        return np.inf
-    if max(end.size, start.size) > _GROWTH * min(end.size, start.size):
-        return np.inf
     trusted = min(gap, _TRUSTED)
     moved = start.centre - end.centre
     off = min(float(np.linalg.norm(moved - trusted * v)) for v in (end.velocity, start.velocity))
-    off /= (_REACH[0] + _REACH[1] * gap) * max(end.size, start.size)
+    off /= (_REACH[0] + _REACH[1] * gap) * large
     alike = float(end.colours @ start.colours)
     return np.inf if off > 1 or alike < _ALIKE else off + 2 * (1 - alike)
 
 
-def _pairs(cost: np.ndarray) -> list[tuple[int, int]]:
-    """(end, start) of those who fit each other clearly better than anybody else does."""
-    pairs = []
-    for a, b in zip(*np.nonzero(np.isfinite(cost))):
-        others = np.concatenate([np.delete(cost[a], b), np.delete(cost[:, b], a)])
-        if cost[a, b] + _CLEARLY <= others.min(initial=np.inf):
-            pairs.append((int(a), int(b)))
-    return pairs
+def _successors(ends: Sequence[_End], starts: Sequence[_End]) -> dict[int, int]:
+    """End -> start of those who fit each other clearly better than anybody else does."""
+    begins = np.array([start.time for start in starts])
+    order = np.argsort(begins, kind="stable")
+    of_end: dict[int, dict[int, float]] = {}
+    of_start: dict[int, dict[int, float]] = {}
+    for a, end in enumerate(ends):
+        first, last = np.searchsorted(begins[order], [end.time, end.time + _LONGEST], "right")
+        for b in map(int, order[first:last]):
+            cost = _cost(end, starts[b])
+            if np.isfinite(cost):
+                of_end.setdefault(a, {})[b] = of_start.setdefault(b, {})[a] = cost
+
+    def next_best(costs: dict[int, float], best: int) -> float:
+        return min((cost for other, cost in costs.items() if other != best), default=np.inf)
+
+    return {
+        a: b
+        for a, costs in of_end.items()
+        for b, cost in costs.items()
+        if cost + _CLEARLY <= min(next_best(costs, b), next_best(of_start[b], a))
+    }

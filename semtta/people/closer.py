@@ -218,10 +218,11 @@ def added(first: Detections, closer: Detections, *, prefer_closer: bool) -> Dete
             shows only a part of the person; else the first's."""
     same = likeness(closer, first) >= _SAME
     if not prefer_closer:
-        return together(first, closer[~same.any(1)])
+        return together(first, closer[~np.any(same, axis=1)])
     whole = _length(closer)[:, None] >= _LARGEST * _length(first)[None]
-    worse = (same & ~whole).any(1)
-    return together(first[~(same & ~worse[:, None]).any(0)], closer[~worse])
+    better = ~np.any(same & ~whole, axis=1)
+    replaced = np.any(same & better[:, None], axis=0)
+    return together(first[~replaced], closer[better])
 
 
 def _length(people: Detections) -> np.ndarray:

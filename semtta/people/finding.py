@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from semtta.engine import threaded_map
+from semtta.errors import SemttaError
 from semtta.people.appearance import colours, join
 from semtta.people.closer import COVER, PARTS, Region, Search, added, look_closer, why_everywhere
 from semtta.people.movenet import MoveNet
@@ -40,7 +41,9 @@ class Found:
 
 def input_size(size: int | str) -> int:
     """Long side of the network's first input for a setting: a number of pixels, or ``auto``."""
-    return FIRST_SIZE if size == "auto" else int(size)
+    if isinstance(size, str) and size != "auto":
+        raise SemttaError(f"the detector's size is auto or a number of pixels, not '{size}'.")
+    return FIRST_SIZE if isinstance(size, str) else size
 
 
 def find_everyone(
@@ -79,8 +82,8 @@ def _first_look(
 def _settled(detections: list[Detections], times: np.ndarray) -> Found:
     """Chains that are long enough; what is left in pieces is joined."""
     shortest = min(_MIN_LENGTH, len(times))
-    chains = [chain for chain in link(detections, times) if len(chain) >= shortest]
-    return Found(detections, times, join(chains, detections, times))
+    chains = [chain for chain in link(detections, list(times)) if len(chain) >= shortest]
+    return Found(detections, times, join(chains, detections, list(times)))
 
 
 def _look_again(

@@ -1,0 +1,347 @@
+"""A closer look, pieces of one person joined, and nobody with another's landmarks."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from test_people import FIGURE, FakeBlazePose, body_points, frame_of, fused_like, person_at
+
+from semtta.people import finding, gating, pipeline
+from semtta.people.appearance import colours, join
+from semtta.people.closer import Search, added, look_closer, why_everywhere
+from semtta.people.fusion import COCO_IN_BODY
+from semtta.people.ownership import is_strangers, without_mixtures
+from semtta.people.pipeline import track_video
+from semtta.people.tracker import Detections, link, together
+from semtta.video import VideoInfo, write_video
+
+SIZE = (320, 240)
+RED, BLUE = (200, 30, 30), (30, 30, 200)
+
+
+def dressed(*people_and_colours) -> Detections:
+    """Detections with the colours of a picture in which each person wears one."""
+    people = frame_of(*(person for person, _ in people_and_colours))
+    image = np.full((240, 640, 3), 90, np.uint8)
+    for (box, *_), colour in people_and_colours:
+        x0, y0, x1, y1 = box.astype(int)
+        image[y0:y1, x0:x1] = colour
+    return Detections(people.boxes, people.scores, people.xy, people.conf, colours(image, people))
+
+
+def chains_of(detections, times):
+    return [chain for chain in link(detections, times) if len(chain) >= 5]
+
+
+# --- joining pieces ----------------------------------------------------------------------------
+
+
+def walk(gone, *, again=RED, jump=0.0, seconds=4.0, also=None):
+    """One person in red who is unseen for a while; who comes after may be another."""
+    times = np.arange(round(30 * seconds)) / 30
+    detections = []
+    for t in times:
+        people = [] if also is None else [(person_at(also), BLUE)]
+        if t < gone[0]:
+            people.append((person_at(50 + 20 * t), RED))
+        elif t >= gone[1]:
+            people.append((person_at(50 + 20 * t + jump), again))
+        detections.append(dressed(*people) if people else dressed((person_at(0), RED))[[]])
+    return detections, times
+
+
+@pytest.mark.parametrize(("gone", "change", "pieces"), [
+    ((1.0, 2.5), {}, 1),
+    ((1.0, 2.5), {"again": BLUE}, 2),  # somebody else's clothes
+    ((1.0, 2.5), {"jump": 450.0}, 2),  # nobody is that fast
+    ((1.0, 3.2), {}, 2),  # too long
+    ((1.0, 2.5), {"also": 300.0}, 2),  # a bystander stays one, and apart
+])  # fmt: skip
+def test_pieces_of_one_person_are_joined_by_place_and_colours(gone, change, pieces):
+    detections, times = walk(gone, **change)
+    apart = chains_of(detections, times)
+    joined = join(apart, detections, times)
+    assert len(apart) == 2 + ("also" in change) and len(joined) == pieces
+    assert sum(map(len, joined)) == sum(map(len, apart))
+    for chain in joined:
+        assert (np.diff(chain.frames) > 0).all()
+
+
+def test_two_who_look_alike_are_not_joined():
+    times = np.arange(120) / 30
+    detections = []
+    for t in times:
+        people = [(person_at(100), RED)] if t < 1 else []
+        if t >= 2.5:
+            people = [(person_at(60), RED), (person_at(150), RED)]
+        detections.append(dressed(*people) if people else dressed((person_at(0), RED))[[]])
+    assert len(join(chains_of(detections, times), detections, times)) == 3
+
+
+def test_without_a_picture_nothing_is_joined():
+    detections, times = walk((1.0, 2.5))
+    plain = [Detections(d.boxes, d.scores, d.xy, d.conf) for d in detections]
+    assert len(join(chains_of(plain, times), plain, times)) == 2
+
+
+def test_colours_are_those_of_the_clothes_wherever_the_box_is():
+    red, blue = dressed((person_at(50), RED), (person_at(300), BLUE)).colours
+    outside = colours(np.zeros((240, 320, 3), np.uint8), frame_of(person_at(900)))
+    assert red @ red == pytest.approx(1) and red @ blue < 0.1
+    assert np.isfinite(outside).all() and outside[0] @ outside[0] == pytest.approx(1)
+    assert colours(np.zeros((9, 9, 3), np.uint8), frame_of()).shape == (0, 128)
+
+
+def test_detections_keep_their_colours_with_them():
+    both = dressed((person_at(50), RED), (person_at(300), BLUE))
+    assert np.array_equal(both[[1]].colours[0], both.colours[1])
+    assert np.array_equal(together(both[[1]], both[[0]]).colours, both.colours[::-1])
+    assert together(both, frame_of(person_at(9))).colours is None
+
+
+# --- where a closer look is needed -------------------------------------------------------------
+
+
+def seen(people, count=30):
+    detections = [people] * count
+    return link(detections, np.arange(count) / 30), detections
+
+
+def test_people_who_are_large_and_followed_need_no_closer_look():
+    chains, detections = seen(frame_of(person_at(50), person_at(200)))
+    assert why_everywhere(chains, detections, SIZE) is None
+    assert Search(SIZE, np.arange(30) / 30).lost(chains, detections) == {}
+
+
+@pytest.mark.parametrize(("people", "why"), [
+    ([], "nobody"),
+    ([person_at(9, height=38, width=14)], "small"),
+    ([person_at(9, height=38, width=14), person_at(99)], None),
+    ([person_at(50 * i) for i in range(6)], "more people"),
+    ([person_at(50 * i, score=0.8 if i < 5 else 0.15) for i in range(6)], None),
+])  # fmt: skip
+def test_nobody_small_people_and_crowds_are_looked_at_everywhere(people, why):
+    said = why_everywhere(*seen(frame_of(*people)), SIZE)
+    assert said is None if why is None else why in said
+
+
+def lost_in(missing, count=90, x=lambda t: 200.0, size=(640, 480)):
+    times = np.arange(count) / 30
+    detections = [
+        frame_of() if t in missing else frame_of(person_at(x(t), 150, 40, 110))
+        for t in range(count)
+    ]
+    search = Search(size, times)
+    return search, search.lost(chains_of(detections, times), detections), detections
+
+
+def test_the_lost_are_looked_for_around_their_place_and_only_once():
+    search, wanted, detections = lost_in(range(30, 50))
+    assert sorted(wanted) == list(range(30, 50))  # a gap that the tracker bridged
+    for (region,) in wanted.values():
+        assert region == (82, 68, 357, 343)  # 2.5 of the person's 110 pixels, around the box
+    assert search.lost(chains_of(detections, search.times), detections) == {}
+    _, wanted, _ = lost_in(range(20, 90))  # for good: one second
+    assert sorted(wanted) == list(range(20, 50))
+    _, wanted, _ = lost_in(range(20, 85))  # the piece that comes back is too short to tell
+    assert max(wanted) < 60
+    _, wanted, _ = lost_in(range(30, 65))  # from both ends
+    assert sorted(wanted) == list(range(30, 65))
+
+
+@pytest.mark.parametrize("missing", [range(30, 35), range(84, 90), []])
+def test_short_gaps_and_the_very_end_are_no_loss(missing):
+    assert lost_in(missing)[1] == {}
+
+
+def test_who_leaves_the_picture_or_is_large_is_not_looked_for():
+    def leaving(t):
+        return 200.0 - 7 * t
+
+    assert lost_in(range(28, 90), x=leaving)[1] == {}
+    assert lost_in(range(30, 90), size=(320, 240))[1] == {}
+    assert lost_in(range(30, 90))[1] != {}
+
+
+def test_parts_cover_the_picture_and_overlap_by_a_third():
+    (parts,) = set(map(tuple, Search((640, 481), np.zeros(2)).everywhere().values()))
+    covered = np.zeros((481, 640), int)
+    for x0, y0, x1, y1 in parts:
+        covered[y0:y1, x0:x1] += 1
+    assert covered.min() == 1 and covered.max() == 4 and len(parts) == 4
+    assert (covered[0] == 2).sum() == pytest.approx(640 / 5, abs=2)
+
+
+# --- what it adds ------------------------------------------------------------------------------
+
+
+def test_a_part_is_told_in_pixels_of_the_picture_and_who_is_cut_is_left_to_others():
+    image = np.full((240, 320, 3), 90, np.uint8)
+    asked = []
+
+    def net(part):
+        asked.append(part.shape)
+        return frame_of(person_at(20, 20), person_at(part.shape[1] - 40, 20))
+
+    inner = look_closer(net, image, [(50, 10, 250, 230)])
+    assert asked == [(220, 200, 3)] and inner.boxes.tolist() == [[70, 30, 130, 190]]
+    np.testing.assert_allclose(inner.xy[0], FIGURE * [60, 160] + [70, 30])
+    assert inner.colours.shape == (1, 128)
+    whole = look_closer(net, image, [(0, 0, 320, 240)])
+    assert len(whole) == 2  # the picture's own edge cuts nobody
+    twice = look_closer(net, image, [(0, 0, 320, 240), (0, 0, 320, 240)])
+    assert len(twice) == 2
+
+
+def test_both_looks_are_put_together_and_each_person_is_there_once():
+    first = frame_of(person_at(50, score=0.4), person_at(200))
+    again = frame_of(person_at(52, score=0.6), person_at(120))
+    kept = added(first, again, prefer_closer=False)
+    assert kept.boxes[:, 0].tolist() == [50, 200, 120]
+    kept = added(first, again, prefer_closer=True)
+    assert sorted(kept.boxes[:, 0]) == [52, 120, 200]
+    box, score, xy, conf = person_at(50)
+    part = (np.array([50, 50, 110, 120.0]), score, xy, conf)  # the trunk of the same person
+    kept = added(first, frame_of(part), prefer_closer=True)
+    assert sorted(kept.boxes[:, 0]) == [50, 200] and kept.boxes[:, 3].max() == 210
+    assert len(added(frame_of(), again, prefer_closer=True)) == 2
+    assert len(added(first, frame_of(), prefer_closer=True)) == 2
+
+
+def test_who_is_lost_is_found_again_and_it_is_said(monkeypatch):
+    detections = lost_in(range(30, 66), count=96)[2]
+    asked = []
+
+    def first_look(path, net, threads, tick, note):
+        people = [Detections(d.boxes, d.scores, d.xy, d.conf, np.ones((len(d), 128)) / 128**0.5)
+                  for d in detections]  # fmt: skip
+        return people, (np.arange(96) / 30).tolist()
+
+    def read(path):
+        yield from ((t, t / 30, np.zeros((480, 640, 3), np.uint8)) for t in range(96))
+
+    def look(net, image, regions):
+        asked.append(regions)
+        people = frame_of(person_at(200, 150, 40, 110, score=0.2))
+        return Detections(people.boxes, people.scores, people.xy, people.conf, np.ones((1, 128)))
+
+    monkeypatch.setattr(finding, "_first_look", first_look)
+    monkeypatch.setattr(finding, "read_frames", read)
+    monkeypatch.setattr(finding, "look_closer", look)
+    info, net, said = VideoInfo("a.mp4", 640, 480, 30.0, 96), SimpleNamespace(size=448), []
+    given = ("a.mp4", info, net)
+    plain = finding.find_everyone(*given, False, 1, lambda: None, said.append)
+    assert not asked and not said and len(plain.chains[0]) == 60
+    found = finding.find_everyone(*given, True, 1, lambda: None, said.append)
+    assert [len(chain) for chain in found.chains] == [96] and len(asked) == 36
+    assert said == [
+        "detector.size=auto: 448; somebody was lost, so 36 frames were looked at again, larger: "
+        "seen 36 times more."
+    ]
+
+
+def test_nobody_at_first_is_looked_for_in_parts(tmp_path, monkeypatch):
+    class Small:
+        def __init__(self, size):
+            self.size = size
+
+        def __call__(self, image):
+            whole = image.shape[1] == 320
+            return frame_of() if whole else frame_of(person_at(60, 20, 20, 40))
+
+    monkeypatch.setattr(pipeline, "MoveNet", Small)
+    monkeypatch.setattr(pipeline, "BlazePose", FakeBlazePose)
+    frames = [np.full((240, 320, 3), 90, np.uint8)] * 8
+    path = write_video(tmp_path / "clip.mp4", frames, 25, (320, 240))
+    found = track_video(path)
+    assert len(found.tracks) == 4 and all(len(track) == 8 for track in found.tracks)
+    assert found.info.notes[-1] == (
+        "detector.size=auto: 448; nobody was found at first, so every frame was looked at again in "
+        "2 x 2 parts, as at 747."
+    )
+    with pytest.raises(pipeline.SemttaError, match="nobody was found"):
+        track_video(path, detect_size=448)
+
+
+# --- whose landmarks ---------------------------------------------------------------------------
+
+
+def whose(points, own_conf=0.8):
+    mine, theirs = FIGURE * [60, 160] + [50, 50], FIGURE * [60, 160] + [110, 50]
+    size = 98.0
+    return is_strangers(points, mine, np.full(17, own_conf), size, theirs, np.full(17, 0.8), size)
+
+
+def test_landmarks_of_another_or_between_two_are_refused():
+    own, other = body_points(1)[0], body_points(1)[0] + [60, 0]
+    between = own.copy()
+    left = COCO_IN_BODY[[5, 7, 9, 11, 13, 15]]
+    between[left] = other[left]
+    few = own.copy()
+    few[left[:3]] = other[left[:3]]
+    assert whose(other) and not whose(own) and not whose(few)
+    right = COCO_IN_BODY[[6, 8]]
+    between[right] += 40  # nobody's
+    assert whose(between)
+    assert whose(other, own_conf=0.0) and not whose(own, own_conf=0.0)
+    assert not whose(own + 300)  # nobody's at all: no matter of ownership
+
+
+def test_while_refused_only_movenet_is_heard():
+    frames, said = 30, body_points(30)[:, COCO_IN_BODY]
+    fused = fused_like(body_points(frames))
+    fused.xy[10:20] += [90, 0]
+    foreign = np.zeros(frames, bool)
+    foreign[10:20] = True
+
+    def gate(foreign, conf):
+        return gating.gate(fused, said, np.full((frames, 17), conf),
+                           np.tile([50.0, 50, 110, 210], (frames, 1)),
+                           np.zeros((frames, 27), bool), np.arange(frames) / 30, (400, 300),
+                           foreign)  # fmt: skip
+
+    sure = gate(foreign, 0.8)
+    np.testing.assert_allclose(sure.xy[14][COCO_IN_BODY], said[14], atol=1e-6)
+    assert (sure.conf[14][COCO_IN_BODY] > 0).all() and (sure.conf3d[10:20] == 0).all()
+    unseen = gate(foreign, 0.0)
+    assert (unseen.conf[10:20] == 0).all() and (unseen.conf[:8] > 0).all()
+    assert (gate(None, 0.0).conf[12:18] > 0).all()
+    blink = np.zeros(frames, bool)
+    blink[14] = True
+    assert np.array_equal(gate(blink, 0.8).xy, gate(None, 0.8).xy)
+
+
+def test_a_detection_made_of_two_people_is_dropped():
+    a, b = person_at(50, score=0.8), person_at(120, score=0.7)
+    xy = a[2].copy()
+    xy[::2] = b[2][::2]
+    mixed = (np.array([50, 50, 180, 210.0]), 0.5, xy, np.full(17, 0.5))
+    assert sorted(without_mixtures(frame_of(mixed, a, b)).scores) == [0.7, 0.8]
+    best = (mixed[0], 0.9, mixed[2], mixed[3])
+    assert len(without_mixtures(frame_of(best, a, b))) == 3
+    assert len(without_mixtures(frame_of(mixed, a))) == 2 and len(without_mixtures(frame_of())) == 0
+
+
+def test_tracks_do_not_get_the_landmarks_of_the_person_in_front():
+    """One stands behind another for a while; the landmark network then sees the one in front."""
+    frames = np.arange(30)
+    times, size = frames / 30, (400, 300)
+    front = person_at(110)
+    boxes, xy = np.tile(front[0], (30, 1)), np.tile(front[2], (30, 1, 1))
+    ones = np.ones(30, bool)
+    other = pipeline.Person(frames, times, ones, boxes, xy, np.full((30, 17), 0.8), 0.8)
+    conf = np.full((30, 17), 0.8)
+    conf[10:20] = 0
+    behind = pipeline.Person(frames, times, conf[:, 0] > 0, boxes - 60, xy - [60, 0], conf, 0.8)
+    points = body_points(30)
+    points[10:20] += [60, 0]
+    looks = pipeline.Looks(
+        np.repeat(points[:, None], 4, 1), np.ones((30, 4, 27)), np.zeros((30, 4, 27, 3)),
+        np.ones((30, 4)),
+    )  # fmt: skip
+    info = VideoInfo("a.mp4", *size, 30.0, 30)
+    track = pipeline._to_track(1, behind, [other, behind], looks, info)
+    limbs = torch.tensor(COCO_IN_BODY[5:])
+    assert (track.keypoints.conf[10:20] == 0).all()
+    assert (track.keypoints.conf[:8][:, limbs] > 0).all()
