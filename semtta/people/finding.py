@@ -20,8 +20,38 @@ FIRST_SIZE = 448  # long side of what the network sees of a frame at first
 _ROUNDS = 3  # of looking for the lost: who was found again may be lost again
 _MIN_LENGTH = 5  # frames; shorter chains are noise unless the video itself is that short
 
+_PROBES = 30  # frames that are looked at closely before all are, where nobody was found
+_SOMEBODY = 0.3  # score of a detection that is worth it
+
 Note = Callable[[str], None]
-Tick = Callable[[], None]
+
+
+class Ticks:
+    """Counts frames that were read.
+
+    Args:
+        progress: called with (done, total or None) after each frame; None = nobody is told.
+        total: frames that will be read, as far as is known before.
+    """
+
+    def __init__(self, progress: Callable[[int, int | None], None] | None, total: int | None):
+        self.progress, self.total, self.done = progress, total, 0
+
+    def __call__(self) -> None:
+        self.done += 1
+        self._tell(None if self.total is None else max(self.total, self.done))
+
+    def more(self, frames: int) -> None:
+        """So many frames more will be read."""
+        self.total = None if self.total is None else self.total + frames
+
+    def finish(self) -> None:
+        """All is read, whatever was announced."""
+        self._tell(self.done)
+
+    def _tell(self, total: int | None) -> None:
+        if self.progress is not None:
+            self.progress(self.done, total)
 
 
 @dataclass(frozen=True)
@@ -47,24 +77,24 @@ def input_size(size: int | str) -> int:
 
 
 def find_everyone(
-    path, info: VideoInfo, net: MoveNet, closer: bool, threads: int, tick: Tick, note: Note
+    path, info: VideoInfo, net: MoveNet, closer: bool, threads: int, tick: Ticks, note: Note
 ) -> Found:
     """Detect in every frame and settle who is who.
 
     Args:
         closer: whether to look again, larger, where the first look was not enough.
-        tick: called after each frame of the first reading.
+        tick: called after each frame that was read.
         note: called with a sentence on the file, and on where was looked again.
     """
     detections, times = _first_look(path, net, threads, tick, note)
     found = _settled(detections, np.array(times))
     if closer:
-        found = _look_again(path, (info.width, info.height), net, found, threads, note)
+        found = _look_again(path, (info.width, info.height), net, found, threads, tick, note)
     return found
 
 
 def _first_look(
-    path, net: MoveNet, threads: int, tick: Tick, note: Note
+    path, net: MoveNet, threads: int, tick: Ticks, note: Note
 ) -> tuple[list[Detections], list[float]]:
     def detect(frame) -> tuple[Detections, float]:
         _, seconds, image = frame
@@ -87,12 +117,19 @@ def _settled(detections: list[Detections], times: np.ndarray) -> Found:
 
 
 def _look_again(
-    path, size: tuple[int, int], net: MoveNet, found: Found, threads: int, note: Note
+    path, size: tuple[int, int], net: MoveNet, found: Found, threads: int, tick: Ticks, note: Note
 ) -> Found:
     search, before, frames = Search(size, found.times), _seen(found), set()
     why = why_everywhere(found.chains, found.detections, size)
+    everywhere = search.everywhere()
+    if not found.chains and len(everywhere) > 2 * _PROBES:
+        probes = np.linspace(0, len(everywhere) - 1, _PROBES).astype(int).tolist()
+        some = {t: everywhere[t] for t in probes}
+        probed = _closer(path, net, found, some, threads, tick, prefer_closer=True)
+        if not any((probed.detections[t].scores >= _SOMEBODY).any() for t in probes):
+            return found
     if why is not None:
-        found = _closer(path, net, found, search.everywhere(), threads, prefer_closer=True)
+        found = _closer(path, net, found, everywhere, threads, tick, prefer_closer=True)
         note(f"detector.size=auto: {net.size}; {why}, so every frame was looked at again in "
              f"{PARTS} x {PARTS} parts, as at {round(net.size / COVER)}.")  # fmt: skip
     for _ in range(_ROUNDS):
@@ -100,7 +137,7 @@ def _look_again(
         if not wanted:
             break
         frames |= set(wanted)
-        found = _closer(path, net, found, wanted, threads, prefer_closer=False)
+        found = _closer(path, net, found, wanted, threads, tick, prefer_closer=False)
     if frames:
         note(f"detector.size=auto: {net.size}; somebody was lost, so {len(frames)} frames were "
              f"looked at again, larger: seen {_seen(found) - before} times more.")  # fmt: skip
@@ -113,10 +150,11 @@ def _seen(found: Found) -> int:
 
 def _closer(
     path, net: MoveNet, found: Found, wanted: Mapping[int, Sequence[Region]], threads: int,
-    *, prefer_closer: bool,
+    tick: Ticks, *, prefer_closer: bool,
 ) -> Found:  # fmt: skip
     """Read the video once more, as far as it is needed."""
     last = max(wanted)
+    tick.more(len(wanted))
 
     def frames():
         for frame in read_frames(path):
@@ -131,4 +169,5 @@ def _closer(
     detections = list(found.detections)
     for index, people in threaded_map(look, frames(), threads):
         detections[index] = added(detections[index], people, prefer_closer=prefer_closer)
+        tick()
     return _settled(detections, found.times)

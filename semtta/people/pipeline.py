@@ -14,7 +14,7 @@ from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
 from semtta.people import gating
 from semtta.people.blazepose import BlazePose, Roi
-from semtta.people.finding import find_everyone, input_size
+from semtta.people.finding import Ticks, find_everyone, input_size
 from semtta.people.fusion import Looks, fuse
 from semtta.people.masking import on_body, overlaps, paint_over
 from semtta.people.movenet import MoveNet
@@ -90,7 +90,8 @@ def track_video(
 
     Args:
         path: a video file or a folder of images.
-        progress: called with (done, total or None); every frame counts twice.
+        progress: called with (done, total or None); every frame counts twice,
+            those that are looked at again once more.
         detect_size: long side of the detector's input, pixels; ``auto`` begins with 448.
         max_people: keep only the most prominent tracks.
         threads: frames looked at in parallel; the result does not depend on it.
@@ -99,7 +100,7 @@ def track_video(
     """
     info = probe(path)
     total = 2 * info.frames if info.frames else None
-    tick = _counter(progress, total)
+    tick = Ticks(progress, total)
     said: list[str] = []  # what only reading shows
     net, auto = MoveNet(input_size(detect_size)), detect_size == "auto"
     found = find_everyone(path, info, net, auto, threads, tick, said.append)
@@ -113,25 +114,12 @@ def track_video(
     people.sort(key=lambda person: -_prominence(person, info))
     wanted = people[:max_people]
     looks = _look(path, wanted, people, BlazePose(), threads, tick)
-    if progress is not None:
-        progress(2 * len(times), 2 * len(times))
+    tick.finish()
     tracks = [
         _to_track(i, person, people, look, info)
         for i, (person, look) in enumerate(zip(wanted, looks), 1)
     ]
     return TrackedVideo(info, tracks, torch.from_numpy(times.astype(np.float64)))
-
-
-def _counter(progress: Progress | None, total: int | None) -> Callable[[], None]:
-    done = 0
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, None if total is None else max(total, done))
-
-    return tick
 
 
 def _fill(chain: Chain, detections: list[Detections], times: np.ndarray) -> Person:
