@@ -13,6 +13,9 @@ from semtta.people.ownership import is_strangers, without_mixtures
 from semtta.people.tracker import Detections, together
 from semtta.video import VideoInfo
 
+WIDE = (640, 240)
+
+
 # --- joining pieces ----------------------------------------------------------------------------
 
 
@@ -40,7 +43,7 @@ def walk(gone, *, again=RED, jump=0.0, seconds=4.0, also=None):
 def test_pieces_of_one_person_are_joined_by_place_and_colours(gone, change, pieces):
     detections, times = walk(gone, **change)
     apart = chains_of(detections, times)
-    joined = join(apart, detections, times)
+    joined = join(apart, detections, times, WIDE)
     assert len(apart) == 2 + ("also" in change) and len(joined) == pieces
     assert sum(map(len, joined)) == sum(map(len, apart))
     for chain in joined:
@@ -55,13 +58,28 @@ def test_two_who_look_alike_are_not_joined():
         if t >= 2.5:
             people = [(person_at(60), RED), (person_at(150), RED)]
         detections.append(dressed(*people) if people else dressed((person_at(0), RED))[[]])
-    assert len(join(chains_of(detections, times), detections, times)) == 3
+    assert len(join(chains_of(detections, times), detections, times, WIDE)) == 3
+
+
+def test_whoever_else_could_be_meant_prevents_it_whatever_the_clothes():
+    detections, times = walk((1.0, 2.5))
+    other = dressed((person_at(200), BLUE))
+    for t in range(60, 120):
+        detections[t] = together(detections[t], other)
+    assert len(join(chains_of(detections, times), detections, times, WIDE)) == 3
+
+
+def test_who_left_the_picture_is_not_somebody_who_comes():
+    detections, times = walk((1.0, 2.5))
+    chains = chains_of(detections, times)
+    assert len(join(chains, detections, times, WIDE)) == 1
+    assert len(join(chains, detections, times, (165, 240))) == 2
 
 
 def test_without_a_picture_nothing_is_joined():
     detections, times = walk((1.0, 2.5))
     plain = [Detections(d.boxes, d.scores, d.xy, d.conf) for d in detections]
-    assert len(join(chains_of(plain, times), plain, times)) == 2
+    assert len(join(chains_of(plain, times), plain, times, WIDE)) == 2
 
 
 def test_colours_are_those_of_the_clothes_wherever_the_box_is():

@@ -1,7 +1,8 @@
 """What people look like, as far as telling them apart after a gap needs it: colours of the clothes.
 
 A chain that ends and one that begins soon after are one person's if the second begins where the
-first can have come to, in the same size and the same colours, and if nobody else is as likely.
+first can have come to, in the same size and the same colours, and if nobody else, of whatever
+colours, can have come from there or to there. In doubt they stay two.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ _TRUNK = COCO17.indices(["left_shoulder", "right_shoulder", "left_hip", "right_h
 _LEGS = COCO17.indices(["left_hip", "right_hip", "left_knee", "right_knee"])
 _LONGEST = 2.0  # seconds of a gap; the network sees nothing in it, so it must be filled
 _AT_ENDS = 8  # detections that say where, how large and of which colours a chain ends or begins
-_REACH = 0.5, 2.5  # person sizes off the expected place: at once, and more in every second
+_REACH = 0.5, 1.5  # person sizes off the expected place: at once, and more in every second
 _TRUSTED = 0.3  # seconds for which a velocity is believed
 _GROWTH = 1.7  # largest ratio of sizes
-_ALIKE = 0.7  # least similarity of colours
-_CLEARLY = 0.25  # by this much everybody else must be less likely
+_ALIKE = 0.8  # least similarity of colours; nine in ten pairs of ends of one person reach 0.85
+_EDGE = 0.03  # of the picture's long side: who ends or begins this near to its border came or went
 
 
 def colours(image: np.ndarray, people: Detections) -> np.ndarray:
@@ -61,7 +62,10 @@ def _histogram(image: np.ndarray, people: Detections, n: int, part: list[int]) -
 
 
 def join(
-    chains: Sequence[Chain], detections: Sequence[Detections], times: Sequence[float]
+    chains: Sequence[Chain],
+    detections: Sequence[Detections],
+    times: Sequence[float],
+    picture: tuple[int, int],
 ) -> list[Chain]:
     """Chains of one person made one: by place, size and colours, and only where nobody else fits.
 
@@ -69,13 +73,14 @@ def join(
         chains: as :func:`semtta.people.tracker.link` gives them.
         detections: with their colours; without, nothing is joined.
         times: seconds per frame.
+        picture: width, height.
     """
     if len(chains) < 2 or any(people.colours is None for people in detections):
         return list(chains)
     clock = np.asarray(times)
     ends = [_End(chain, detections, clock, last=True) for chain in chains]
     starts = [_End(chain, detections, clock, last=False) for chain in chains]
-    after = _successors(ends, starts)
+    after = _successors(ends, starts, picture)
     followers = set(after.values())
     joined = []
     for i in range(len(chains)):
@@ -104,7 +109,7 @@ class _End:
         boxes = np.stack([detections[t].boxes[n] for t, n in zip(frames, picks)])
         centres = boxes.reshape(-1, 2, 2).mean(1)
         at = -1 if last else 0
-        self.time, self.centre = float(times[frames[at]]), centres[at]
+        self.time, self.centre, self.box = float(times[frames[at]]), centres[at], boxes[at]
         self.size = float(np.median(box_size(boxes)))
         elapsed = float(times[frames[-1]] - times[frames[0]])
         self.velocity = (centres[-1] - centres[0]) / elapsed if elapsed > 0 else np.zeros(2)
@@ -112,40 +117,43 @@ class _End:
         seen = np.stack([row[n] for row, n in zip(rows, picks) if row is not None])
         self.colours = np.sqrt((seen.astype(float) ** 2).mean(0))
 
+    def at_border(self, picture: tuple[int, int]) -> bool:
+        """Whether the box is about to leave the picture, or just came in, on the left or right."""
+        edge = _EDGE * max(picture)
+        return bool(self.box[0] < edge or self.box[2] > picture[0] - 1 - edge)
 
-def _cost(end: _End, start: _End) -> float:
-    """How unlikely it is that a chain goes on as another; infinite if it cannot."""
+
+def _can_be(end: _End, start: _End) -> bool:
+    """Whether a chain can go on as another, by place and size."""
     small, large = sorted((end.size, start.size))
     if small <= 0 or large > _GROWTH * small:
-        return np.inf
+        return False
     gap = start.time - end.time
     trusted = min(gap, _TRUSTED)
     moved = start.centre - end.centre
     off = min(float(np.linalg.norm(moved - trusted * v)) for v in (end.velocity, start.velocity))
-    off /= (_REACH[0] + _REACH[1] * gap) * large
-    alike = float(end.colours @ start.colours)
-    return np.inf if off > 1 or alike < _ALIKE else off + 2 * (1 - alike)
+    return off <= (_REACH[0] + _REACH[1] * gap) * large
 
 
-def _successors(ends: Sequence[_End], starts: Sequence[_End]) -> dict[int, int]:
-    """End -> start of those who fit each other clearly better than anybody else does."""
+def _successors(
+    ends: Sequence[_End], starts: Sequence[_End], picture: tuple[int, int]
+) -> dict[int, int]:
+    """End -> start of those who can be each other and nobody else, in the same colours."""
     begins = np.array([start.time for start in starts])
     order = np.argsort(begins, kind="stable")
-    of_end: dict[int, dict[int, float]] = {}
-    of_start: dict[int, dict[int, float]] = {}
+    of_end: dict[int, list[int]] = {}
+    of_start: dict[int, list[int]] = {}
     for a, end in enumerate(ends):
         first, last = np.searchsorted(begins[order], [end.time, end.time + _LONGEST], "right")
         for b in map(int, order[first:last]):
-            cost = _cost(end, starts[b])
-            if np.isfinite(cost):
-                of_end.setdefault(a, {})[b] = of_start.setdefault(b, {})[a] = cost
-
-    def next_best(costs: dict[int, float], best: int) -> float:
-        return min((cost for other, cost in costs.items() if other != best), default=np.inf)
-
+            if _can_be(end, starts[b]):
+                of_end.setdefault(a, []).append(b)
+                of_start.setdefault(b, []).append(a)
     return {
-        a: b
-        for a, costs in of_end.items()
-        for b, cost in costs.items()
-        if cost + _CLEARLY <= min(next_best(costs, b), next_best(of_start[b], a))
+        a: found[0]
+        for a, found in of_end.items()
+        if len(found) == len(of_start[found[0]]) == 1
+        and float(ends[a].colours @ starts[found[0]].colours) >= _ALIKE
+        and not ends[a].at_border(picture)
+        and not starts[found[0]].at_border(picture)
     }

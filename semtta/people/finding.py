@@ -62,11 +62,13 @@ class Found:
         detections: of every frame.
         times: (T,) seconds.
         chains: one a person, in order of appearance.
+        picture: width, height.
     """
 
     detections: list[Detections]
     times: np.ndarray
     chains: list[Chain]
+    picture: tuple[int, int]
 
 
 def input_size(size: int | str) -> int:
@@ -87,9 +89,9 @@ def find_everyone(
         note: called with a sentence on the file, and on where was looked again.
     """
     detections, times = _first_look(path, net, threads, tick, note)
-    found = _settled(detections, np.array(times))
+    found = _settled(detections, np.array(times), (info.width, info.height))
     if closer:
-        found = _look_again(path, (info.width, info.height), net, found, threads, tick, note)
+        found = _look_again(path, net, found, threads, tick, note)
     return found
 
 
@@ -109,18 +111,16 @@ def _first_look(
     return detections, times
 
 
-def _settled(detections: list[Detections], times: np.ndarray) -> Found:
+def _settled(detections: list[Detections], times: np.ndarray, picture: tuple[int, int]) -> Found:
     """Chains that are long enough; what is left in pieces is joined."""
     shortest = min(_MIN_LENGTH, len(times))
     chains = [chain for chain in link(detections, list(times)) if len(chain) >= shortest]
-    return Found(detections, times, join(chains, detections, list(times)))
+    return Found(detections, times, join(chains, detections, list(times), picture), picture)
 
 
-def _look_again(
-    path, size: tuple[int, int], net: MoveNet, found: Found, threads: int, tick: Ticks, note: Note
-) -> Found:
-    search, before, frames = Search(size, found.times), _seen(found), set()
-    why = why_everywhere(found.chains, found.detections, size)
+def _look_again(path, net: MoveNet, found: Found, threads: int, tick: Ticks, note: Note) -> Found:
+    search, before, frames = Search(found.picture, found.times), _seen(found), set()
+    why = why_everywhere(found.chains, found.detections, found.picture)
     everywhere = search.everywhere()
     if not found.chains and len(everywhere) > 2 * _PROBES:
         probes = np.linspace(0, len(everywhere) - 1, _PROBES).astype(int).tolist()
@@ -170,4 +170,4 @@ def _closer(
     for index, people in threaded_map(look, frames(), threads):
         detections[index] = added(detections[index], people, prefer_closer=prefer_closer)
         tick()
-    return _settled(detections, found.times)
+    return _settled(detections, found.times, found.picture)
