@@ -96,6 +96,17 @@ def test_who_leaves_the_picture_or_is_large_is_not_looked_for():
     assert lost_in(range(30, 90))[1] != {}
 
 
+@pytest.mark.parametrize(("scale", "seconds", "looked_for"), [(1, 0.6, True), (0.3, 0.6, False),
+                                                              (1, 0.4, False)])  # fmt: skip
+def test_bystanders_and_passers_by_are_not_looked_for(scale, seconds, looked_for):
+    times = np.arange(60) / 30
+    main, other = person_at(60, 150, 40, 110), person_at(400, 150, 40 * scale, 110 * scale)
+    detections = [frame_of(main, other) if t < seconds else frame_of(main) for t in times]
+    wanted = Search((640, 480), times).lost(chains_of(detections, times), detections)
+    assert bool(wanted) == looked_for
+    assert all(region[0] > 200 for regions in wanted.values() for region in regions)
+
+
 def test_parts_cover_the_picture_and_overlap_by_a_third():
     (parts,) = set(map(tuple, Search((640, 481), np.zeros(2)).everywhere().values()))
     covered = np.zeros((481, 640), int)

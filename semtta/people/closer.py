@@ -37,7 +37,7 @@ _SEARCHED = 1.0  # seconds for which a lost person is looked for, from either en
 _AROUND = 2.5  # sides of the person: the square that is looked at
 _WORTH_IT = 0.8  # of the picture's long side: a larger square would show nothing larger
 _SEEN = 0.5  # seconds; who was seen for less is not looked for
-_MAIN, _MOST = 0.25, 4  # nor are those far less prominent than the first, or more than four people
+_MAIN, _MOST = 0.4, 4  # nor is who is smaller than this share of the largest, nor a fifth person
 _EDGE = 0.02  # of the picture's long side: who was this near to its border has left
 _TRUSTED = 0.3  # seconds for which a velocity is believed
 _SAME = 0.75  # likeness of two detections of one person
@@ -78,18 +78,17 @@ class Search:
         return found
 
     def _main(self, chains, detections) -> list[Chain]:
-        """The most prominent, if they were seen for long enough."""
-        weight = [
-            sum(float(box_size(detections[t].boxes[n][None])[0]) for t, n in zip(c.frames, c.picks))
-            for c in chains
-        ]
-        order = np.argsort([-w for w in weight], kind="stable")[:_MOST]
+        """Those who were seen for long enough, are not far smaller than others, and then longest
+        and largest."""
         step = _step(self.times)
-        return [
-            chains[i]
-            for i in order
-            if weight[i] >= _MAIN * max(weight) and len(chains[i]) * step >= _SEEN
+        long = [chain for chain in chains if len(chain) * step >= _SEEN]
+        sizes = [
+            box_size(np.stack([detections[t].boxes[n] for t, n in zip(c.frames, c.picks)]))
+            for c in long
         ]
+        least = _MAIN * max((float(np.median(size)) for size in sizes), default=0.0)
+        order = np.argsort([-size.sum() for size in sizes], kind="stable")
+        return [long[i] for i in order if np.median(sizes[i]) >= least][:_MOST]
 
     def _missing(self, chain: Chain, boxes: np.ndarray, detections):
         """(frame, expected box) of the frames in which somebody is missing."""
