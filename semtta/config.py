@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from semtta.config_limits import BOUNDS, CHOICES
-from semtta.errors import SemttaError
+from semtta.errors import SemttaError, shortened
 from semtta.reading import reason
 from semtta.settings_files import check_values, read_settings
 
@@ -44,7 +44,9 @@ class CameraConfig:
 
 @dataclass
 class DetectorConfig:
-    size: int = 448  # long side of the people detector's input, pixels; larger for small people
+    # long side of the people detector's input, pixels; auto = 448, and a closer look at parts of
+    # the picture where somebody is lost or people are small or many
+    size: int | str = "auto"
 
 
 @dataclass
@@ -278,6 +280,11 @@ def validate(config: Config) -> None:
     if isinstance(robust, str) and robust != "auto":
         raise SemttaError(
             f"evidence.robust must be auto, null or a positive share of the crop, not {robust}."
+        )
+    size = config.detector.size
+    if isinstance(size, str) and size != "auto":
+        raise SemttaError(
+            f"detector.size must be auto or a number of pixels, not '{shortened(size)}'."
         )
     if center is not None and len(center) != 2:
         raise SemttaError("camera.center must be two numbers, [cx, cy] in pixels.")
