@@ -154,8 +154,9 @@ class Adapters:
         if labelled not in self._made:
             body = load_body(config.body.name, gender=config.body.gender, search=body_models)
             priors = extended_priors(config, added) if labelled else {}
-            self._made[labelled] = Adapter(config=config, body=body, **priors)
-            self._made[labelled].load_networks(labelled)
+            made = Adapter(config=config, body=body, **priors)
+            made.load_networks(labelled)
+            self._made[labelled] = made
         adapter = self._made[labelled]
         adapter.body.to(adapter.device)  # the run before had it on the CPU at its end
         return adapter
