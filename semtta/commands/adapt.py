@@ -118,7 +118,7 @@ def adapt(
     settings = load_config(config, as_overrides(named, overrides))
     drawn = OverlayOptions(overlay_scale, overlay_layout)
     from semtta.jobs.labels import LABELLERS  # PyTorch, after what can be said without it
-    from semtta.jobs.sources import is_several
+    from semtta.jobs.sources import is_several, left_out
     from semtta.jobs.video import adapt_video
 
     run = partial(
@@ -146,6 +146,8 @@ def adapt(
     if labels is not None and labels not in LABELLERS:
         given = Path(labels)
     with progress_bars(quiet, out) as progress:
+        for text in left_out(video):
+            progress("note", 0, None, {"text": text})
         results = run(
             open_images(video, fps), given, folder=folder, progress=progress, dry_run=dry_run
         )

@@ -12,6 +12,7 @@ from semtta.config import Config, config_to_yaml
 from semtta.labels import Labels
 from semtta.output.layout import OverlayOptions
 from semtta.people import Poses2DOptions
+from semtta.reading import reading
 from semtta.shipped import file_sha256
 from semtta.tta.used_files import used_files
 from semtta.video import ImageSequence, content_hash
@@ -71,8 +72,9 @@ def short_hash(text: str) -> str:
 
 def _content(path: Path) -> str:
     """Of a file, or of all files in a folder; of what is missing, its name."""
-    if path.is_file():
-        return file_sha256(path)[:12]
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    told = [f"{file.relative_to(path)} {file_sha256(file)}" for file in files]
-    return short_hash("\n".join(told) or str(path))
+    with reading(path, "file"):
+        if path.is_file():
+            return file_sha256(path)[:12]
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        told = [f"{file.relative_to(path)} {file_sha256(file)}" for file in files]
+        return short_hash("\n".join(told) or str(path))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from semtta.errors import SemttaError, SemttaWarning
 from semtta.jobs.video import Adapters
 from semtta.labels.beside import labels_beside
 from semtta.process import quiet_libraries
-from semtta.reading import read_json, reading
+from semtta.reading import read_json, reading, reason
 from semtta.video import open_images
 from semtta.work import Outcome, map_items
 
@@ -140,7 +141,30 @@ def adapt_many(
         progress("note", 0, None, {"text": f"{name}: {_said(outcome)} ({count} of {len(items)})"})
         progress("videos", count, len(items), {"summary": name})
 
-    return map_items(each, items, engine=engine, workers=workers, finished=finished)
+    with _kept_open({item.folder.parent for item in items}, each.dry_run):
+        return map_items(each, items, engine=engine, workers=workers, finished=finished)
+
+
+@contextmanager
+def _kept_open(folders: Collection[Path], dry_run: bool) -> Iterator[None]:
+    """Folders that stay while workers write into them, and go at the end if nothing came of it:
+    a worker that fails removes the empty folder that it made, whoever else is about to write."""
+    if dry_run:
+        yield
+        return
+    absent = [place for folder in folders for place in (folder, *folder.parents)
+              if not place.exists()]  # fmt: skip
+    try:
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SemttaError(f"the output folder cannot be made: {reason(error)}.") from None
+    try:
+        yield
+    finally:
+        for place in sorted(set(absent), key=lambda place: -len(place.parts)):
+            with suppress(OSError):  # one that holds something stays
+                place.rmdir()
 
 
 def _said(outcome: Outcome) -> str:

@@ -51,6 +51,15 @@ def find_sources(sources: Sequence[Path]) -> tuple[list[Path], list[str]]:
     return list(once.values()), notes
 
 
+def left_out(video: Path) -> list[str]:
+    """A sentence if there are video files among the images of a folder that is one video."""
+    if not (video.is_dir() and _has_images(video)):
+        return []
+    count = len(video_files(video))
+    return [f"the images in '{video}' are taken for the frames of one video; the {count} video "
+            "files beside them are left out."] if count else []  # fmt: skip
+
+
 def output_folders(videos: Sequence[Path], base: Path) -> list[Path]:
     """A folder for each video, named like it without its ending.
 
@@ -79,12 +88,10 @@ def _of(path: Path, notes: list[str]) -> list[Path]:
     """The videos of a file or folder."""
     if not path.is_dir():
         return [path]
-    inside = video_files(path)
     if _has_images(path):
-        if inside:
-            notes.append(f"the images in '{path}' are taken for the frames of one video; the "
-                         f"{len(inside)} video files beside them are left out.")  # fmt: skip
+        notes += left_out(path)
         return [path]
+    inside = video_files(path)
     if not inside:
         endings = ", ".join(VIDEO_ENDINGS)
         raise SemttaError(f"the folder '{path}' holds no videos ({endings}) and no images.")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -32,7 +33,7 @@ def save(
     result: Result, folder: str | Path, *, video: Video | None, body: Body | None, overwrite: bool
 ) -> Path:
     """See ``Result.save``."""
-    body = body or body_of(result)
+    body = _at_hand(result, body)
     info = _info(result, video)
     with new_folder(folder, overwrite, is_result) as partial:
         write_results(partial, [result], body, info, _settings(result, body),
@@ -56,7 +57,7 @@ def export_result(
     every: int | None, overwrite: bool,
 ) -> list[Path]:  # fmt: skip
     """See ``Result.export``."""
-    body = body or body_of(result)
+    body = _at_hand(result, body)
     saved = _Held(
         Path(output),
         _name(result),
@@ -74,7 +75,7 @@ def render(
     layout: str, progress: Progress = silent,
 ) -> Path:  # fmt: skip
     """See ``Result.render``."""
-    body, info = body or body_of(result), _info(result, video)
+    body, info = _at_hand(result, body), _info(result, video)
     options = OverlayOptions(scale, layout)
     panels = overlay_panels([result], body)
     return write_overlay(path, info.source, panels, options=options, progress=progress)
@@ -94,6 +95,12 @@ def body_of(result: Result) -> Body:
         raise SemttaError(f"this result was made with another body than '{said['name']}' here; "
                           "give it that one (body=adapter.body).")  # fmt: skip
     return body
+
+
+def _at_hand(result: Result, body: Body | None) -> Body:
+    """The given body, else the result's; on the CPU, where results are. An adapter's own body stays
+    where it is."""
+    return body_of(result) if body is None else copy.deepcopy(body).cpu()
 
 
 @dataclass(frozen=True)

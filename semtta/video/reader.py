@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from semtta.errors import SemttaError
-from semtta.reading import reading
+from semtta.reading import check_file, reading
 from semtta.shipped import file_sha256
 from semtta.video.decode import file_frames, file_info
 from semtta.video.images import check_one_series, image_frames, image_info, list_images
@@ -85,9 +85,12 @@ def content_hash(path: str | Path | ImageSequence) -> str:
             return file_sha256(existing(source))
     digest = hashlib.sha256(repr(source.fps).encode())
     for name in source.names:
-        with reading(source.folder / (name or ""), "image"):
-            said = "" if name is None else f"{name} {file_sha256(source.folder / name)}"
-            digest.update(f"{said}\n".encode(errors="surrogateescape"))
+        said = ""
+        if name is not None:
+            image = check_file(source.folder / name, "image")
+            with reading(image, "image"):
+                said = f"{name} {file_sha256(image)}"
+        digest.update(f"{said}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
