@@ -40,7 +40,7 @@ from semtta.messages import out, progress_bars
 
 
 def adapt(
-    words: Annotated[
+    arguments: Annotated[
         list[str],
         typer.Argument(
             metavar="VIDEO... [key=value]...",
@@ -114,7 +114,7 @@ def adapt(
         "alignment.checkpoint": prior_checkpoint, "alignment.clip": clip, "body.name": body,
         "camera.motion": "static" if static_camera else None, "device": device, "seed": seed,
     }  # fmt: skip
-    sources, overrides = split_words(words)
+    sources, overrides = split_words(arguments)
     settings = load_config(config, as_overrides(named, overrides))
     drawn = OverlayOptions(overlay_scale, overlay_layout)
     from semtta.jobs.labels import LABELLERS  # PyTorch, after what can be said without it

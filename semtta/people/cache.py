@@ -28,7 +28,7 @@ def tracked_once(
     video: str | Path | ImageSequence,
     kept: Cache,
     *,
-    detect_size: int,
+    detect_size: int | str,
     max_people: int | None = None,
     kind: str = DETECTIONS,
     progress: pipeline.Progress | None = None,
@@ -87,7 +87,7 @@ def _read(
 
 
 @cache
-def detector_key(detect_size: int) -> str:
+def detector_key(detect_size: int | str) -> str:
     """Changes whenever the built-in detector's answer may: its code, networks, settings."""
     rooms = (Path(pipeline.__file__).parent, Path(video_package.__file__).parent)
     code = [path for room in rooms for path in sorted(room.glob("*.py"))]
