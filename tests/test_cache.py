@@ -68,7 +68,7 @@ def test_nobody_is_looked_for_twice_in_the_same_pictures(detector, tmp_path):
     assert heard == ["the video is odd."]
     video = video.rename(tmp_path / "renamed.mp4")
     again = people.find_people(video, "all", progress=heard, cache=kept)
-    assert detector == [(448, None)]
+    assert detector == [("auto", None)]
     assert "people that an earlier run found" in heard[1] and heard[2] == "the video is odd."
     assert again.info.path == video and again.info.notes == first.info.notes
     assert torch.equal(again.times, first.times)

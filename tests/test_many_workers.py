@@ -24,15 +24,14 @@ from semtta.video import content_hash
 def planted(tmp_path: Path, count: int = 2) -> tuple[AdaptEach, list[Item]]:
     """Videos whose people are in the cache already: workers of their own find no fake detector."""
     kept = Cache(tmp_path / "cache")
-    items = []
+    config, items = load_config("default", ["optimizer.epochs=1", "optimizer.coverage=1"]), []
     for number in range(count):
         video = clip(tmp_path / f"{number}.mp4", 40 + 20 * number)
-        asked = {"video": content_hash(video), "detector": detector_key(448)}
+        asked = {"video": content_hash(video), "detector": detector_key(config.detector.size)}
         path = kept.path("detections", f"{asked['video'][:32]}-{asked['detector']}-all")
         arrays = tracked_arrays(people_in(video), asked | {"people": None})
         kept.keep(path, lambda file, arrays=arrays: write_npz(file, arrays, False))
         items.append(Item(video, tmp_path / "out" / str(number)))
-    config = load_config("default", ["optimizer.epochs=1", "optimizer.coverage=1"])
     each = partial(adapt_video, config=config, overlay=False, page=False, cache=kept, tracks="all")
     return AdaptEach(each, label="walk"), items
 
