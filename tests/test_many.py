@@ -192,6 +192,17 @@ def test_what_is_wrong_with_all_of_them_is_one_sentence(run, tmp_path, detector)
     assert not (tmp_path / "semtta-out").exists() and detector == []
 
 
+def test_ctrl_c_says_that_finished_videos_are_kept(run, tmp_path, monkeypatch):  # noqa: F811
+    def interrupted(*given, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("semtta.jobs.many.map_items", interrupted)
+    code, _, err = run("adapt", "a.mp4", "b.mp4", "--quiet")
+    said = "semtta: stopped; finished videos are kept, the same command goes on."
+    assert code == 130 and " ".join(err.split()) == said
+    assert not (tmp_path / "semtta-out").exists()
+
+
 def test_one_video_is_taken_as_before(run, tmp_path, detector):  # noqa: F811
     """Its folder is the output, labels beside it are not read, its threads are the user's."""
     clip(tmp_path / "a.mp4")
