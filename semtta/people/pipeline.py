@@ -46,6 +46,25 @@ class TrackedVideo:
     tracks: list[Track]
     times: torch.Tensor
 
+    def save(self, path: str | Path) -> Path:
+        """Write everyone to a file (npz), whole or not at all; ``load`` reads it back exactly.
+
+        Raises ``SemttaError`` if it cannot be written."""
+        from semtta.people.track_files import save_tracked
+
+        return save_tracked(path, self)
+
+    @staticmethod
+    def load(path: str | Path, video: str | Path | ImageSequence | None = None) -> TrackedVideo:
+        """What ``save`` wrote, bit for bit.
+
+        Args:
+            video: where the video lies now; None = where it was.
+        Raises ``SemttaError`` for a file that is none of these, or another video."""
+        from semtta.people.track_files import load_tracked
+
+        return load_tracked(path, video)
+
 
 @dataclass(frozen=True)
 class Person:

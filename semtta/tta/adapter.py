@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 
 import torch
@@ -41,9 +41,10 @@ from semtta.tta.hold import held_depth
 from semtta.tta.loop import fine_tune
 from semtta.tta.meaning import text_remarks
 from semtta.tta.memory import memory_note
-from semtta.tta.people import check_tracks, find_people, select_tracks
+from semtta.tta.people import believed, check_tracks, find_people, select_tracks
 from semtta.tta.provenance import provenance
 from semtta.tta.result import Motion, Result
+from semtta.tta.resume import Store, recalled
 from semtta.tta.run import Run
 from semtta.tta.segments import lone_poses
 from semtta.tta.still_camera import in_world
@@ -117,6 +118,7 @@ class Adapter:
         poses2d: str | Path | None = None,
         poses2d_options: Poses2DOptions | None = None,
         progress: Progress = silent,
+        store: Store | None = None,
     ) -> list[Result]:
         """Adapt to one video.
 
@@ -128,6 +130,7 @@ class Adapter:
             poses2d: 2D poses to use instead of the built-in detector.
             poses2d_options: what their file does not say; None = as far as can be told.
             progress: called as ``progress(stage, done, total, values)``.
+            store: keeps each track as soon as it is adapted, and knows those of an earlier run.
         Returns: one result per track.
         Raises: ``SemttaError`` for anything wrong with the input."""
         labels = as_labels(labels)
@@ -144,7 +147,7 @@ class Adapter:
             labels.check(*length)
             for text in remarks(labels, *length):
                 progress("note", 0, None, {"text": text})
-            labels = self._believed(labels, progress)
+            labels = believed(labels, self.config.labels.min_confidence, progress)
             for text in self.text_remarks(labels):
                 progress("note", 0, None, {"text": text})
         camera = self.camera(video.info.width, video.info.height)
@@ -160,7 +163,8 @@ class Adapter:
             if labels is not None:
                 texts = labels.for_track(track)
                 progress("note", 0, None, {"text": coverage(texts, track)})
-            results.append(self._adapt(track, camera, texts, progress, video.info.source))
+            make = partial(self._adapt, track, camera, texts, progress, video.info.source)
+            results.append(recalled(store, track, camera, texts, make))
         return self._placed(results, video.tracks, progress, video.info.source)
 
     @_undisturbed
@@ -217,15 +221,6 @@ class Adapter:
             fine_tune(run, strategy, parameters)
             adapted = run.latest
         return self._finish(run, adapted, strategy, video)
-
-    def _believed(self, labels: Labels, progress: Progress) -> Labels:
-        """The labels that are sure enough to pull and to open the gate."""
-        least = self.config.labels.min_confidence
-        kept = labels.confident(least)
-        if dropped := len(labels.spans) - len(kept.spans):
-            text = f"{dropped} of {len(labels.spans)} labels are below labels.min_confidence"
-            progress("note", 0, None, {"text": f"{text} ({least:g}) and count as none."})
-        return kept
 
     def camera(self, width: int, height: int) -> Camera:
         """Intrinsics of an image of this size, as the settings say.

@@ -9,19 +9,23 @@ video too: its images in the order of their names, at 30 frames a second unless 
 from semtta.video.encode import write_timed, write_video
 from semtta.video.images import list_images, read_image
 from semtta.video.info import ImageSequence, VideoInfo, next_time
-from semtta.video.reader import open_images, probe, read_frames, video_hash
+from semtta.video.listing import VIDEO_ENDINGS, video_files
+from semtta.video.reader import content_hash, open_images, probe, read_frames, video_hash
 from semtta.video.stillness import camera_shift
 
 __all__ = [
+    "VIDEO_ENDINGS",
     "ImageSequence",
     "VideoInfo",
     "camera_shift",
+    "content_hash",
     "list_images",
     "next_time",
     "open_images",
     "probe",
     "read_frames",
     "read_image",
+    "video_files",
     "video_hash",
     "write_timed",
     "write_video",
