@@ -102,7 +102,7 @@ def adapt(
     given: str | Path | None = label
     if labels is not None and labeller is None:
         given = Path(labels)
-    with progress_bars(quiet, out) as progress:
+    with progress_bars(quiet) as progress:
         results = adapt_video(
             open_images(video, fps), given, settings, folder,
             tracks=track, poses2d=poses2d,

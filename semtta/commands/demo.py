@@ -49,7 +49,7 @@ def demo(
     from semtta.jobs.demo import run_demo
 
     folder = output or Path("semtta-out") / "demo"
-    with progress_bars(quiet, out) as progress:
+    with progress_bars(quiet) as progress:
         numbers = run_demo(
             settings, folder, overlay=not no_overlay, overlay_options=drawn, page=not no_page,
             overwrite=overwrite, progress=progress,

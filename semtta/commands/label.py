@@ -22,7 +22,7 @@ from semtta.commands.inputs import (
 )
 from semtta.commands.options import DictionaryFile
 from semtta.errors import SemttaError
-from semtta.messages import out, progress_bars, say, to_stderr
+from semtta.messages import out, progress_bars, say, tell, to_stderr
 
 if TYPE_CHECKING:  # everything heavy is imported when a command runs
     from semtta.config import Config
@@ -90,10 +90,10 @@ def label(
     _check_output(path, task, overwrite)
     source = open_images(video, fps)
     probe(source)
-    tell = partial(say, quiet=quiet)
+    announce = partial(tell, quiet=quiet)
     kind = PROVIDERS.get(task)
-    labeller = Labeller.load(kind, settings, tell) if kind else None
-    with progress_bars(quiet, out) as progress:
+    labeller = Labeller.load(kind, settings, announce) if kind else None
+    with progress_bars(quiet) as progress:
         tracked = find_people(
             source, track, poses2d, progress, settings.detector.size,
             replace(poses, min_confidence=settings.evidence.min_confidence),
@@ -101,7 +101,7 @@ def label(
         chosen = select_tracks(tracked, track)
         if task == "strips":
             strips = write_strips(path, tracked, chosen, settings, overwrite)
-            tell(f"Nothing was sent. Would be sent: {describe(strips)}; see {path}.")
+            say(f"Nothing was sent. Would be sent: {describe(strips)}; see {path}.", quiet)
             return
         if labeller is None:
             labels = template_of(tracked, chosen)
