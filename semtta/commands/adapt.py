@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -103,7 +102,7 @@ def adapt(
     if labels is not None and labeller is None:
         given = Path(labels)
     with progress_bars(quiet) as progress:
-        results = adapt_video(
+        adapt_video(
             open_images(video, fps), given, settings, folder,
             tracks=track, poses2d=poses2d,
             poses2d_options=poses_options(
@@ -117,36 +116,20 @@ def adapt(
         out.print("Everything is in place; nothing was written.")
         return
     if not quiet:
-        _summary(results)
+        _summary(folder)
         where = look_at(no_overlay, no_page)
         out.print(
-            f"Results in [bold]{escape(str(folder))}[/bold]: track-XX.npz, report.json{where}."
-        )
+            f"Results in [bold]{escape(str(folder))}[/bold]: track-XX.npz, report.json{where}.",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
-def _summary(results) -> None:
-    from semtta.labels.coverage import covered
-    from semtta.tta.gated import gate_opened
-    from semtta.tta.limbs import never_seen
+def _summary(folder: Path) -> None:
+    """What the report in a result's folder says of each track."""
+    from semtta.reading import read_json
 
-    for result in results:
-        labelled = covered(result.labels)
-        last = result.history[-1] if result.history else {}
-        words = [f"track {result.track.id}: {len(result.track)} frames"]
-        if math.isfinite(last.get("reprojection_px", math.inf)):
-            words.append(f"2D error {last['reprojection_px']:.1f} px")
-        if not bool(result.evidence.detected.any()):
-            words.append("no 2D evidence: nothing to adapt to")
-        if labelled:
-            words.append(f"labels cover {labelled} of {len(result.labels)} frames")
-            if opened := gate_opened(result):
-                words.append(opened)
-            words.append(f"{100 * result.evidence.filled_share():.0f} % of missing joints filled")
-        else:
-            words.append("no labels used: the alignment term was off")
-        if unseen := never_seen(result):
-            words.append(unseen)
-        if result.world is not None:
-            sure = result.world.confidence
-            words.append(f"world motion with confidence {sure:.2f}" if sure else "no world motion")
-        out.print("; ".join(words) + ".", highlight=False)
+    for track in read_json(folder / "report.json", "report")["tracks"]:
+        first, *rest = track["summary"]
+        out.print(escape(first), highlight=False, soft_wrap=True)
+        for line in rest:
+            out.print(f"  {escape(line)}", highlight=False, soft_wrap=True)

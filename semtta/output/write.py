@@ -53,7 +53,7 @@ def write_results(
         write_glb(result, folder / f"{name}.glb", body)
     save_json(
         folder / "report.json",
-        {"video": info.path.name, "fps": info.fps, "tracks": [report(r) for r in results]},
+        {"video": info.path.name, "fps": info.fps, "tracks": [report(r, body) for r in results]},
     )
     (folder / "config.yaml").write_text(settings, encoding="utf-8")
     if overlay:

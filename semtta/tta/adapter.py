@@ -37,6 +37,7 @@ from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta.closing import closed_motion
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.evidence import Evidence
+from semtta.tta.heard import heard_labels
 from semtta.tta.hold import held_depth
 from semtta.tta.loop import fine_tune
 from semtta.tta.meaning import text_remarks
@@ -297,4 +298,5 @@ class Adapter:
             sigma=None if gate is None else float(gate.sigma),
             history=copy.deepcopy(run.history),
             provenance=provenance(self.config, self.model, self.body, run.precision, video),
+            heard=heard_labels(run, strategy),
         )

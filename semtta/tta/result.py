@@ -9,6 +9,7 @@ from torch import Tensor
 
 from semtta.geometry import Camera
 from semtta.keypoints import Keypoints2D, Track
+from semtta.motion.phrase_reader import Reading
 from semtta.tta.evidence import Evidence
 
 
@@ -54,6 +55,28 @@ class World:
     note: str
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What became of the labels of one track.
+
+    Args:
+        seconds: length of the motions that the prior reads; a shorter run of a label is padded, or
+            left out (``tta.gated.short_runs``).
+        step: seconds between two of its frames.
+        readings: what each label is taken for, by its text; none of a prior that does not say.
+        opened: labels for which the gate was open in some frame, at any time of the adaptation.
+    """
+
+    seconds: float
+    step: float
+    readings: dict[str, Reading]
+    opened: frozenset[str]
+
+    def is_known(self, label: str) -> bool:
+        """Whether a motion can show the label; one that cannot pulls nothing."""
+        return label not in self.readings or self.readings[label].is_known
+
+
 R = TypeVar("R", bound="Result")
 
 
@@ -74,6 +97,7 @@ class Result:
         history: one dict of named numbers per epoch.
         provenance: settings, versions and hashes of what was used.
         world: of a camera that stands still, None where nobody asked (``camera.motion``).
+        heard: what became of the labels; None without labels or prior, and of a loaded result.
     """
 
     track: Track
@@ -89,6 +113,7 @@ class Result:
     history: list[dict] = field(default_factory=list)
     provenance: dict = field(default_factory=dict)
     world: World | None = None
+    heard: Heard | None = None
 
     def at(self: R, rows: Tensor) -> R:
         """The same in some of its frames only, (N,) rows; whatever it is, it stays of that class.
