@@ -87,6 +87,7 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
             console.print(f"[yellow]note:[/yellow] {escape(values['text'])}", highlight=False,
                           soft_wrap=True)  # fmt: skip
             return
+        bars.start()  # not before there is something to draw
         if stage not in tasks or (done <= 1 and bars.tasks[tasks[stage]].finished):
             tasks[stage] = bars.add_task(_TITLES.get(stage, stage), total=total, note="")
         note = escape(printable(values.get("summary", "")))
@@ -96,5 +97,8 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
             note += f", similarity {values['similarity']:.2f}"
         bars.update(tasks[stage], completed=done, total=total, note=note)
 
-    with bars:
+    try:
         yield update
+    finally:
+        if tasks:
+            bars.stop()

@@ -63,7 +63,8 @@ def comments_of(schema: type) -> dict[str, str]:
 
 def _comments(source: str) -> tuple[dict[int, str], dict[int, str]]:
     """Comments by their lines: those beside code, and those that have a line to themselves."""
-    beside, alone = {}, {}
+    beside: dict[int, str] = {}
+    alone: dict[int, str] = {}
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             kind = alone if token.line.lstrip().startswith("#") else beside

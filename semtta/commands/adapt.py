@@ -18,6 +18,8 @@ from semtta.commands.inputs import (
 )
 from semtta.commands.options import (
     Device,
+    End,
+    Fps,
     NoOverlay,
     NoPage,
     Output,
@@ -27,6 +29,7 @@ from semtta.commands.options import (
     Overwrite,
     Quiet,
     Seed,
+    Start,
     as_overrides,
     look_at,
 )
@@ -60,7 +63,9 @@ def adapt(
     estimator: Annotated[
         Optional[Path], typer.Option(help="A checkpoint of `semtta pose2d` as 2D detector.")
     ] = None,
-    fps: Annotated[Optional[float], typer.Option(help="Of a folder of images; else 30.")] = None,
+    fps: Fps = None,
+    start: Start = None,
+    end: End = None,
     track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
     static_camera: Annotated[
         bool, typer.Option("--static-camera", help="It stands still: find up and the floor.")
@@ -82,7 +87,7 @@ def adapt(
     """Adapt to VIDEO and write track-XX.npz, overlay.mp4, report.json."""
     from semtta.config import load_config
     from semtta.output.layout import OverlayOptions
-    from semtta.video import open_images
+    from semtta.video import cut_video, open_images
 
     if labels is not None and label is not None:
         raise SemttaError("give either --labels or --label, not both.")
@@ -103,7 +108,7 @@ def adapt(
         given = Path(labels)
     with progress_bars(quiet) as progress:
         adapt_video(
-            open_images(video, fps), given, settings, folder,
+            cut_video(open_images(video, fps), start, end), given, settings, folder,
             tracks=track, poses2d=poses2d,
             poses2d_options=poses_options(
                 poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first

@@ -20,7 +20,7 @@ from semtta.commands.inputs import (
     PosesSkeleton,
     poses_options,
 )
-from semtta.commands.options import DictionaryFile
+from semtta.commands.options import DictionaryFile, End, Fps, Start
 from semtta.errors import SemttaError
 from semtta.messages import out, progress_bars, say, tell, to_stderr
 
@@ -56,7 +56,9 @@ def label(
         bool, typer.Option("--dry-run", help="Write the images that would be sent; send nothing.")
     ] = False,
     dictionary: DictionaryFile = None,
-    fps: Annotated[Optional[float], typer.Option(help="Of a folder of images; else 30.")] = None,
+    fps: Fps = None,
+    start: Start = None,
+    end: End = None,
     track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
     poses2d: Poses2D = None,
     poses2d_format: PosesFormat = None,
@@ -75,7 +77,7 @@ def label(
     from semtta.jobs.labels import Labeller, describe, in_seconds, template_of, write_strips
     from semtta.labels import save_labels
     from semtta.tta.people import find_people, select_tracks
-    from semtta.video import open_images, probe
+    from semtta.video import cut_video, open_images, probe
 
     task = _task(provider, template, dry_run)
     if unit not in ("seconds", "frames"):
@@ -88,7 +90,7 @@ def label(
     settings = _settings(config, overrides, options)
     path = output or Path(f"{video.stem}.{'strips' if dry_run else 'labels.json'}")
     _check_output(path, task, overwrite)
-    source = open_images(video, fps)
+    source = cut_video(open_images(video, fps), start, end)
     probe(source)
     announce = partial(tell, quiet=quiet)
     kind = PROVIDERS.get(task)

@@ -24,6 +24,11 @@ OverlayScale = Annotated[
 OverlayLayout = Annotated[
     str, typer.Option("--overlay-layout", help="side (base beside adapted), wipe or adapted.")
 ]
+Start = Annotated[
+    Optional[str], typer.Option(help="First frame, a number or a time: 120, 4s, 1:02.5.")
+]
+End = Annotated[Optional[str], typer.Option(help="The frame after the last one, as --start.")]
+Fps = Annotated[Optional[float], typer.Option(help="Of a folder of images. Default: 30.")]
 DictionaryFile = Annotated[
     Optional[Path], typer.Option("--dictionary", help="Your own names, a text file.")
 ]

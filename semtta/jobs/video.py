@@ -25,11 +25,11 @@ from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta.adapter import Adapter
 from semtta.tta.people import find_people, select_tracks
 from semtta.tta.result import Result
-from semtta.video import ImageSequence, probe
+from semtta.video import VideoSource, probe
 
 
 def adapt_video(
-    video: Path | ImageSequence,
+    video: VideoSource,
     labels,
     config: Config,
     folder: Path,
@@ -81,7 +81,7 @@ def adapt_video(
     added = label.vocabulary.added if label else UserDictionary.load(config.labels.dictionary)
     finder = None if estimator is None else load_body_estimator(estimator)
     if dry_run and labels is not None and info.frames:
-        labels.check(info.frames, info.frames / info.fps)
+        labels.check(info.frames, info.frames / info.fps, least=0)
         for text in remarks(labels, info.frames, info.frames / info.fps):
             announce(text)
     body = load_body(config.body.name, gender=config.body.gender, search=body_models)

@@ -53,7 +53,12 @@ def write_results(
         write_glb(result, folder / f"{name}.glb", body)
     save_json(
         folder / "report.json",
-        {"video": info.path.name, "fps": info.fps, "tracks": [report(r, body) for r in results]},
+        {
+            "video": info.path.name,
+            "fps": info.fps,
+            "range": range_of(info),
+            "tracks": [report(r, body) for r in results],
+        },
     )
     (folder / "config.yaml").write_text(settings, encoding="utf-8")
     if overlay:
@@ -66,7 +71,16 @@ def write_results(
         from semtta.output.page import write_page
 
         write_page(folder / "result.html", results, body, title=info.path.name, fps=info.fps,
-                   video=info.path, progress=progress)  # fmt: skip
+                   video=info.source, progress=progress)  # fmt: skip
+
+
+def range_of(info: VideoInfo) -> dict[str, str | None] | None:
+    """Which part of a video was read, as ``cut_video`` takes it; None = all of it."""
+    cut = info.cut
+    if cut is None:
+        return None
+    return {name: None if edge is None else edge.text
+            for name, edge in (("start", cut.start), ("end", cut.end))}  # fmt: skip
 
 
 def overlay_panels(results: list[Result], body: Body) -> list[Panel]:

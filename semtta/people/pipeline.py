@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,13 +19,15 @@ from semtta.people.movenet import MoveNet
 from semtta.people.rois import fill_gaps, roi_track
 from semtta.people.tracker import Chain, Detections, box_size, link, suppress_duplicates
 from semtta.skeletons import BLAZEPOSE33, BODY27
-from semtta.video import ImageSequence, VideoInfo, probe, read_frames
+from semtta.video import VideoInfo, VideoSource, cut_video, probe, read_frames, read_through
+from semtta.video.cut import Edge
 
 Progress = Callable[[int, int | None], None]
 
 _BODY_IN_BLAZE = np.array(BLAZEPOSE33.indices(BODY27.joints))
 _LINGER = 0.5  # seconds for which a lost person still hides others
 _AT_LEAST = 0.11  # confidence with which the limbs of other people are painted
+_NOBODY = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 17, 2)), np.zeros((0, 17)))
 _MIN_LENGTH = 5  # frames; shorter chains are noise unless the video itself is that short
 
 
@@ -38,12 +39,20 @@ class TrackedVideo:
         info: the file.
         tracks: the main person first (large, long seen, central, moving), ids counting from 1
             in that order; keypoints in ``BODY27``.
-        times: (N,) seconds, presentation times of all N frames of the video.
+        times: (N,) seconds, presentation times of all N frames of the video; of a part of it, of
+            those up to the part's end.
     """
 
     info: VideoInfo
     tracks: list[Track]
     times: torch.Tensor
+
+    @property
+    def length(self) -> tuple[int, float]:
+        """Frames and seconds of the whole video; what follows the end of a part, as announced."""
+        read, cut = len(self.times), self.info.cut
+        rest = 0 if cut is None or cut.end is None else max(0, (self.info.frames or 0) - read)
+        return read + rest, float(self.times[-1]) + (1 + rest) / self.info.fps
 
 
 @dataclass(frozen=True)
@@ -74,11 +83,13 @@ class Person:
 
 
 def track_video(
-    path: str | Path | ImageSequence,
+    path: VideoSource,
     *,
     progress: Progress | None = None,
     detect_size: int = 448,
     max_people: int | None = None,
+    start: Edge | None = None,
+    end: Edge | None = None,
     threads: int = 2,
 ) -> TrackedVideo:
     """Find and follow everyone in a video.
@@ -91,17 +102,22 @@ def track_video(
         progress: called with (done, total or None); every frame counts twice.
         detect_size: long side of the detector's input; larger for small people.
         max_people: keep only the most prominent tracks.
+        start, end: only from this frame until before that one: numbers, or times as texts such
+            as ``4s`` and ``1:02.5``. Frames keep their numbers and times in the video.
         threads: frames looked at in parallel; the result does not depend on it.
 
-    Raises ``SemttaError`` if the file is unreadable or nobody is found.
+    Raises ``SemttaError`` if the file is unreadable, the range outside it, or nobody is found.
     """
+    path = cut_video(path, start, end)
     info = probe(path)
-    total = 2 * info.frames if info.frames else None
+    total = None if info.span is None else info.span[1] + info.span[1] - info.span[0]
     tick = _counter(progress, total)
     said: list[str] = []  # what only reading shows
-    detections, times = _detect(path, MoveNet(detect_size), threads, tick, said.append)
+    found, times = _detect(path, MoveNet(detect_size), threads, tick, said.append)
+    detections = [_NOBODY if people is None else people for people in found]
     info = replace(info, notes=(*info.notes, *said))
-    shortest = min(_MIN_LENGTH, len(times))
+    seen = sum(people is not None for people in found)
+    shortest = min(_MIN_LENGTH, seen)
     chains = [c for c in link(detections, times) if len(c) >= shortest]
     people = [_fill(chain, detections, np.array(times)) for chain in chains]
     if not people:
@@ -113,7 +129,7 @@ def track_video(
     wanted = people[:max_people]
     looks = _look(path, wanted, people, BlazePose(), threads, tick)
     if progress is not None:
-        progress(2 * len(times), 2 * len(times))
+        progress(seen + len(times), seen + len(times))
     tracks = [
         _to_track(i, person, people, look, info)
         for i, (person, look) in enumerate(zip(wanted, looks), 1)
@@ -133,15 +149,17 @@ def _counter(progress: Progress | None, total: int | None) -> Callable[[], None]
     return tick
 
 
-def _detect(path, net: MoveNet, threads: int, tick, note) -> tuple[list[Detections], list[float]]:
-    """First reading: everyone in every frame."""
+def _detect(
+    path, net: MoveNet, threads: int, tick, note
+) -> tuple[list[Detections | None], list[float]]:
+    """First reading: everyone in every frame; None in those before the part that is wanted."""
 
-    def detect(frame) -> tuple[Detections, float]:
+    def detect(frame) -> tuple[Detections | None, float]:
         _, seconds, image = frame
-        return suppress_duplicates(net(image)), seconds
+        return None if image is None else suppress_duplicates(net(image)), seconds
 
     detections, times = [], []
-    for people, seconds in threaded_map(detect, read_frames(path, note), threads):
+    for people, seconds in threaded_map(detect, read_through(path, note), threads):
         detections.append(people)
         times.append(seconds)
         tick()

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from semtta.engine import Progress
+from semtta.labels import Labels
+from semtta.labels.coverage import remarks
+from semtta.people import TrackedVideo
 from semtta.tta.meaning import text_readings
 from semtta.tta.result import Heard
 from semtta.tta.run import Run
 from semtta.tta.strategy import Strategy
+
+
+def checked_labels(labels: Labels, video: TrackedVideo, least: float, progress: Progress) -> Labels:
+    """The labels of a video that are sure enough to pull and to open the gate.
+
+    Args:
+        least: confidence from which on they are.
+        progress: told what is doubtful, and how many are left out.
+    Raises ``SemttaError`` for labels that cannot be this video's."""
+    frames, duration = video.length
+    labels.check(frames, duration, len(video.times))
+    notes = remarks(labels, frames, duration)
+    kept = labels.confident(least)
+    if dropped := len(labels.spans) - len(kept.spans):
+        text = f"{dropped} of {len(labels.spans)} labels are below labels.min_confidence"
+        notes.append(f"{text} ({least:g}) and count as none.")
+    for note in notes:
+        progress("note", 0, None, {"text": note})
+    return kept
 
 
 def note_gate(run: Run, strategy: Strategy) -> None:

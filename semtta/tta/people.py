@@ -10,11 +10,11 @@ from semtta.errors import SemttaError
 from semtta.keypoints import Track
 from semtta.labels import Labels
 from semtta.people import Poses2DOptions, TrackedVideo, track_video, tracks_from_file
-from semtta.video import ImageSequence
+from semtta.video import VideoSource
 
 
 def find_people(
-    video: str | Path | ImageSequence,
+    video: VideoSource,
     tracks: str | int = "largest",
     poses2d: str | Path | None = None,
     progress: Progress = silent,

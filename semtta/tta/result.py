@@ -127,15 +127,11 @@ class Result:
         def chosen(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[rows]
 
-        track, evidence = self.track, self.evidence
+        evidence = self.evidence
         of_frames = ("xy", "present", "weight", "filled_in", "raw")
         return replace(
             self,
-            track=replace(
-                track, frames=track.frames[rows], times=track.times[rows], boxes=track.boxes[rows],
-                keypoints=track.keypoints[rows], landmarks3d=chosen(track.landmarks3d),
-                conf3d=chosen(track.conf3d),
-            ),
+            track=self.track.at(rows),
             base=cut(self.base), adapted=cut(self.adapted), boxes=self.boxes[rows],
             evidence=replace(evidence, **{name: getattr(evidence, name)[rows]
                                           for name in of_frames}),
