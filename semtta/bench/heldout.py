@@ -22,13 +22,14 @@ from semtta.body import Body
 from semtta.config import CameraConfig, LabelsConfig
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError, announce
-from semtta.geometry import Camera, image_camera
+from semtta.geometry import Camera
 from semtta.keypoints import Track
 from semtta.labels import Labels, load_labels
 from semtta.places import user_cache_folder
 from semtta.shipped import asset, file_sha256
 from semtta.tta.result import Motion
 from semtta.video import probe
+from semtta.video.lens import video_camera
 
 PROTOCOL = "heldout: 2D taken away from the detector's answer, % of the person's height"
 LIMITS = (
@@ -230,7 +231,7 @@ def _people(
     if said is not None:
         step = float(times.diff().median()) if len(times) > 1 else 0.0
         said.check(len(times), float(times[-1]) + step)
-    camera = image_camera(info.width, info.height, given.focal, given.center)
+    camera = video_camera(info.width, info.height, given.focal, given.center, video)
     people = []
     for track in tracks:
         name = f"{video.stem}-{digest[:6]}-p{track.id:02d}"  # clips of one name are two

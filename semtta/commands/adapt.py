@@ -19,6 +19,7 @@ from semtta.commands.inputs import (
 from semtta.commands.options import (
     Device,
     End,
+    FocalLength,
     Fps,
     NoOverlay,
     NoPage,
@@ -33,6 +34,7 @@ from semtta.commands.options import (
     as_overrides,
     look_at,
 )
+from semtta.commands.verbose import Verbose, tell_setup, timed
 from semtta.errors import SemttaError
 from semtta.messages import out, progress_bars
 
@@ -70,6 +72,7 @@ def adapt(
     static_camera: Annotated[
         bool, typer.Option("--static-camera", help="It stands still: find up and the floor.")
     ] = False,
+    focal: FocalLength = None,
     output: Output = None,
     device: Device = None,
     seed: Seed = None,
@@ -83,6 +86,7 @@ def adapt(
         bool, typer.Option("--dry-run", help="Check everything, load everything, then stop.")
     ] = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Adapt to VIDEO and write track-XX.npz, overlay.mp4, report.json."""
     from semtta.config import load_config
@@ -94,7 +98,8 @@ def adapt(
     named = {
         "model.name": model, "model.checkpoint": checkpoint, "alignment.prior": prior,
         "alignment.checkpoint": prior_checkpoint, "alignment.clip": clip, "body.name": body,
-        "camera.motion": "static" if static_camera else None, "device": device, "seed": seed,
+        "camera.motion": "static" if static_camera else None, "camera.focal": focal,
+        "device": device, "seed": seed,
     }  # fmt: skip
     settings = load_config(config, as_overrides(named, overrides))
     drawn = OverlayOptions(overlay_scale, overlay_layout)
@@ -106,7 +111,9 @@ def adapt(
     given: str | Path | None = label
     if labels is not None and labeller is None:
         given = Path(labels)
-    with progress_bars(quiet) as progress:
+    if verbose:
+        tell_setup(settings)
+    with progress_bars(quiet) as bars, timed(bars, verbose) as progress:
         adapt_video(
             cut_video(open_images(video, fps), start, end), given, settings, folder,
             tracks=track, poses2d=poses2d,

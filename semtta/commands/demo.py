@@ -22,6 +22,7 @@ from semtta.commands.options import (
     as_overrides,
     look_at,
 )
+from semtta.commands.verbose import Verbose, tell_setup, timed
 from semtta.messages import out, progress_bars
 
 
@@ -38,6 +39,7 @@ def demo(
     no_page: NoPage = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Adapt to the shipped real clip and measure against its triangulated truth."""
     from semtta.config import load_config
@@ -49,7 +51,9 @@ def demo(
     from semtta.jobs.demo import run_demo
 
     folder = output or Path("semtta-out") / "demo"
-    with progress_bars(quiet) as progress:
+    if verbose:
+        tell_setup(settings)
+    with progress_bars(quiet) as bars, timed(bars, verbose) as progress:
         numbers = run_demo(
             settings, folder, overlay=not no_overlay, overlay_options=drawn, page=not no_page,
             overwrite=overwrite, progress=progress,

@@ -89,7 +89,7 @@ def adapt_video(
     priors = extended_priors(config, added) if labelled else {}
     adapter = Adapter(config=config, body=body, **priors)
     adapter.load_networks(labelled)
-    adapter.camera(info.width, info.height)
+    adapter.camera(info.width, info.height, info.source)
     if labels is not None:
         adapter.check_texts(labels)
     if dry_run:

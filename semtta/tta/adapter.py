@@ -26,7 +26,7 @@ from semtta.engine import (
     undisturbed,
 )
 from semtta.errors import SemttaError
-from semtta.geometry import Camera, image_camera
+from semtta.geometry import Camera
 from semtta.hmr import load_model, prepare_inputs
 from semtta.hmr.base import HumanMeshRegressor, Prediction
 from semtta.keypoints import Track
@@ -53,6 +53,7 @@ from semtta.tta.strategy import Networks, Strategy
 from semtta.tta.view import View
 from semtta.video import VideoSource, cut_video
 from semtta.video.cut import Edge
+from semtta.video.lens import video_camera
 
 
 def _undisturbed(method: Callable) -> Callable:
@@ -151,7 +152,7 @@ class Adapter:
             labels = checked_labels(labels, video, self.config.labels.min_confidence, progress)
             for text in self.text_remarks(labels):
                 progress("note", 0, None, {"text": text})
-        camera = self.camera(video.info.width, video.info.height)
+        camera = self.camera(video.info.width, video.info.height, video.info.source)
         chosen = select_tracks(video, tracks)
         if labels is not None:
             check_tracks(labels, chosen)
@@ -222,12 +223,14 @@ class Adapter:
             adapted = run.latest
         return self._finish(run, adapted, strategy, video)
 
-    def camera(self, width: int, height: int) -> Camera:
+    def camera(self, width: int, height: int, video: VideoSource | None = None) -> Camera:
         """Intrinsics of an image of this size, as the settings say.
 
+        Args:
+            video: whose metadata are read if the settings say so.
         Raises ``SemttaError`` for a camera that cannot have taken it."""
         given = self.config.camera
-        return image_camera(width, height, given.focal, given.center)
+        return video_camera(width, height, given.focal, given.center, video)
 
     def _begin(
         self, track: Track, camera: Camera, texts: list, progress: Progress, video=None
