@@ -36,7 +36,13 @@ def probe(path: VideoSource) -> VideoInfo:
     source = _source(path)
     if isinstance(source, VideoCut):
         return _within(source, probe(source.whole))
-    return file_info(source) if isinstance(source, Path) else image_info(source)
+    if isinstance(source, Path):
+        return file_info(source)
+    info = image_info(source)
+    if isinstance(path, ImageSequence):
+        return info
+    note = f"'{info.path.name}' holds images, taken as {info.fps:g} frames a second; --fps says "
+    return replace(info, notes=(*info.notes, f"{note}otherwise."))
 
 
 def _within(cut: VideoCut, info: VideoInfo) -> VideoInfo:
