@@ -40,7 +40,7 @@ class BodyConfig:
 class CameraConfig:
     # pixels, or a text: 26mm (35 mm equivalent), 4.2mm/5.6mm (lens / width of the sensor), exif
     # (as the video's metadata say); None = the image diagonal
-    focal: float | str | None = None
+    focal: int | float | str | None = None
     center: list[float] | None = None  # cx, cy in pixels; None = the image's centre
     motion: str = "unknown"  # unknown | static: then up and the floor are looked for as well
 
