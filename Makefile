@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 # Idle worker threads sleep instead of spinning: much faster on a machine that is also busy.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lint coverage mutants install clean
+.PHONY: demo test lint docs coverage mutants install clean
 
 demo: install
 	$(BIN)/semtta demo --output semtta-out/demo --overwrite
@@ -23,6 +23,10 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy semtta
+
+# The documentation as a site, in build/site; needs no network once everything is installed.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Line coverage of the heart: adaptation, motion priors and geometry.
 coverage: install

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from semtta.config_limits import BOUNDS, CHOICES
-from semtta.errors import SemttaError
+from semtta.errors import SemttaError, shortened
 from semtta.focal import parse_focal
 from semtta.reading import reason
 from semtta.settings_files import check_values, read_settings
@@ -23,17 +23,17 @@ from semtta.settings_files import check_values, read_settings
 
 @dataclass
 class ModelConfig:
-    name: str = "lifter"  # lifter | lifter-narrow | hmr | hmr2
-    checkpoint: str | None = None
+    name: str = "lifter"  # lifter | lifter-narrow | hmr | hmr2: the regressor
+    checkpoint: str | None = None  # its weights; None = shipped, or under their usual names
     mean_params: str | None = None  # smpl_mean_params.npz, for hmr checkpoints without them
     crop: str | None = None  # spin | boa | cycleadapt | dynaboa: crops an hmr checkpoint saw
-    trainable: str = "all"  # all | last | head | norm
+    trainable: str = "all"  # all | last | head | norm: what adaptation may move
 
 
 @dataclass
 class BodyConfig:
     name: str = "cc0"  # cc0 | smpl | path of an SMPL-format file
-    gender: str = "neutral"
+    gender: str = "neutral"  # whose shape space; of smpl only
 
 
 @dataclass
@@ -47,23 +47,25 @@ class CameraConfig:
 
 @dataclass
 class DetectorConfig:
-    size: int = 448  # long side of the people detector's input, pixels; larger for small people
+    # long side of the people detector's input, pixels; auto = 448, and a closer look at parts of
+    # the picture where somebody is lost or people are small or many
+    size: int | str = "auto"
 
 
 @dataclass
 class OptimizerConfig:
-    lr: float = 5e-5
-    min_lr: float = 1e-6
-    betas: list[float] = field(default_factory=lambda: [0.5, 0.9])
-    schedule: str = "cosine"  # cosine | warmup_cosine (CycleAdapt's)
-    epochs: int = 6
-    batch_segments: int = 4
+    lr: float = 5e-5  # of Adam, at its highest
+    min_lr: float = 1e-6  # where the schedule ends
+    betas: list[float] = field(default_factory=lambda: [0.5, 0.9])  # of Adam
+    schedule: str = "cosine"  # cosine | warmup_cosine: per epoch; the second is CycleAdapt's
+    epochs: int = 6  # after each one the evidence moves
+    batch_segments: int = 4  # segments of one step, each as long as the prior reads
     batch_frames: int = 32  # of the strategies that draw frames: cycleadapt and its relatives
     coverage: float = 2.0  # how often an epoch sees each frame; of strategies that draw segments
     # exact number of batches an epoch, whatever the track's length; None = by coverage, or one
     # pass over the frames in cycleadapt and its relatives
     steps_per_epoch: int | None = None
-    train_mode: bool = False
+    train_mode: bool = False  # dropout and batch statistics on while it adapts
     chunk: int | None = None  # frames held with their activations at a time; None = the batch
     precision: str = "auto"  # auto | fp32 | bf16: of image networks; fp32 is the reference
 
@@ -77,8 +79,8 @@ class ReprojectionConfig:
 @dataclass
 class AlignmentConfig:
     weight: float = 0.2  # lambda 2
-    prior: str = "embedded"  # embedded | motionclip | tmr
-    checkpoint: str | None = None
+    prior: str = "embedded"  # embedded | motionclip | tmr: the one that pulls
+    checkpoint: str | None = None  # its file or folder; None = shipped, or the usual names
     clip: str | None = None  # CLIP ViT-B/32's text tower, for motionclip
     bpe: str | None = None  # CLIP's vocabulary, where it does not lie beside the tower
     exemplars: str | None = None  # global rotations by label, for motionclip and tmr
@@ -89,14 +91,14 @@ class AlignmentConfig:
     # which local rotations the pull moves: all; unseen = of which there is no 2D evidence;
     # undecided = of which the motion model is not sure either
     reach: str = "all"
-    from_epoch: int = 0
+    from_epoch: int = 0  # first epoch with the pull
     stride: int = 1  # first frames of neighbouring segments are this far apart
 
 
 @dataclass
 class GateConfig:
-    prior: str = "same"  # same | independent
-    checkpoint: str | None = None
+    prior: str = "same"  # same | independent: as the pull's, or a second one that it does not touch
+    checkpoint: str | None = None  # of the independent one; None = shipped
     # current = this epoch's predictions; unaligned = the last ones that the alignment loss has
     # not touched; completed = those after the denoiser has completed their unseen limbs
     source: str = "current"
@@ -108,11 +110,11 @@ class GateConfig:
 
 @dataclass
 class SmoothingConfig:
-    kind: str = "denoiser"  # denoiser | mdnet | gaussian | none
-    checkpoint: str | None = None
-    weight: float = 1.0
+    kind: str = "denoiser"  # denoiser | mdnet | gaussian | none: what makes the targets
+    checkpoint: str | None = None  # of denoiser or mdnet; None = shipped, or the usual names
+    weight: float = 1.0  # of the rotations
     unseen_weight: float = 1.0  # factor on rotations whose evidence is missing
-    shape_weight: float = 0.001
+    shape_weight: float = 0.001  # of betas
     # what betas are pulled to. window = their mean over the latest windows; first = the frozen
     # network's mean over the track: a body's size and distance look alike in 2D
     shape_target: str = "window"
@@ -124,6 +126,9 @@ class SmoothingConfig:
     # tell the shipped denoiser (or the filter) which rotations lack 2D evidence, so that it
     # completes them; neither CycleAdapt nor the paper does, and MDNet cannot be told
     completion: bool = False
+    # how much the regressor's guess of an unseen arm counts beside what is seen: 0 = an arm is
+    # completed from the rest alone, as legs are; 1 = as if it were seen
+    arm_guess: float = 0.0
     # masked-reconstruction steps of the denoiser after each epoch; None = as fit_windows says,
     # 0 = never
     fit_steps: int | None = None
@@ -162,15 +167,15 @@ class HoldConfig:  # of limbs that no evidence shows, see tta.hold; the paper ho
 
 @dataclass
 class EvidenceConfig:
-    min_confidence: float = 0.3
-    update: str = "ema"  # ema | none
+    min_confidence: float = 0.3  # a joint below it is missing
+    update: str = "ema"  # ema | none: Eq. 7 after each epoch, or never
     alpha: float = 0.9  # of Eq. 7: the share of the old evidence
     ema_visible: bool = True  # the paper averages detected joints too, not only filled ones
     ema_by_confidence: bool = False  # of a detection only what it is unsure of moves
-    fill: bool = True
-    fill_from_epoch: int = 0
+    fill: bool = True  # Eq. 6: missing joints, where the gate is open
+    fill_from_epoch: int = 0  # first epoch that fills
     fill_source: str = "prediction"  # prediction | completed: what a filled joint is taken from
-    fill_weight: str = "one"  # one | similarity
+    fill_weight: str = "one"  # one | similarity: how much a filled joint counts
     fill_limbs: str = "all"  # all | legs: which missing joints may be filled
     refresh_filled: bool = False  # filled joints are averaged with fill_source, not the prediction
     # share of the crop at which a detection that the motion does not expect counts half; auto =
@@ -223,9 +228,10 @@ class LabelsConfig:  # where texts come from: semtta label, --labels auto and vl
 
 @dataclass
 class Config:
-    strategy: str = "semtta"  # semtta | cycleadapt | discriminator | unpaired | frozen
-    seed: int = 0
-    device: str = "auto"
+    # semtta | cycleadapt | discriminator | unpaired | frozen: the method; frozen adapts nothing
+    strategy: str = "semtta"
+    seed: int = 0  # same seed, same result on the same machine
+    device: str = "auto"  # auto | cpu | cuda | cuda:1 | mps: where it computes
     model: ModelConfig = field(default_factory=ModelConfig)
     body: BodyConfig = field(default_factory=BodyConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
@@ -279,6 +285,11 @@ def validate(config: Config) -> None:
     if isinstance(robust, str) and robust != "auto":
         raise SemttaError(
             f"evidence.robust must be auto, null or a positive share of the crop, not {robust}."
+        )
+    size = config.detector.size
+    if isinstance(size, str) and size != "auto":
+        raise SemttaError(
+            f"detector.size must be auto or a number of pixels, not '{shortened(size)}'."
         )
     if center is not None and len(center) != 2:
         raise SemttaError("camera.center must be two numbers, [cx, cy] in pixels.")

@@ -49,7 +49,7 @@ BOUNDS = {
     "alignment.weight": _WEIGHT, "alignment.from_epoch": (0, 10_000),
     "alignment.stride": (1, 10_000), "gate.sigma": (-10.0, 10.0),
     "smoothing.weight": _WEIGHT, "smoothing.unseen_weight": _WEIGHT,
-    "smoothing.guidance": (0.0, 100.0),
+    "smoothing.guidance": (0.0, 100.0), "smoothing.arm_guess": (0.0, 1.0),
     "smoothing.shape_weight": _WEIGHT, "smoothing.sigma": (1e-3, 10.0),
     "smoothing.fit_steps": (0, 100_000), "smoothing.fit_lr": _RATE,
     "smoothing.from_epoch": (0, 10_000),

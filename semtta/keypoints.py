@@ -1,4 +1,7 @@
-"""2D evidence and tracks: the only seam between detectors and adaptation."""
+"""2D evidence and tracks: the only seam between detectors and adaptation.
+
+Pixels, boxes, joint orders and times: ``docs/conventions.md``.
+"""
 
 from __future__ import annotations
 

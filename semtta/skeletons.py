@@ -3,7 +3,8 @@
 Two families share some names but not their anatomy. ``SMPL24`` names the joints of the body
 model. Every other skeleton names *landmarks* as 2D detectors draw them (COCO, OpenPose,
 BlazePose): their hips are wider apart than SMPL's hip centres, so ``body.landmarks`` knows how
-to find each of them on the mesh. Left and right are the person's own.
+to find each of them on the mesh. Left and right are the person's own. The orders as a table:
+``docs/conventions.md``.
 """
 
 from __future__ import annotations
@@ -201,6 +202,12 @@ MOVED_BY = {
     "left_wrist": "left_index", "right_wrist": "right_index", "left_hand": "left_index",
     "right_hand": "right_index",
 }  # fmt: skip
+
+# SMPL joints of both arms, whose rotations move a landmark.
+ARMS = SMPL24.indices(
+    [f"{side}_{part}" for side in ("left", "right")
+     for part in ("shoulder", "elbow", "wrist", "hand")]
+)  # fmt: skip
 
 
 def skeleton(name: str) -> Skeleton:

@@ -190,7 +190,7 @@ def test_pages_are_made_from_summaries(tmp_path):
     shutil.copy(ROOT / "docs" / "results" / "published.json", results)
     (results / "old.json").write_text("[]")
     readme.write_text(f"above\n{make_results.BEGIN}\nold\n{make_results.END}\nbelow\n")
-    arguments = ["--results", str(results), "--readme", str(readme),
+    arguments = ["--results", str(results), "--summary", str(readme),
                  "--output", str(tmp_path / "results.md")]  # fmt: skip
     assert make_results.main(arguments) == 0
     assert "old" in readme.read_text()  # no run yet: the table stays

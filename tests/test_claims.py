@@ -1,4 +1,4 @@
-"""Numbers in README's prose stand in the committed results, or the build fails."""
+"""Numbers in the summary's prose stand in the committed results, or the build fails."""
 
 import re
 
@@ -11,26 +11,28 @@ from tools import claims, make_results
 def committed():
     runs = make_results.read_runs(claims.ROOT / "docs" / "results")
     found = claims.read_claims(claims.ROOT / "docs" / "results" / "claims.yaml")
-    return [claim.say(runs) for claim in found], (claims.ROOT / "README.md").read_text("utf-8")
+    return [claim.say(runs) for claim in found], (
+        claims.ROOT / "docs" / "results_summary.md"
+    ).read_text("utf-8")
 
 
-def test_readme_says_what_the_committed_results_say(committed):
-    said, readme = committed
-    assert said and not [sentence for sentence in said if sentence not in claims.plain(readme)]
+def test_summary_says_what_the_committed_results_say(committed):
+    said, summary = committed
+    assert said and not [sentence for sentence in said if sentence not in claims.plain(summary)]
 
 
-def test_no_number_in_readme_is_without_a_source(committed):
-    said, readme = committed
-    assert claims.unclaimed(readme, said) == []
+def test_no_number_in_summary_is_without_a_source(committed):
+    said, summary = committed
+    assert claims.unclaimed(summary, said) == []
 
 
 def test_a_number_that_was_changed_by_hand_is_found(committed):
-    said, readme = committed
-    found = re.search(r"to (\d+\.\d) mm \(CycleAdapt", claims.prose(readme))
+    said, summary = committed
+    found = re.search(r"to (\d+\.\d) mm \(CycleAdapt", claims.prose(summary))
     assert found is not None  # what hidden joints come to; in prose and nowhere else
     changed = str(float(found[1]) - 10)
-    assert claims.unclaimed(readme.replace(found[1], changed), said)
-    assert claims.unclaimed(readme.replace("What the rows say", "What 38 rows say"), said)
+    assert claims.unclaimed(summary.replace(found[1], changed), said)
+    assert claims.unclaimed(summary.replace("What the rows say", "What 38 rows say"), said)
 
 
 def row(method, frames, error, group="a", model="m", **more):

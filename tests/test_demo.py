@@ -8,7 +8,29 @@ import pytest
 
 from semtta.config import load_config
 from semtta.jobs.demo import run_demo
+from semtta.jobs.demo_hidden import TRIES
 from semtta.output.layout import OverlayOptions
+
+
+def _limbs_taken_away(numbers, folder):
+    columns = ["base", *(attempt.name for attempt in TRIES)]
+    assert len(numbers["rows"]) == 4
+    for row in numbers["rows"]:
+        assert list(row) == ["row", *columns]
+        assert all(20 < row[name] < 400 for name in columns)
+        # A label that the motion does not show changes nothing while the gate guards it.
+        assert row["wrong label"] == row["no label"] != row["wrong, gate ignored"]
+    mix = numbers["rows"][0]
+    assert mix["no label"] < 0.9 * mix["base"]
+    assert "gate open in 0 of 100 frames ('jumping jacks')" in numbers["gate"]["wrong label"]
+    assert numbers["gate"]["no label"] == ""
+    stored = json.loads((folder / "hidden.json").read_text())
+    assert stored == json.loads(json.dumps(numbers))
+    told = json.loads((folder / "compare" / "compare.json").read_text())
+    assert len(told["results"]) == len(TRIES) == len(told["truth"])
+    assert (folder / "compare" / "compare.html").stat().st_size > 1e5
+    assert (folder / "right-label" / "overlay.mp4").exists()
+    assert not (folder / "wrong-label" / "overlay.mp4").exists()
 
 
 @pytest.mark.slow
@@ -34,6 +56,8 @@ def test_the_demo_helps_and_writes_what_it_promises(tmp_path):
 
     assert (folder / "overlay.mp4").stat().st_size < 5e5
     assert 20_000 < (folder / "thumbnails.jpg").stat().st_size < 300_000
+
+    _limbs_taken_away(numbers["hidden"], folder / "limbs-hidden")
 
     with np.load(folder / "track-01.npz") as z:
         assert z["global_orient"].shape == z["base_global_orient"].shape

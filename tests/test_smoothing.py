@@ -230,6 +230,16 @@ def test_a_smoother_is_told_what_is_unseen_only_where_it_completes():
         assert torch.equal(told, expected)
 
 
+def test_of_an_unseen_arm_the_guess_counts_as_much_as_the_settings_say():
+    detected = torch.ones(12, len(BODY27)).bool()
+    detected[3, BODY27.indices(["left_knee", "left_elbow", "right_wrist"])] = False
+    told = smoothing.told_rotations(running(detected=detected, completion=True, arm_guess=0.3))
+    expected = torch.ones(12, 24)
+    expected[3, SMPL24.index("left_hip")] = 0.0
+    expected[3, SMPL24.indices(["left_shoulder", "right_elbow"])] = 0.3
+    assert torch.equal(told, expected)
+
+
 SAID = ["walk"] * 3 + [None] * 2 + ["sit down"] * 2 + ["Opa's \u2603"] * 2 + ["\u2603"] * 3
 
 

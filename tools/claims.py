@@ -1,6 +1,6 @@
-"""Whether every number in README's prose stands in the committed results.
+"""Whether every number in the summary's prose stands in the committed results.
 
-    python -m tools.claims    # each claim as the results have it; exit code 1 if README differs
+    python -m tools.claims    # each claim as the results have it; exit code 1 if it differs
 
 ``docs/results/claims.yaml`` lists sentences with places for numbers and says where in
 ``docs/results/*.json`` each comes from:
@@ -121,9 +121,9 @@ def plain(text: str) -> str:
     return " ".join(text.replace("−", "-").split())
 
 
-def prose(readme: str) -> str:
-    """README's section of results without tables, code and links: what people read as claims."""
-    section = readme.split("\n## Results\n", 1)[1].split("\n## ", 1)[0]
+def prose(summary: str) -> str:
+    """The section of results without tables, code and links: what people read as claims."""
+    section = summary.split("\n## Results\n", 1)[1].split("\n## ", 1)[0]
     before, rest = section.split(BEGIN, 1)
     text = before + rest.split(END, 1)[1]
     text = re.sub(r"```.*?```", " ", text, flags=re.DOTALL)
@@ -133,9 +133,9 @@ def prose(readme: str) -> str:
     )
 
 
-def unclaimed(readme: str, said: Sequence[str]) -> list[str]:
-    """Numbers in README's prose that stand in no claim, each with what stands before it."""
-    text = prose(readme)
+def unclaimed(summary: str, said: Sequence[str]) -> list[str]:
+    """Numbers in the summary's prose that stand in no claim, each with what stands before it."""
+    text = prose(summary)
     for sentence in sorted(map(plain, (*said, *NO_RESULT)), key=len, reverse=True):
         text = text.replace(sentence, " # ")
     return [text[max(0, m.start() - 40) : m.end()] for m in _NUMBER.finditer(text)]
@@ -146,12 +146,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.parse_args(arguments)
     runs = read_runs(ROOT / "docs" / "results")
     claims = read_claims(ROOT / "docs" / "results" / "claims.yaml")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    summary = (ROOT / "docs" / "results_summary.md").read_text(encoding="utf-8")
     said = [claim.say(runs) for claim in claims]
-    missing = [sentence for sentence in said if sentence not in plain(readme)]
+    missing = [sentence for sentence in said if sentence not in plain(summary)]
     for sentence in said:
         print(f"{'MISSING ' if sentence in missing else ''}{sentence}")
-    loose = unclaimed(readme, said)
+    loose = unclaimed(summary, said)
     for place in loose:
         print(f"no claim: ...{place}")
     return 1 if missing or loose else 0

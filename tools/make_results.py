@@ -1,4 +1,4 @@
-"""docs/results.md and the README's table, from the committed JSON in docs/results/.
+"""docs/results.md and the table of results_summary.md, from the committed JSON in docs/results/.
 
     semtta bench --data mocap --motions AMASS/ --table table1 --seeds 3 -o out/
     cp out/summary.json docs/results/mocap_table1.json
@@ -24,7 +24,7 @@ from semtta.files import whole_file
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results: begin, made by tools/make_results.py -->", "<!-- results: end -->"
 LONG = 100  # lines
-README_METHODS = ("frozen", "frozen+gauss", "2d+smooth", "cycleadapt", "paper", "semtta")
+SUMMARY_METHODS = ("frozen", "frozen+gauss", "2d+smooth", "cycleadapt", "paper", "semtta")
 INTRO = """# Results
 
 Made by `python tools/make_results.py` from the JSON files in `docs/results/`, which
@@ -50,15 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results.md")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--summary", type=Path, default=ROOT / "docs" / "results_summary.md")
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     args = parser.parse_args(arguments)
     runs = read_runs(args.results)
     published = read_json(args.results / "published.json")
     pages = {args.output: results_page(runs, published)}
-    readme = args.readme.read_text(encoding="utf-8")
+    summary = args.summary.read_text(encoding="utf-8")
     if runs:
-        pages[args.readme] = between_markers(readme, readme_table(runs))
+        pages[args.summary] = between_markers(summary, summary_table(runs))
     stale = [path for path, text in pages.items() if not _same(path, text)]
     if args.check:
         for path in stale:
@@ -175,7 +175,7 @@ def main_rows(runs: dict[str, dict]) -> dict[tuple[str, str, str], dict[str, dic
     return shown
 
 
-def readme_table(runs: dict[str, dict]) -> str:
+def summary_table(runs: dict[str, dict]) -> str:
     """One line per benchmark, model and level; the methods that matter most side by side."""
     shown = main_rows(runs)
     limits = {}
@@ -185,7 +185,7 @@ def readme_table(runs: dict[str, dict]) -> str:
             f"`{run['data']}`: protocol {run['protocol']}; {tracks} tracks, random seeds: "
             f"{len(run['seeds'])}. {run['limits']}"
         )
-    methods = [m for m in README_METHODS if any(m in line for line in shown.values())]
+    methods = [m for m in SUMMARY_METHODS if any(m in line for line in shown.values())]
     head = ["benchmark", "model", "level", *methods, "semtta vs cycleadapt, PA"]
     lines = [head, ["---"] * 3 + ["---:"] * (len(head) - 3)]
     for key, line in shown.items():
@@ -197,7 +197,7 @@ def readme_table(runs: dict[str, dict]) -> str:
     return (
         f"{table}\n\nMPJPE / PA-MPJPE / PA-MPJPE of hidden joints, mm; brackets: 95 % interval, "
         "paired bootstrap over groups of dependent tracks. All tables, with intervals: "
-        f"[docs/results.md](docs/results.md).\n\n{notes}"
+        f"[results.md](results.md).\n\n{notes}"
     )
 
 
@@ -209,7 +209,7 @@ def _three(row: dict) -> str:
 def between_markers(text: str, table: str) -> str:
     """The text with what stands between the markers replaced."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        sys.exit(f"the README needs one line '{BEGIN}' and, after it, one line '{END}'.")
+        sys.exit(f"the summary needs one line '{BEGIN}' and, after it, one line '{END}'.")
     return text[: text.index(BEGIN) + len(BEGIN)] + f"\n\n{table}\n\n" + text[text.index(END) :]
 
 

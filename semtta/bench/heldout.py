@@ -121,7 +121,7 @@ class HeldoutBenchmark:
     def items(self) -> list[Item]:
         """Person after person, level after level, mask after mask."""
         return [
-            Item(f"{person.name}-{level}-{draw + 1}", person.name, level, person.label, person.name)
+            Item(mask_name(person.name, level, draw), person.name, level, person.label, person.name)
             for person in self.people
             for level in self.levels
             for draw in range(1 if level == "gone" else self.draws)
@@ -218,6 +218,16 @@ def find_videos(paths: Sequence[str | Path]) -> dict[str, Path]:
     return once
 
 
+def mask_name(person: str, level: str, draw: int = 0) -> str:
+    """What one draw of what is hidden is called; all that is drawn follows from it."""
+    return f"{person}-{level}-{draw + 1}"
+
+
+def person_name(video: Path, digest: str, track: Track) -> str:
+    """By the file's content, too: clips of one name are two."""
+    return f"{video.stem}-{digest[:6]}-p{track.id:02d}"
+
+
 def _people(
     video: Path,
     digest: str,
@@ -234,7 +244,7 @@ def _people(
     camera = video_camera(info.width, info.height, given.focal, given.center, video)
     people = []
     for track in tracks:
-        name = f"{video.stem}-{digest[:6]}-p{track.id:02d}"  # clips of one name are two
+        name = person_name(video, digest, track)
         why = _unfit(track, camera)
         if why:
             announce(f"person {track.id} of '{video.name}' is left out: {why}.")

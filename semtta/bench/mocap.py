@@ -172,8 +172,6 @@ def open_mocap(
 def _counted(split: str) -> str:
     """Which performers of the documented files a number of these weights counts."""
     people = load_split()
-    names = [name for name, side in people.sides.items() if split in (side, "all")]
-    counted = [n for n in names if n not in people.known_to_shipped and people.sides[n] != "train"]
-    left = sorted(set(names) & people.known_to_shipped)
-    without = f" (not {', '.join(left)}, whom the shipped networks have seen)" if left else ""
-    return f"of their {split} side {', '.join(counted)} are counted{without}. "
+    names = [name for name, side in people.sides.items()
+             if split in (side, "all") and side != "train"]  # fmt: skip
+    return f"of their {split} side {', '.join(names)} are counted. "

@@ -26,7 +26,6 @@ class Listed:
         performer: who moves; ``action``: what he does, in a few words, "" if nobody said.
         side: "train", "dev", "test", or "none": neither trained on nor tested.
         part: of the dev and test sides, ``SEEN`` or ``NEW``; "" elsewhere.
-        known_to_shipped: whether the shipped networks were trained on this performer.
         cut: frames at the start that are no motion.
         animated: keyed by hand, in loops.
     """
@@ -35,7 +34,6 @@ class Listed:
     action: str
     side: str
     part: str
-    known_to_shipped: bool
     cut: int
     animated: bool
 
@@ -49,14 +47,13 @@ class Split:
         sides: performer -> side.
         seen: action of the dev and test sides -> what training calls it.
         new: actions of the dev and test sides that training does not have.
-        known_to_shipped, left_out, animated, cut: see ``Listed``.
+        left_out, animated, cut: see ``Listed``.
     """
 
     clips: dict[str, tuple[str, str]]
     sides: dict[str, str]
     seen: dict[str, str]
     new: frozenset[str]
-    known_to_shipped: frozenset[str]
     left_out: frozenset[str]
     animated: frozenset[str]
     cut: dict[str, int]
@@ -68,9 +65,8 @@ class Split:
         performer, action = self.clips[clip]
         side = NONE if clip in self.left_out else self.sides[performer]
         part = "" if side in (TRAIN, NONE) else NEW if action in self.new else SEEN
-        known = performer in self.known_to_shipped or side == TRAIN
         cut, animated = self.cut.get(clip, 0), performer in self.animated
-        return Listed(performer, action, side, part, known, cut, animated)
+        return Listed(performer, action, side, part, cut, animated)
 
 
 @lru_cache(1)
@@ -86,7 +82,6 @@ def load_split() -> Split:
         sides={name: side for side in (TRAIN, DEV, TEST) for name in lists[side]},
         seen=lists["seen"],
         new=frozenset(lists["new"]),
-        known_to_shipped=frozenset(lists["known_to_shipped"]),
         left_out=frozenset(lists["left_out"]),
         animated=frozenset(lists["animated"]),
         cut=lists["cut"],

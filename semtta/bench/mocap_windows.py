@@ -40,8 +40,8 @@ def subject_split(subject: str) -> str:
 def windows_v2(motions: str, split: str, frames: int, changed: int) -> tuple[Window, ...]:
     """The windows of dev, test or all, chosen once as long as the file does not change.
 
-    Only performers whom the shipped networks have not seen; of motion that the split does not
-    list, only what no file calls training."""
+    The shipped networks have seen nobody of dev and test; of motion that the split does not list,
+    only what no file calls training."""
     people = load_split()
     found: dict[tuple, list[Window]] = {}
     for entry in _listed(motions):
@@ -50,7 +50,7 @@ def windows_v2(motions: str, split: str, frames: int, changed: int) -> tuple[Win
             side = "" if entry.split == "train" else subject_split(entry.subject)
             label, performer, part = spoken_label(entry.text), entry.subject, UNLISTED
         else:
-            side = "" if known.known_to_shipped else known.side
+            side = known.side
             label, performer, part = known.action or None, known.performer, known.part
         if side not in ((DEV, TEST) if split == "all" else (split,)):
             continue

@@ -103,7 +103,7 @@ def _track(file, i: int) -> Track:
 
 
 @cache
-def detector_key(detect_size: int) -> str:
+def detector_key(detect_size: int | str) -> str:
     """Changes whenever the built-in detector's answer may: its code, networks, settings."""
     code = sorted(Path(pipeline.__file__).parent.glob("*.py"))
     parts = [semtta.__version__, str(detect_size)]

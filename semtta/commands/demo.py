@@ -37,11 +37,15 @@ def demo(
     overlay_scale: OverlayScale = None,
     overlay_layout: OverlayLayout = "side",
     no_page: NoPage = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only the clip as it is, not with limbs taken away.")
+    ] = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Adapt to the shipped real clip and measure against its triangulated truth."""
+    """Adapt to the shipped real clip, as it is and with limbs taken away, with and without
+    labels, and measure against its triangulated truth."""
     from semtta.config import load_config
     from semtta.output.layout import OverlayOptions
 
@@ -56,9 +60,11 @@ def demo(
     with progress_bars(quiet) as bars, timed(bars, verbose) as progress:
         numbers = run_demo(
             settings, folder, overlay=not no_overlay, overlay_options=drawn, page=not no_page,
-            overwrite=overwrite, progress=progress,
+            hidden=not quick, overwrite=overwrite, progress=progress,
         )  # fmt: skip
     _print(numbers)
+    if "hidden" in numbers:
+        _print_hidden(numbers["hidden"])
     where = look_at(no_overlay, no_page)
     out.print(f"Results in [bold]{escape(str(folder))}[/bold]{where}.")
 
@@ -76,4 +82,16 @@ def _print(numbers: dict) -> None:
         base, adapted = numbers["frozen"][key], numbers["adapted"][key]
         change = f"{100 * (adapted / base - 1):+.0f} %"
         table.add_row(heading, f"{base:.1f}", f"{adapted:.1f}", change)
+    out.print(table)
+
+
+def _print_hidden(numbers: dict) -> None:
+    from rich.table import Table
+
+    table = Table(title=numbers["title"], caption=numbers["caption"], caption_justify="left")
+    table.add_column("")
+    for row in numbers["rows"]:
+        table.add_column(row["row"].replace(": ", "\n"), justify="right")
+    for name in (key for key in numbers["rows"][0] if key != "row"):
+        table.add_row(name, *(f"{row[name]:.1f}" for row in numbers["rows"]))
     out.print(table)

@@ -1,7 +1,7 @@
 """Rotations, cameras, crops and alignment: pure functions on tensors.
 
-Frames: camera frame is x right, y down, z forward; image pixels have their origin at the centre
-of the top-left pixel. Rotations are matrices everywhere.
+Camera frame, image pixels and all other axes and units: ``docs/conventions.md``. Rotations are
+matrices everywhere.
 """
 
 from semtta.geometry.boxes import crop_affine, keypoint_boxes, square_boxes, to_crop, to_image

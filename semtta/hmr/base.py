@@ -1,4 +1,7 @@
-"""What every human mesh regressor is to the rest of the library."""
+"""What every human mesh regressor is to the rest of the library.
+
+Axes, rotations and both kinds of camera: ``docs/conventions.md``.
+"""
 
 from __future__ import annotations
 

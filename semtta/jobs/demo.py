@@ -11,6 +11,7 @@ from semtta.bench.beam import PROTOCOL, beam_truth
 from semtta.config import Config, config_to_yaml
 from semtta.engine import Progress, silent
 from semtta.files import check_folder, new_folder
+from semtta.jobs.demo_hidden import run_hidden
 from semtta.output.files import is_result, save_json
 from semtta.output.layout import OverlayOptions
 from semtta.output.write import write_results
@@ -27,12 +28,16 @@ def run_demo(
     overlay: bool = True,
     overlay_options: OverlayOptions | None = None,
     page: bool = True,
+    hidden: bool = True,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> dict:
     """The shipped clip (camera 2, a rendered person in front), measured against its truth.
 
-    Returns: what ``demo.json`` holds: ``frozen`` and ``adapted`` numbers, title and caption."""
+    Args:
+        hidden: also take limbs away and adapt with and without labels (``jobs.demo_hidden``).
+    Returns: what ``demo.json`` holds: ``frozen`` and ``adapted`` numbers, title and caption; and
+        as ``hidden`` what the second part says, if there is one."""
     check_folder(folder, overwrite, is_result)
     truth = beam_truth(1, with_occluder=True)
     if config.camera.focal is None:
@@ -50,6 +55,10 @@ def run_demo(
         )  # fmt: skip
         numbers = demo_numbers(result, body, truth)
         save_json(partial / "demo.json", numbers)
+        if hidden:
+            told = run_hidden(config, tracked, truth, clip, partial, overlay=overlay, page=page,
+                              progress=progress)  # fmt: skip
+            numbers = numbers | {"hidden": told}
     return numbers
 
 

@@ -1,4 +1,4 @@
-"""From the camera's axes (x right, y down, z forward) to those of other programs."""
+"""From the camera's axes to those of other programs; all are set out in ``docs/conventions.md``."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from semtta.errors import SemttaError
+from semtta.people.finding import input_size
 from semtta.people.movenet import MoveNet
 from semtta.people.pipeline import TrackedVideo
 from semtta.people.poses2d import Found, Poses2DOptions, understand
@@ -23,7 +24,7 @@ def tracks_from_file(
     poses2d: str | Path,
     options: Poses2DOptions | None = None,
     announce: Callable[[str], None] = lambda text: None,
-    detect_size: int = 448,
+    detect_size: int | str = "auto",
 ) -> TrackedVideo:
     """The user's own 2D poses instead of the detector; the video gives the frame times.
 
@@ -71,11 +72,11 @@ def inspect_poses2d(
         video: that they belong to; None = they are not checked against one."""
     if video is None:
         return understand(poses2d, None, None, options)
-    return _held_against(video, poses2d, options, 448)[2]
+    return _held_against(video, poses2d, options, "auto")[2]
 
 
 def _held_against(
-    path, poses2d, options: Poses2DOptions | None, detect_size: int
+    path, poses2d, options: Poses2DOptions | None, detect_size: int | str
 ) -> tuple[VideoInfo, torch.Tensor, Found]:
     """A video, its frames' times, and 2D poses as they fit it."""
     said: list[str] = []
@@ -85,7 +86,7 @@ def _held_against(
     info = replace(info, notes=(*info.notes, *said))
 
     def looks(frames: Sequence[int]) -> dict[int, Detections]:
-        wanted, net, found = set(frames), MoveNet(detect_size), {}
+        wanted, net, found = set(frames), MoveNet(input_size(detect_size)), {}
         for index, _, image in read_frames(path):
             if index in wanted:
                 people = suppress_duplicates(net(image))

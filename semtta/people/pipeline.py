@@ -13,13 +13,15 @@ from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
 from semtta.people import gating
 from semtta.people.blazepose import BlazePose, Roi
+from semtta.people.finding import Ticks, find_everyone, input_size
 from semtta.people.fusion import Looks, fuse
 from semtta.people.masking import on_body, overlaps, paint_over
 from semtta.people.movenet import MoveNet
+from semtta.people.ownership import is_strangers
 from semtta.people.rois import fill_gaps, roi_track
-from semtta.people.tracker import Chain, Detections, box_size, link, suppress_duplicates
+from semtta.people.tracker import Chain, Detections, box_size
 from semtta.skeletons import BLAZEPOSE33, BODY27
-from semtta.video import VideoInfo, VideoSource, cut_video, probe, read_frames, read_through
+from semtta.video import VideoInfo, VideoSource, cut_video, probe, read_frames
 from semtta.video.cut import Edge
 
 Progress = Callable[[int, int | None], None]
@@ -27,8 +29,6 @@ Progress = Callable[[int, int | None], None]
 _BODY_IN_BLAZE = np.array(BLAZEPOSE33.indices(BODY27.joints))
 _LINGER = 0.5  # seconds for which a lost person still hides others
 _AT_LEAST = 0.11  # confidence with which the limbs of other people are painted
-_NOBODY = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 17, 2)), np.zeros((0, 17)))
-_MIN_LENGTH = 5  # frames; shorter chains are noise unless the video itself is that short
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def track_video(
     path: VideoSource,
     *,
     progress: Progress | None = None,
-    detect_size: int = 448,
+    detect_size: int | str = "auto",
     max_people: int | None = None,
     start: Edge | None = None,
     end: Edge | None = None,
@@ -95,12 +95,14 @@ def track_video(
     """Find and follow everyone in a video.
 
     The file is read twice: first to find people and settle who is who over the whole video, then
-    to look closely at each of them.
+    to look closely at each of them. Where the first look was not enough (somebody is lost, people
+    are small or many), ``auto`` reads parts of it once more in between; a note says so.
 
     Args:
         path: a video file or a folder of images.
-        progress: called with (done, total or None); every frame counts twice.
-        detect_size: long side of the detector's input; larger for small people.
+        progress: called with (done, total or None); every frame counts twice,
+            those that are looked at again once more.
+        detect_size: long side of the detector's input, pixels; ``auto`` begins with 448.
         max_people: keep only the most prominent tracks.
         start, end: only from this frame until before that one: numbers, or times as texts such
             as ``4s`` and ``1:02.5``. Frames keep their numbers and times in the video.
@@ -111,15 +113,12 @@ def track_video(
     path = cut_video(path, start, end)
     info = probe(path)
     total = None if info.span is None else info.span[1] + info.span[1] - info.span[0]
-    tick = _counter(progress, total)
+    tick = Ticks(progress, total)
     said: list[str] = []  # what only reading shows
-    found, times = _detect(path, MoveNet(detect_size), threads, tick, said.append)
-    detections = [_NOBODY if people is None else people for people in found]
-    info = replace(info, notes=(*info.notes, *said))
-    seen = sum(people is not None for people in found)
-    shortest = min(_MIN_LENGTH, seen)
-    chains = [c for c in link(detections, times) if len(c) >= shortest]
-    people = [_fill(chain, detections, np.array(times)) for chain in chains]
+    net, auto = MoveNet(input_size(detect_size)), detect_size == "auto"
+    found = find_everyone(path, info, net, auto, threads, tick, said.append)
+    info, times = replace(info, notes=(*info.notes, *said)), found.times
+    people = [_fill(chain, found.detections, times) for chain in found.chains]
     if not people:
         raise SemttaError(
             f"nobody was found in '{info.path}'; if there are people, look closer (a larger "
@@ -128,42 +127,12 @@ def track_video(
     people.sort(key=lambda person: -_prominence(person, info))
     wanted = people[:max_people]
     looks = _look(path, wanted, people, BlazePose(), threads, tick)
-    if progress is not None:
-        progress(seen + len(times), seen + len(times))
+    tick.finish()
     tracks = [
         _to_track(i, person, people, look, info)
         for i, (person, look) in enumerate(zip(wanted, looks), 1)
     ]
-    return TrackedVideo(info, tracks, torch.tensor(times, dtype=torch.float64))
-
-
-def _counter(progress: Progress | None, total: int | None) -> Callable[[], None]:
-    done = 0
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, None if total is None else max(total, done))
-
-    return tick
-
-
-def _detect(
-    path, net: MoveNet, threads: int, tick, note
-) -> tuple[list[Detections | None], list[float]]:
-    """First reading: everyone in every frame; None in those before the part that is wanted."""
-
-    def detect(frame) -> tuple[Detections | None, float]:
-        _, seconds, image = frame
-        return None if image is None else suppress_duplicates(net(image)), seconds
-
-    detections, times = [], []
-    for people, seconds in threaded_map(detect, read_through(path, note), threads):
-        detections.append(people)
-        times.append(seconds)
-        tick()
-    return detections, times
+    return TrackedVideo(info, tracks, torch.from_numpy(times.astype(np.float64)))
 
 
 def _fill(chain: Chain, detections: list[Detections], times: np.ndarray) -> Person:
@@ -273,6 +242,19 @@ def _hidden(points: np.ndarray, person: Person, everyone: list[Person]) -> np.nd
     return hidden
 
 
+def _foreign(
+    points: np.ndarray, person: Person, everyone: list[Person], size: np.ndarray
+) -> np.ndarray:
+    """(T,) whether points (T, 27, 2) are somebody else's, or between two people."""
+    foreign = np.zeros(len(points), bool)
+    for t, frame in enumerate(person.frames):
+        own = (person.xy[t], person.conf[t], float(size[t]))
+        for other, u in _present(everyone, person, int(frame)):
+            theirs = (other.xy[u], other.conf[u], float(box_size(other.boxes[u][None])[0]))
+            foreign[t] |= is_strangers(points[t], *own, *theirs)
+    return foreign
+
+
 def _to_track(
     number: int, person: Person, everyone: list[Person], looks: Looks, info: VideoInfo
 ) -> Track:
@@ -287,6 +269,7 @@ def _to_track(
         hidden,
         person.times,
         (info.width, info.height),
+        _foreign(fused.xy, person, everyone, size),
     )
     return Track(
         id=number,

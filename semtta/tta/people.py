@@ -18,7 +18,7 @@ def find_people(
     tracks: str | int = "largest",
     poses2d: str | Path | None = None,
     progress: Progress = silent,
-    detect_size: int = 448,
+    detect_size: int | str = "auto",
     options: Poses2DOptions | None = None,
 ) -> TrackedVideo:
     """Detect and track, or read the user's own poses; only as many people as are wanted.

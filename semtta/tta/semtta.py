@@ -22,7 +22,7 @@ from torch import Tensor
 
 from semtta.config import Config
 from semtta.hmr.base import Prediction
-from semtta.skeletons import SMPL24
+from semtta.skeletons import ARMS
 from semtta.tta import losses
 from semtta.tta.hold import held_landmarks
 from semtta.tta.meaning import Meaning
@@ -39,10 +39,6 @@ from semtta.tta.smoothing import (
 )
 from semtta.tta.strategy import Draw, Networks
 from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_terms
-
-_ARMS = SMPL24.indices(
-    [f"{side}_{part}" for side in ("left", "right") for part in ("shoulder", "elbow", "wrist")]
-)
 
 
 class Semtta:
@@ -205,7 +201,7 @@ class Semtta:
         # neither a held limb nor one that the motion model is not sure of
         doubt = torch.maximum(self.held, 1 - self.sure)
         if run.config.evidence.fill_limbs == "legs":
-            doubt = doubt.index_fill(1, torch.tensor(_ARMS, device=doubt.device), 1.0)
+            doubt = doubt.index_fill(1, torch.tensor(ARMS, device=doubt.device), 1.0)
         barred = held_landmarks(doubt, run.view.skeleton)
         run.evidence.fill(filling, passes, epoch + 1, weight, barred)
         return float(passes.float().mean())
@@ -271,7 +267,7 @@ class Semtta:
         self.betas_target = shape_target(smoothing, first.betas, latest.betas)
         # Where the motion model is not sure, the guess stays: of what is held the base's, which no
         # fit has moved; of a limb that is away for a while the latest, which went along with it.
-        base = (self.held * (1 - self.told) > 0.5)[..., None, None]
+        base = ((self.held > 0.5) & (self.told < 0.5))[..., None, None]
         guess = torch.where(base, first.rotmats, latest.rotmats)
         text = self._heard_text(run)
         target, self.sure = self.smoother.target(guess, self.told, text, self.path)

@@ -15,6 +15,7 @@ from semtta.geometry import gaussian_smooth
 from semtta.hmr.base import Prediction
 from semtta.motion.prior import MotionPrior
 from semtta.motion.text import TextEncoder, random_directions
+from semtta.skeletons import ARMS
 from semtta.tta.run import Run, seen_rotations
 from semtta.user_files import require_user_file
 
@@ -181,10 +182,13 @@ def load_smoothing_network(config: SmoothingConfig):
 
 
 def told_rotations(run: Run) -> Tensor:
-    """(T, 24) in {0, 1}: what the smoother is told to be seen, by ``smoothing.completion``."""
-    if run.config.smoothing.completion:
-        return seen_rotations(run.evidence.detected, run.view.skeleton)
-    return torch.ones(len(run.track), 24, device=run.device)
+    """(T, 24) in [0, 1]: what the smoother is told to be seen, by ``smoothing.completion``; of an
+    unseen arm the guess counts ``smoothing.arm_guess``."""
+    if not run.config.smoothing.completion:
+        return torch.ones(len(run.track), 24, device=run.device)
+    told = seen_rotations(run.evidence.detected, run.view.skeleton)
+    told[:, ARMS] = told[:, ARMS].clamp_min(run.config.smoothing.arm_guess)
+    return told
 
 
 def told_path(run: Run, motion: Prediction) -> Tensor | None:
