@@ -34,7 +34,7 @@ from semtta.commands.options import (
     as_overrides,
     look_at,
 )
-from semtta.commands.verbose import Verbose, tell_setup, timed
+from semtta.commands.verbose import Stopwatch, Verbose, tell_setup
 from semtta.errors import SemttaError
 from semtta.messages import out, progress_bars
 
@@ -113,7 +113,9 @@ def adapt(
         given = Path(labels)
     if verbose:
         tell_setup(settings)
-    with progress_bars(quiet) as bars, timed(bars, verbose) as progress:
+    watch = Stopwatch(verbose)
+    with progress_bars(quiet) as bars:
+        progress = watch.watch(bars)
         adapt_video(
             cut_video(open_images(video, fps), start, end), given, settings, folder,
             tracks=track, poses2d=poses2d,
@@ -124,6 +126,7 @@ def adapt(
             labeller=labeller, overlay=not no_overlay, overlay_options=drawn, page=not no_page,
             renderer=renderer, overwrite=overwrite, progress=progress, dry_run=dry_run,
         )  # fmt: skip
+    watch.tell()
     if dry_run:
         out.print("Everything is in place; nothing was written.")
         return

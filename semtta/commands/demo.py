@@ -22,7 +22,7 @@ from semtta.commands.options import (
     as_overrides,
     look_at,
 )
-from semtta.commands.verbose import Verbose, tell_setup, timed
+from semtta.commands.verbose import Stopwatch, Verbose, tell_setup
 from semtta.messages import out, progress_bars
 
 
@@ -57,11 +57,14 @@ def demo(
     folder = output or Path("semtta-out") / "demo"
     if verbose:
         tell_setup(settings)
-    with progress_bars(quiet) as bars, timed(bars, verbose) as progress:
+    watch = Stopwatch(verbose)
+    with progress_bars(quiet) as bars:
+        progress = watch.watch(bars)
         numbers = run_demo(
             settings, folder, overlay=not no_overlay, overlay_options=drawn, page=not no_page,
             hidden=not quick, overwrite=overwrite, progress=progress,
         )  # fmt: skip
+    watch.tell()
     _print(numbers)
     if "hidden" in numbers:
         _print_hidden(numbers["hidden"])

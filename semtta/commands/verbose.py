@@ -4,8 +4,6 @@ it on stderr."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,27 +34,32 @@ def tell_setup(settings: Config) -> None:
         tell("settings: the default ones.")
 
 
-@contextmanager
-def timed(progress: Progress, wanted: bool) -> Iterator[Progress]:
-    """The same callback; if wanted, the seconds of each stage are told at the end."""
-    if not wanted:
-        yield progress
-        return
-    spent: dict[str, float] = {}
-    last = begin = time.monotonic()
+class Stopwatch:
+    """Seconds of each stage, between the calls of its progress.
 
-    def update(stage: str, done: int, total: int | None, values: dict) -> None:
-        nonlocal last
-        if stage != "note":  # time since the last call was this stage's
-            now = time.monotonic()
-            spent[stage] = spent.get(stage, 0.0) + now - last
-            last = now
-        progress(stage, done, total, values)
+    Args:
+        wanted: whether anything is told."""
 
-    try:
-        yield update
-    finally:
+    def __init__(self, wanted: bool):
+        self.wanted = wanted
+        self.spent: dict[str, float] = {}
+        self.begin = self.last = time.monotonic()
+
+    def watch(self, progress: Progress) -> Progress:
+        """The same callback, its calls noted."""
+
+        def update(stage: str, done: int, total: int | None, values: dict) -> None:
+            if stage != "note":  # time since the last call was this stage's
+                now = time.monotonic()
+                self.spent[stage] = self.spent.get(stage, 0.0) + now - self.last
+                self.last = now
+            progress(stage, done, total, values)
+
+        return update
+
+    def tell(self) -> None:
+        if not self.wanted:
+            return
         end = time.monotonic()
-        stages = [f"{name} {seconds:.1f} s" for name, seconds in spent.items()]
-        rest = end - last
-        tell(f"time: {', '.join([*stages, f'rest {rest:.1f} s', f'in all {end - begin:.1f} s'])}.")
+        stages = [*self.spent.items(), ("rest", end - self.last), ("in all", end - self.begin)]
+        tell(f"time: {', '.join(f'{name} {seconds:.1f} s' for name, seconds in stages)}.")
