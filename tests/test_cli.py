@@ -254,7 +254,7 @@ def test_label_by_a_model_the_whole_way(run, tmp_path, empty_room, monkeypatch):
     pytest.importorskip("openai")
     from vlm_server import Script, Server
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("SEMTTA_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     write_poses(tmp_path / "p.npz")
     script = Script('{"label": "stand still", "confidence": 0.8}', '{"answer": "yes"}')

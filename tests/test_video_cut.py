@@ -19,7 +19,15 @@ from semtta.output.page.saved import page_of_result
 from semtta.people import TrackedVideo, track_video
 from semtta.shipped import asset
 from semtta.tta.adapter import Adapter
-from semtta.video import ImageSequence, cut_video, probe, read_frames, read_through, video_hash
+from semtta.video import (
+    ImageSequence,
+    content_hash,
+    cut_video,
+    probe,
+    read_frames,
+    read_through,
+    video_hash,
+)
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +218,12 @@ def test_a_page_made_later_shows_the_range_too(tmp_path, video):
     (folder / "report.json").write_text(json.dumps(report | {"range": {"start": 4}}))
     with pytest.raises(SemttaError, match="range that is none"):
         page_of_result(folder, video=video)
+
+
+def test_what_is_kept_of_a_part_is_not_taken_for_another(tmp_path, video):
+    cuts = [video, cut_video(video, 4, 9), cut_video(video, 4, None), cut_video(video, "4s", 9)]
+    assert len({content_hash(part) for part in cuts}) == 4
+    tracked = TrackedVideo(probe(cuts[1]), [waving(range(4, 9)).track], torch.arange(9.0).double())
+    found = TrackedVideo.load(tracked.save(tmp_path / "t.npz"))
+    assert found.info == tracked.info and found.info.cut == cuts[1]
+    assert TrackedVideo.load(tmp_path / "t.npz", video).info.cut == cuts[1]

@@ -20,7 +20,7 @@ from semtta.commands.inputs import (
     PosesSkeleton,
     poses_options,
 )
-from semtta.commands.options import DictionaryFile, End, Fps, Start
+from semtta.commands.options import DictionaryFile, End, Fps, NoCache, Start, user_cache
 from semtta.errors import SemttaError
 from semtta.messages import out, progress_bars, say, tell, to_stderr
 
@@ -71,6 +71,7 @@ def label(
     ] = None,
     unit: Annotated[str, typer.Option(help="Of the ranges: seconds or frames.")] = "seconds",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    no_cache: NoCache = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> None:
     """Write labels.json for VIDEO: by retrieval, by a vision-language model, or to fill in."""
@@ -99,6 +100,7 @@ def label(
         tracked = find_people(
             source, track, poses2d, progress, settings.detector.size,
             replace(poses, min_confidence=settings.evidence.min_confidence),
+            user_cache(no_cache),
         )  # fmt: skip
         chosen = select_tracks(tracked, track)
         if task == "strips":

@@ -77,8 +77,8 @@ class SavedResult:
     body: str
     gender: str
     body_sha256: str | None
-    part: tuple[str | None, str | None]
     tracks: tuple[SavedTrack, ...]
+    part: tuple[str | None, str | None]
 
     @property
     def video_sha256(self) -> str | None:
@@ -155,7 +155,7 @@ def load_result(folder: str | Path) -> SavedResult:
         raise SemttaError(f"result '{folder}': report.json names several body files.")
     sha256 = next(iter(hashes), None)
     return SavedResult(
-        folder, report["video"], body, gender, sha256, report["part"], tuple(tracks)
+        folder, report["video"], body, gender, sha256, tuple(tracks), report["part"]
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -53,6 +54,25 @@ class TrackedVideo:
         read, cut = len(self.times), self.info.cut
         rest = 0 if cut is None or cut.end is None else max(0, (self.info.frames or 0) - read)
         return read + rest, float(self.times[-1]) + (1 + rest) / self.info.fps
+
+    def save(self, path: str | Path) -> Path:
+        """Write everyone to a file (npz), whole or not at all; ``load`` reads it back exactly.
+
+        Raises ``SemttaError`` if it cannot be written."""
+        from semtta.people.track_files import save_tracked
+
+        return save_tracked(path, self)
+
+    @staticmethod
+    def load(path: str | Path, video: VideoSource | None = None) -> TrackedVideo:
+        """What ``save`` wrote, bit for bit.
+
+        Args:
+            video: where the video lies now; None = where it was.
+        Raises ``SemttaError`` for a file that is none of these, or another video."""
+        from semtta.people.track_files import load_tracked
+
+        return load_tracked(path, video)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 
 import torch
@@ -45,6 +45,7 @@ from semtta.tta.memory import memory_note
 from semtta.tta.people import check_tracks, find_people, select_tracks
 from semtta.tta.provenance import provenance
 from semtta.tta.result import Motion, Result
+from semtta.tta.resume import Store, recalled
 from semtta.tta.run import Run
 from semtta.tta.segments import lone_poses
 from semtta.tta.still_camera import in_world
@@ -122,6 +123,7 @@ class Adapter:
         start: Edge | None = None,
         end: Edge | None = None,
         progress: Progress = silent,
+        store: Store | None = None,
     ) -> list[Result]:
         """Adapt to one video.
 
@@ -135,6 +137,7 @@ class Adapter:
             start, end: only a part of a video, as ``track_video`` takes them; labels are those
                 of the whole one.
             progress: called as ``progress(stage, done, total, values)``.
+            store: keeps each track as soon as it is adapted, and knows those of an earlier run.
         Returns: one result per track.
         Raises: ``SemttaError`` for anything wrong with the input."""
         labels = as_labels(labels)
@@ -165,7 +168,8 @@ class Adapter:
             if labels is not None:
                 texts = labels.for_track(track)
                 progress("note", 0, None, {"text": coverage(texts, track)})
-            results.append(self._adapt(track, camera, texts, progress, video.info.source))
+            make = partial(self._adapt, track, camera, texts, progress, video.info.source)
+            results.append(recalled(store, track, camera, texts, make))
         return self._placed(results, video.tracks, progress, video.info.source)
 
     @_undisturbed

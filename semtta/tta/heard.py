@@ -7,6 +7,7 @@ from semtta.labels import Labels
 from semtta.labels.coverage import remarks
 from semtta.people import TrackedVideo
 from semtta.tta.meaning import text_readings
+from semtta.tta.people import believed
 from semtta.tta.result import Heard
 from semtta.tta.run import Run
 from semtta.tta.strategy import Strategy
@@ -22,13 +23,9 @@ def checked_labels(labels: Labels, video: TrackedVideo, least: float, progress: 
     frames, duration = video.length
     labels.check(frames, duration, len(video.times))
     notes = remarks(labels, frames, duration)
-    kept = labels.confident(least)
-    if dropped := len(labels.spans) - len(kept.spans):
-        text = f"{dropped} of {len(labels.spans)} labels are below labels.min_confidence"
-        notes.append(f"{text} ({least:g}) and count as none.")
     for note in notes:
         progress("note", 0, None, {"text": note})
-    return kept
+    return believed(labels, least, progress)
 
 
 def note_gate(run: Run, strategy: Strategy) -> None:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from semtta.cache import Cache
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.keypoints import Track
 from semtta.labels import Labels
-from semtta.people import Poses2DOptions, TrackedVideo, track_video, tracks_from_file
+from semtta.people import (
+    Poses2DOptions,
+    TrackedVideo,
+    track_video,
+    tracked_once,
+    tracks_from_file,
+)
 from semtta.video import VideoSource
 
 
@@ -20,24 +27,31 @@ def find_people(
     progress: Progress = silent,
     detect_size: int | str = "auto",
     options: Poses2DOptions | None = None,
+    cache: Cache | None = None,
 ) -> TrackedVideo:
     """Detect and track, or read the user's own poses; only as many people as are wanted.
 
     What is unusual about the video is told to ``progress`` as notes.
 
     Args:
-        options: what the file of the user's poses does not say."""
+        options: what the file of the user's poses does not say.
+        cache: where detections are kept for later runs; None = nowhere."""
 
     def announce(text: str) -> None:
         progress("note", 0, None, {"text": text})
 
+    def tick(done: int, total: int | None) -> None:
+        progress("people", done, total, {})
+
+    most = 1 if tracks == "largest" else None
     if poses2d is not None:
         found = tracks_from_file(video, poses2d, options, announce, detect_size)
+    elif cache is not None:
+        found = tracked_once(
+            video, cache, detect_size=detect_size, max_people=most, progress=tick, announce=announce
+        )
     else:
-        found = track_video(
-            video, max_people=1 if tracks == "largest" else None, detect_size=detect_size,
-            progress=lambda done, total: progress("people", done, total, {}),
-        )  # fmt: skip
+        found = track_video(video, max_people=most, detect_size=detect_size, progress=tick)
     for text in found.info.notes:
         announce(text)
     chosen = {track.id for track in select_tracks(found, tracks)}
@@ -72,3 +86,15 @@ def check_tracks(labels: Labels, chosen: Sequence[Track]) -> None:
             f"{labels.name} names track {', '.join(map(str, sorted(named)))} only, but track "
             f"{', '.join(map(str, sorted(ids)))} is adapted; leave 'track' out or choose --track."
         )
+
+
+def believed(labels: Labels, least: float, progress: Progress) -> Labels:
+    """The labels that are sure enough to pull and to open the gate; a note counts the others.
+
+    Args:
+        least: confidence (``labels.min_confidence``)."""
+    kept = labels.confident(least)
+    if dropped := len(labels.spans) - len(kept.spans):
+        text = f"{dropped} of {len(labels.spans)} labels are below labels.min_confidence"
+        progress("note", 0, None, {"text": f"{text} ({least:g}) and count as none."})
+    return kept

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor
 
+from semtta.body import Body
 from semtta.geometry import Camera
 from semtta.keypoints import Keypoints2D, Track
 from semtta.motion.phrase_reader import Reading
 from semtta.tta.evidence import Evidence
+from semtta.video import ImageSequence
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,79 @@ class Result:
             labels=[self.labels[row] for row in rows.tolist()],
             similarity=chosen(self.similarity), gate_similarity=chosen(self.gate_similarity),
         )  # fmt: skip
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        video: str | Path | ImageSequence | None = None,
+        body: Body | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write this track as ``semtta adapt`` does (docs/outputs.md), whole or not at all.
+
+        Args:
+            video: for the overlay and the page, which are left out without it, and its frame rate,
+                which is else told from the frames' times.
+            body: that the result was made with; None = found by what the result says.
+            overwrite: replace an earlier result.
+        Returns: the folder. Raises ``SemttaError`` for a place that is taken, another video, and a
+        body that is not found."""
+        from semtta.output.of_result import save
+
+        return save(self, folder, video=video, body=body, overwrite=overwrite)
+
+    @staticmethod
+    def load(folder: str | Path, track: int | None = None) -> Result:
+        """One track of a result folder; ``semtta.load_result`` reads all of them.
+
+        Args:
+            track: its number; None = the only one.
+        Raises ``SemttaError`` for a folder that is none, or is damaged."""
+        from semtta.output.of_result import load
+
+        return load(folder, track)
+
+    def export(
+        self,
+        formats: str | Iterable[str],
+        output: str | Path,
+        *,
+        body: Body | None = None,
+        every: int | None = None,
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Write this track in the formats of other programs, see ``semtta.export``.
+
+        Args:
+            formats: names, or one text with commas between them.
+            output: folder.
+            body: as in :meth:`save`.
+            every: take every n-th frame for mesh sequences.
+        Returns: what was written."""
+        from semtta.output.of_result import export_result
+
+        return export_result(self, formats, output, body=body, every=every, overwrite=overwrite)
+
+    def render(
+        self,
+        path: str | Path,
+        video: str | Path | ImageSequence,
+        *,
+        body: Body | None = None,
+        scale: float | None = None,
+        layout: str = "side",
+    ) -> Path:
+        """Draw base and adapted mesh over the video, as ``overlay.mp4`` has them.
+
+        Args:
+            path: target .mp4; it appears only when whole.
+            body: as in :meth:`save`.
+            scale, layout: of the pictures, see ``OverlayOptions``.
+        Raises ``SemttaError`` for another video than the result's."""
+        from semtta.output.of_result import render
+
+        return render(self, path, video, body=body, scale=scale, layout=layout)
 
     @property
     def detections(self) -> Keypoints2D:

@@ -98,6 +98,12 @@ class VideoCut:
     def __str__(self) -> str:
         return str(self.whole)
 
+    @property
+    def edges(self) -> tuple[str | None, str | None]:
+        """Start and end, as ``cut_video`` takes them."""
+        start, end = (None if edge is None else edge.text for edge in (self.start, self.end))
+        return start, end
+
     def past_start(self, frame: int, seconds: float) -> bool:
         return self.start is None or self.start.reached(frame, seconds)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from semtta.errors import SemttaError
+from semtta.reading import check_file, reading
 from semtta.shipped import file_sha256
 from semtta.video.cut import cut_frames
 from semtta.video.decode import file_frames, file_info
@@ -128,6 +129,30 @@ def video_hash(path: VideoSource) -> str:
     files = [source.folder / name for name in source.names if name is not None]
     lines = [f"{file.name} {file.stat().st_size if file.exists() else 0}" for file in files]
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
+def content_hash(path: VideoSource) -> str:
+    """SHA-256 of everything that a reader of this video sees, hexadecimal.
+
+    Of a file it is the file's; of a folder that of all its images, their order and frame rate;
+    of a cut also its range.
+    Raises ``SemttaError`` for what is missing or cannot be read."""
+    source = _source(path)
+    if isinstance(source, VideoCut):
+        text = f"{content_hash(source.whole)} {source.start} {source.end}"
+        return hashlib.sha256(text.encode()).hexdigest()
+    if isinstance(source, Path):
+        with reading(source, "video"):
+            return file_sha256(existing(source))
+    digest = hashlib.sha256(repr(source.fps).encode())
+    for name in source.names:
+        said = ""
+        if name is not None:
+            image = check_file(source.folder / name, "image")
+            with reading(image, "image"):
+                said = f"{name} {file_sha256(image)}"
+        digest.update(f"{said}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def _source(video: VideoSource, fps: float = DEFAULT_FPS) -> Path | ImageSequence | VideoCut:
