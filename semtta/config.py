@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from semtta.config_limits import BOUNDS, CHOICES
 from semtta.errors import SemttaError, shortened
+from semtta.focal import parse_focal
 from semtta.reading import reason
 from semtta.settings_files import check_values, read_settings
 
@@ -37,7 +38,9 @@ class BodyConfig:
 
 @dataclass
 class CameraConfig:
-    focal: float | None = None  # pixels; None = the image diagonal
+    # pixels, or a text: 26mm (35 mm equivalent), 4.2mm/5.6mm (lens / width of the sensor), exif
+    # (as the video's metadata say); None = the image diagonal
+    focal: int | float | str | None = None
     center: list[float] | None = None  # cx, cy in pixels; None = the image's centre
     motion: str = "unknown"  # unknown | static: then up and the floor are looked for as well
 
@@ -273,6 +276,8 @@ def validate(config: Config) -> None:
     if config.optimizer.chunk is not None and config.optimizer.train_mode:
         raise SemttaError("optimizer.chunk needs optimizer.train_mode=false to be exact.")
     _check_smoothing(config)
+    if config.camera.focal is not None:
+        parse_focal(config.camera.focal)
     price, center = config.labels.price, config.camera.center
     if price is not None and len(price) != 2:
         raise SemttaError("labels.price must be two numbers: per million tokens read, written.")

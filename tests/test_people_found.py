@@ -220,7 +220,32 @@ def test_a_long_video_without_people_is_not_searched_everywhere(monkeypatch):
         return dressed((person_at(0), RED))[[]]
 
     net.size = 448
-    monkeypatch.setattr(finding, "read_frames", lambda path, note=None: read(path))
+    for name in ("read_frames", "read_through"):
+        monkeypatch.setattr(finding, name, lambda path, note=None: read(path))
     info = VideoInfo("a.mp4", 320, 240, 30.0, 300)
     found = finding.find_everyone("a.mp4", info, net, True, 1, Ticks(None, None), lambda text: None)
     assert not found.chains and len(looked) == 300 + 4 * 30
+
+
+def test_of_a_part_of_a_video_nothing_before_it_is_looked_at_again(tmp_path, monkeypatch):
+    looked = []  # grey of every picture that a network saw
+
+    class Small:
+        def __init__(self, size):
+            self.size = size
+
+        def __call__(self, image):
+            looked.append(float(image.mean()))
+            whole = image.shape[1] == 320
+            return frame_of() if whole else frame_of(person_at(60, 20, 20, 40))
+
+    monkeypatch.setattr(pipeline, "MoveNet", Small)
+    monkeypatch.setattr(pipeline, "BlazePose", FakeBlazePose)
+    frames = [np.full((240, 320, 3), 20 + 20 * t, np.uint8) for t in range(10)]
+    path = write_video(tmp_path / "clip.mp4", frames, 25, (320, 240))
+    ticks = []
+    found = track_video(path, start=3, end=9, progress=lambda *now: ticks.append(now))
+    assert all(track.frames.tolist() == list(range(3, 9)) for track in found.tracks)
+    assert len(found.tracks) == 4 and len(looked) == 6 + 4 * 6
+    assert min(looked) > 20 + 20 * 2.5 and max(looked) < 20 + 20 * 8.5
+    assert ticks[-1] == (9 + 6 + 6, 9 + 6 + 6)

@@ -20,7 +20,7 @@ from semtta.cache import Cache
 from semtta.config import CameraConfig, DetectorConfig, LabelsConfig
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError, announce
-from semtta.geometry import Camera, image_camera
+from semtta.geometry import Camera
 from semtta.keypoints import Track
 from semtta.labels import Labels, load_labels
 from semtta.labels.beside import labels_beside
@@ -28,6 +28,7 @@ from semtta.people import TrackedVideo, tracked_once
 from semtta.shipped import asset, file_sha256
 from semtta.tta.result import Motion
 from semtta.video import VIDEO_ENDINGS, probe, video_files
+from semtta.video.lens import video_camera
 
 PROTOCOL = "heldout: 2D taken away from the detector's answer, % of the person's height"
 LIMITS = (
@@ -238,7 +239,7 @@ def _people(
     if said is not None:
         step = float(times.diff().median()) if len(times) > 1 else 0.0
         said.check(len(times), float(times[-1]) + step)
-    camera = image_camera(info.width, info.height, given.focal, given.center)
+    camera = video_camera(info.width, info.height, given.focal, given.center, video)
     people = []
     for track in tracks:
         name = person_name(video, digest, track)

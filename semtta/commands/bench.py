@@ -99,7 +99,7 @@ def bench(
     )  # fmt: skip
 
     try:
-        with progress_bars(quiet, console) as progress:
+        with progress_bars(quiet) as progress:
             outcome = run_session(options, progress)
     except KeyboardInterrupt:
         to_stderr().print(

@@ -57,7 +57,7 @@ def adapt_each(
     items = [Item(*pair) for pair in zip(videos, folders, strict=True)]
     each = AdaptEach(run, label, place, fps, dry_run)
     try:
-        with progress_bars(quiet, to_stderr()) as progress:
+        with progress_bars(quiet) as progress:
             for text in notes:
                 progress("note", 0, None, {"text": text})
             outcomes = adapt_many(each, items, engine=engine, workers=workers, progress=progress)

@@ -27,6 +27,19 @@ OverlayScale = Annotated[
 OverlayLayout = Annotated[
     str, typer.Option("--overlay-layout", help="side (base beside adapted), wipe or adapted.")
 ]
+Start = Annotated[
+    Optional[str], typer.Option(help="First frame, a number or a time: 120, 4s, 1:02.5.")
+]
+End = Annotated[Optional[str], typer.Option(help="The frame after the last one, as --start.")]
+FocalLength = Annotated[
+    Optional[str],
+    typer.Option(
+        "--focal",
+        help="1200px, 26mm (35 mm equivalent), 4.2mm/5.6mm (lens / sensor), or exif. Default: "
+        "guessed.",
+    ),
+]
+Fps = Annotated[Optional[float], typer.Option(help="Of a folder of images. Default: 30.")]
 DictionaryFile = Annotated[
     Optional[Path], typer.Option("--dictionary", help="Your own names, a text file.")
 ]

@@ -15,11 +15,11 @@ from semtta.people import Poses2DOptions
 from semtta.reading import reading
 from semtta.shipped import file_sha256
 from semtta.tta.used_files import used_files
-from semtta.video import ImageSequence, content_hash
+from semtta.video import VideoSource, content_hash
 
 
 def what_was_asked(
-    video: str | Path | ImageSequence,
+    video: VideoSource,
     labels: Labels | None,
     config: Config,
     *,

@@ -29,11 +29,11 @@ from semtta.reading import read_json
 from semtta.tta.adapter import Adapter
 from semtta.tta.people import find_people, select_tracks
 from semtta.tta.result import Result
-from semtta.video import ImageSequence, probe
+from semtta.video import VideoSource, probe
 
 
 def adapt_video(
-    video: Path | ImageSequence,
+    video: VideoSource,
     labels,
     config: Config,
     folder: Path,
@@ -101,12 +101,12 @@ def adapt_video(
     added = label.vocabulary.added if label else UserDictionary.load(config.labels.dictionary)
     finder = None if estimator is None else load_body_estimator(estimator)
     if dry_run and labels is not None and info.frames:
-        labels.check(info.frames, info.frames / info.fps)
+        labels.check(info.frames, info.frames / info.fps, least=0)
         for text in remarks(labels, info.frames, info.frames / info.fps):
             announce(text)
     labelled = labels is not None or label is not None
     adapter = (adapters or Adapters()).get(config, body_models, labelled, added)
-    adapter.camera(info.width, info.height)
+    adapter.camera(info.width, info.height, info.source)
     if labels is not None:
         adapter.check_texts(labels)
     if dry_run:

@@ -23,10 +23,10 @@ from semtta.output.load import SavedResult, SavedTrack, load_result
 from semtta.output.overlay import write_overlay
 from semtta.output.write import overlay_panels, write_results
 from semtta.tta.result import Result
-from semtta.video import ImageSequence, VideoInfo, probe, video_hash
+from semtta.video import VideoInfo, VideoSource, probe, video_hash
 from semtta.video.info import DEFAULT_FPS
 
-Video = str | Path | ImageSequence
+Video = VideoSource
 
 
 def save(
@@ -65,6 +65,7 @@ def export_result(
         body.gender,
         body.sha256,
         (_with_rate(result),),
+        (None, None),
         body,
     )
     return export(saved, formats, output, every=every, overwrite=overwrite)

@@ -53,8 +53,9 @@ def write_results(
         save_npz(folder / f"{name}.npz", track_arrays(result, info.fps, body))
         save_npz(folder / f"{name}_amass.npz", amass_arrays(result, info.fps, body))
         write_glb(result, folder / f"{name}.glb", body)
-    head = {"video": info.path.name, "fps": info.fps} | ({"asked": asked} if asked else {})
-    save_json(folder / "report.json", head | {"tracks": [report(r) for r in results]})
+    head = {"video": info.path.name, "fps": info.fps, "range": range_of(info)}
+    head |= {"asked": asked} if asked else {}
+    save_json(folder / "report.json", head | {"tracks": [report(r, body) for r in results]})
     (folder / "config.yaml").write_text(settings, encoding="utf-8")
     if overlay:
         panels = overlay_panels(results, body)
@@ -66,7 +67,12 @@ def write_results(
         from semtta.output.page import write_page
 
         write_page(folder / "result.html", results, body, title=info.path.name, fps=info.fps,
-                   video=info.path, progress=progress)  # fmt: skip
+                   video=info.source, progress=progress)  # fmt: skip
+
+
+def range_of(info: VideoInfo) -> dict[str, str | None] | None:
+    """Which part of a video was read; None = all of it."""
+    return None if info.cut is None else dict(zip(("start", "end"), info.cut.edges))
 
 
 def overlay_panels(results: list[Result], body: Body) -> list[Panel]:

@@ -18,14 +18,14 @@ from semtta.people import pipeline
 from semtta.people.pipeline import TrackedVideo
 from semtta.people.track_files import read_tracked, tracked_arrays
 from semtta.shipped import asset, file_sha256
-from semtta.video import ImageSequence, content_hash, probe
+from semtta.video import VideoSource, content_hash, probe
 
 _NETS = ("pose/movenet_multipose.onnx", "pose/blazepose_full.onnx")
 _LIBRARIES = ("av", "numpy", "onnxruntime", "scipy")  # they decode, compute and assign
 
 
 def tracked_once(
-    video: str | Path | ImageSequence,
+    video: VideoSource,
     kept: Cache,
     *,
     detect_size: int | str,

@@ -161,15 +161,17 @@ def _step(times: np.ndarray) -> float:
 
 
 def why_everywhere(
-    chains: Sequence[Chain], detections: Sequence[Detections], size: tuple[int, int]
-) -> str | None:
+    chains: Sequence[Chain], detections: Sequence[Detections], size: tuple[int, int],
+    first: int = 0,
+) -> str | None:  # fmt: skip
     """Why every frame needs a closer look; None if none does.
 
     Args:
-        size: width, height of the picture."""
+        size: width, height of the picture.
+        first: frame with which the part begins that was looked at."""
     if not chains:
         return "nobody was found at first"
-    full = [(people.scores >= _GOOD).sum() >= _SLOTS for people in detections]
+    full = [(people.scores >= _GOOD).sum() >= _SLOTS for people in detections[first:]]
     if np.mean(full) >= 0.5:
         return "there are more people than one look can name"
     largest: dict[int, float] = {}

@@ -14,10 +14,11 @@ from semtta.people.closer import COVER, PARTS, Region, Search, added, look_close
 from semtta.people.movenet import MoveNet
 from semtta.people.ownership import without_mixtures
 from semtta.people.tracker import Chain, Detections, link, suppress_duplicates
-from semtta.video import VideoInfo, read_frames
+from semtta.video import VideoInfo, read_frames, read_through
 
 FIRST_SIZE = 448  # long side of what the network sees of a frame at first
 _ROUNDS = 3  # of looking for the lost: who was found again may be lost again
+_NOBODY = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 17, 2)), np.zeros((0, 17)))
 _MIN_LENGTH = 5  # frames; shorter chains are noise unless the video itself is that short
 
 _PROBES = 30  # frames that are looked at closely before all are, where nobody was found
@@ -63,12 +64,15 @@ class Found:
         times: (T,) seconds.
         chains: one a person, in order of appearance.
         picture: width, height.
+        first: frame with which the part of the video begins that is looked at; nobody is in those
+            before it.
     """
 
     detections: list[Detections]
     times: np.ndarray
     chains: list[Chain]
     picture: tuple[int, int]
+    first: int = 0
 
 
 def input_size(size: int | str) -> int:
@@ -88,8 +92,10 @@ def find_everyone(
         tick: called after each frame that was read.
         note: called with a sentence on the file, and on where was looked again.
     """
-    detections, times = _first_look(path, net, threads, tick, note)
-    found = _settled(detections, np.array(times), (info.width, info.height))
+    looks, times = _first_look(path, net, threads, tick, note)
+    first = next(t for t, people in enumerate(looks) if people is not None)
+    detections = [_NOBODY if people is None else people for people in looks]
+    found = _settled(detections, np.array(times), (info.width, info.height), first)
     if closer:
         found = _look_again(path, net, found, threads, tick, note)
     return found
@@ -97,33 +103,41 @@ def find_everyone(
 
 def _first_look(
     path, net: MoveNet, threads: int, tick: Ticks, note: Note
-) -> tuple[list[Detections], list[float]]:
-    def detect(frame) -> tuple[Detections, float]:
+) -> tuple[list[Detections | None], list[float]]:
+    """Everyone in every frame; None in those before the part that is wanted."""
+
+    def detect(frame) -> tuple[Detections | None, float]:
         _, seconds, image = frame
+        if image is None:
+            return None, seconds
         people = without_mixtures(suppress_duplicates(net(image)))
         return replace(people, colours=colours(image, people)), seconds
 
     detections, times = [], []
-    for people, seconds in threaded_map(detect, read_frames(path, note), threads):
+    for people, seconds in threaded_map(detect, read_through(path, note), threads):
         detections.append(people)
         times.append(seconds)
         tick()
     return detections, times
 
 
-def _settled(detections: list[Detections], times: np.ndarray, picture: tuple[int, int]) -> Found:
+def _settled(
+    detections: list[Detections], times: np.ndarray, picture: tuple[int, int], first: int
+) -> Found:
     """Chains that are long enough; what is left in pieces is joined."""
-    shortest = min(_MIN_LENGTH, len(times))
+    shortest = min(_MIN_LENGTH, len(times) - first)
     chains = [chain for chain in link(detections, list(times)) if len(chain) >= shortest]
-    return Found(detections, times, join(chains, detections, list(times), picture), picture)
+    return Found(detections, times, join(chains, detections, list(times), picture), picture,
+                 first)  # fmt: skip
 
 
 def _look_again(path, net: MoveNet, found: Found, threads: int, tick: Ticks, note: Note) -> Found:
     search, before, frames = Search(found.picture, found.times), _seen(found), set()
-    why = why_everywhere(found.chains, found.detections, found.picture)
-    everywhere = search.everywhere()
+    first = found.first
+    why = why_everywhere(found.chains, found.detections, found.picture, first)
+    everywhere = {t: parts for t, parts in search.everywhere().items() if t >= first}
     if not found.chains and len(everywhere) > 2 * _PROBES:
-        probes = np.linspace(0, len(everywhere) - 1, _PROBES).astype(int).tolist()
+        probes = np.linspace(first, first + len(everywhere) - 1, _PROBES).astype(int).tolist()
         some = {t: everywhere[t] for t in probes}
         probed = _closer(path, net, found, some, threads, tick, prefer_closer=True)
         if not any((probed.detections[t].scores >= _SOMEBODY).any() for t in probes):
@@ -133,7 +147,8 @@ def _look_again(path, net: MoveNet, found: Found, threads: int, tick: Ticks, not
         note(f"detector.size=auto: {net.size}; {why}, so every frame was looked at again in "
              f"{PARTS} x {PARTS} parts, as at {round(net.size / COVER)}.")  # fmt: skip
     for _ in range(_ROUNDS):
-        wanted = search.lost(found.chains, found.detections)
+        lost = search.lost(found.chains, found.detections)
+        wanted = {t: parts for t, parts in lost.items() if t >= first}
         if not wanted:
             break
         frames |= set(wanted)
@@ -170,4 +185,4 @@ def _closer(
     for index, people in threaded_map(look, frames(), threads):
         detections[index] = added(detections[index], people, prefer_closer=prefer_closer)
         tick()
-    return _settled(detections, found.times, found.picture)
+    return _settled(detections, found.times, found.picture, found.first)

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import torch
 
+from semtta.errors import SemttaError
 from semtta.people.finding import input_size
 from semtta.people.movenet import MoveNet
 from semtta.people.pipeline import TrackedVideo
 from semtta.people.poses2d import Found, Poses2DOptions, understand
 from semtta.people.tracker import Detections, suppress_duplicates
-from semtta.video import ImageSequence, VideoInfo, probe, read_frames
+from semtta.video import VideoCut, VideoInfo, VideoSource, probe, read_frames
 
 _SURE = 0.3  # score of a detection that speaks against the user's own poses
 
 
 def tracks_from_file(
-    path: str | Path | ImageSequence,
+    path: VideoSource,
     poses2d: str | Path,
     options: Poses2DOptions | None = None,
     announce: Callable[[str], None] = lambda text: None,
@@ -35,10 +36,31 @@ def tracks_from_file(
         detect_size: as of :func:`track_video`.
 
     Raises ``SemttaError`` if either file is unusable or they do not fit together."""
-    info, times, found = _held_against(path, poses2d, options, detect_size)
+    whole = path.whole if isinstance(path, VideoCut) else path
+    info, times, found = _held_against(whole, poses2d, options, detect_size)
     for note in found.notes:
         announce(note)
-    return TrackedVideo(info, found.tracks, times)
+    if not isinstance(path, VideoCut):
+        return TrackedVideo(info, found.tracks, times)
+    info = replace(info, frames=len(times), cut=path)
+    return _only(path, TrackedVideo(info, found.tracks, times), poses2d)
+
+
+def _only(cut: VideoCut, tracked: TrackedVideo, poses2d: str | Path) -> TrackedVideo:
+    """The part of a tracked video; poses of the rest of it are left out."""
+    info, seconds = tracked.info, tracked.times.tolist()
+    if cut.lies_past(*tracked.length):
+        raise cut.outside(*tracked.length)
+    wanted = torch.tensor([cut.holds(*frame) for frame in enumerate(seconds)])
+    if not bool(wanted.any()):
+        raise cut.outside(*tracked.length)
+    tracks = [
+        track.at(rows) for track in tracked.tracks
+        if len(rows := torch.nonzero(wanted[track.frames])[:, 0])
+    ]  # fmt: skip
+    if not tracks:
+        raise SemttaError(f"'{poses2d}' has nobody in the range of '{info.path}'.")
+    return TrackedVideo(info, tracks, tracked.times[: int(torch.nonzero(wanted)[-1]) + 1])
 
 
 def inspect_poses2d(

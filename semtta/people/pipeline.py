@@ -22,7 +22,8 @@ from semtta.people.ownership import is_strangers
 from semtta.people.rois import fill_gaps, roi_track
 from semtta.people.tracker import Chain, Detections, box_size
 from semtta.skeletons import BLAZEPOSE33, BODY27
-from semtta.video import ImageSequence, VideoInfo, probe, read_frames
+from semtta.video import VideoInfo, VideoSource, cut_video, probe, read_frames
+from semtta.video.cut import Edge
 
 Progress = Callable[[int, int | None], None]
 
@@ -39,12 +40,20 @@ class TrackedVideo:
         info: the file.
         tracks: the main person first (large, long seen, central, moving), ids counting from 1
             in that order; keypoints in ``BODY27``.
-        times: (N,) seconds, presentation times of all N frames of the video.
+        times: (N,) seconds, presentation times of all N frames of the video; of a part of it, of
+            those up to the part's end.
     """
 
     info: VideoInfo
     tracks: list[Track]
     times: torch.Tensor
+
+    @property
+    def length(self) -> tuple[int, float]:
+        """Frames and seconds of the whole video; what follows the end of a part, as announced."""
+        read, cut = len(self.times), self.info.cut
+        rest = 0 if cut is None or cut.end is None else max(0, (self.info.frames or 0) - read)
+        return read + rest, float(self.times[-1]) + (1 + rest) / self.info.fps
 
     def save(self, path: str | Path) -> Path:
         """Write everyone to a file (npz), whole or not at all; ``load`` reads it back exactly.
@@ -55,7 +64,7 @@ class TrackedVideo:
         return save_tracked(path, self)
 
     @staticmethod
-    def load(path: str | Path, video: str | Path | ImageSequence | None = None) -> TrackedVideo:
+    def load(path: str | Path, video: VideoSource | None = None) -> TrackedVideo:
         """What ``save`` wrote, bit for bit.
 
         Args:
@@ -94,11 +103,13 @@ class Person:
 
 
 def track_video(
-    path: str | Path | ImageSequence,
+    path: VideoSource,
     *,
     progress: Progress | None = None,
     detect_size: int | str = "auto",
     max_people: int | None = None,
+    start: Edge | None = None,
+    end: Edge | None = None,
     threads: int = 2,
 ) -> TrackedVideo:
     """Find and follow everyone in a video.
@@ -113,12 +124,15 @@ def track_video(
             those that are looked at again once more.
         detect_size: long side of the detector's input, pixels; ``auto`` begins with 448.
         max_people: keep only the most prominent tracks.
+        start, end: only from this frame until before that one: numbers, or times as texts such
+            as ``4s`` and ``1:02.5``. Frames keep their numbers and times in the video.
         threads: frames looked at in parallel; the result does not depend on it.
 
-    Raises ``SemttaError`` if the file is unreadable or nobody is found.
+    Raises ``SemttaError`` if the file is unreadable, the range outside it, or nobody is found.
     """
+    path = cut_video(path, start, end)
     info = probe(path)
-    total = 2 * info.frames if info.frames else None
+    total = None if info.span is None else info.span[1] + info.span[1] - info.span[0]
     tick = Ticks(progress, total)
     said: list[str] = []  # what only reading shows
     net, auto = MoveNet(input_size(detect_size)), detect_size == "auto"

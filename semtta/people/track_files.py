@@ -17,7 +17,15 @@ from semtta.keypoints import Keypoints2D, Track
 from semtta.people.pipeline import TrackedVideo
 from semtta.reading import MEBI, read_npz, reading
 from semtta.skeletons import SKELETONS, Skeleton
-from semtta.video import ImageSequence, VideoInfo, content_hash, probe
+from semtta.video import (
+    ImageSequence,
+    VideoCut,
+    VideoInfo,
+    VideoSource,
+    content_hash,
+    cut_video,
+    probe,
+)
 from semtta.video.info import check_rate
 
 FORMAT = 1  # of the files written here; others are refused
@@ -40,12 +48,14 @@ def save_tracked(path: str | Path, tracked: TrackedVideo) -> Path:
     return path
 
 
-def load_tracked(path: str | Path, video: str | Path | ImageSequence | None = None) -> TrackedVideo:
+def load_tracked(path: str | Path, video: VideoSource | None = None) -> TrackedVideo:
     """See ``TrackedVideo.load``."""
     found, said = read_tracked(path)
     digest = said.get("sha256")
     if video is not None:
-        found = replace(found, info=replace(probe(video), notes=found.info.notes))
+        cut = found.info.cut
+        part = video if cut is None or isinstance(video, VideoCut) else cut_video(video, *cut.edges)
+        found = replace(found, info=replace(probe(part), notes=found.info.notes))
     if digest and found.info.path.exists() and content_hash(found.info.source) != digest:
         raise SemttaError(f"'{found.info.path}' is not the video that the tracks in '{path}' were "
                           "made from; name the right one, or track it anew.")  # fmt: skip
@@ -65,6 +75,7 @@ def tracked_arrays(tracked: TrackedVideo, said: Mapping[str, Any]) -> Arrays:
             "path": str(info.path), "width": info.width, "height": info.height, "fps": info.fps,
             "frames": info.frames, "notes": list(info.notes),
             "images": None if images is None else [str(images.folder), images.names, images.fps],
+            "range": None if info.cut is None else info.cut.edges,
         },
         "tracks": [track_head(track) for track in tracked.tracks],
     }  # fmt: skip
@@ -148,4 +159,8 @@ def _info(said: dict) -> VideoInfo:
         names = tuple(None if name is None else str(name) for name in names)
         images = ImageSequence(Path(str(folder)), names, float(rate))
     notes = tuple(map(str, said["notes"]))
-    return VideoInfo(Path(str(said["path"])), width, height, fps, frames, notes, images)
+    path, edges = Path(str(said["path"])), said.get("range") or (None, None)
+    start, end = (None if edge is None else str(edge) for edge in edges)
+    part = cut_video(images or path, start, end)
+    cut = part if isinstance(part, VideoCut) else None
+    return VideoInfo(path, width, height, fps, frames, notes, images, cut)

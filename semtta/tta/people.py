@@ -17,11 +17,11 @@ from semtta.people import (
     tracked_once,
     tracks_from_file,
 )
-from semtta.video import ImageSequence
+from semtta.video import VideoSource
 
 
 def find_people(
-    video: str | Path | ImageSequence,
+    video: VideoSource,
     tracks: str | int = "largest",
     poses2d: str | Path | None = None,
     progress: Progress = silent,

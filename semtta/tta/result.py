@@ -12,6 +12,7 @@ from torch import Tensor
 from semtta.body import Body
 from semtta.geometry import Camera
 from semtta.keypoints import Keypoints2D, Track
+from semtta.motion.phrase_reader import Reading
 from semtta.tta.evidence import Evidence
 from semtta.video import ImageSequence
 
@@ -58,6 +59,28 @@ class World:
     note: str
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What became of the labels of one track.
+
+    Args:
+        seconds: length of the motions that the prior reads; a shorter run of a label is padded, or
+            left out (``tta.gated.short_runs``).
+        step: seconds between two of its frames.
+        readings: what each label is taken for, by its text; none of a prior that does not say.
+        opened: labels for which the gate was open in some frame, at any time of the adaptation.
+    """
+
+    seconds: float
+    step: float
+    readings: dict[str, Reading]
+    opened: frozenset[str]
+
+    def is_known(self, label: str) -> bool:
+        """Whether a motion can show the label; one that cannot pulls nothing."""
+        return label not in self.readings or self.readings[label].is_known
+
+
 R = TypeVar("R", bound="Result")
 
 
@@ -78,6 +101,7 @@ class Result:
         history: one dict of named numbers per epoch.
         provenance: settings, versions and hashes of what was used.
         world: of a camera that stands still, None where nobody asked (``camera.motion``).
+        heard: what became of the labels; None without labels or prior, and of a loaded result.
     """
 
     track: Track
@@ -93,6 +117,7 @@ class Result:
     history: list[dict] = field(default_factory=list)
     provenance: dict = field(default_factory=dict)
     world: World | None = None
+    heard: Heard | None = None
 
     def at(self: R, rows: Tensor) -> R:
         """The same in some of its frames only, (N,) rows; whatever it is, it stays of that class.
@@ -106,15 +131,11 @@ class Result:
         def chosen(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[rows]
 
-        track, evidence = self.track, self.evidence
+        evidence = self.evidence
         of_frames = ("xy", "present", "weight", "filled_in", "raw")
         return replace(
             self,
-            track=replace(
-                track, frames=track.frames[rows], times=track.times[rows], boxes=track.boxes[rows],
-                keypoints=track.keypoints[rows], landmarks3d=chosen(track.landmarks3d),
-                conf3d=chosen(track.conf3d),
-            ),
+            track=self.track.at(rows),
             base=cut(self.base), adapted=cut(self.adapted), boxes=self.boxes[rows],
             evidence=replace(evidence, **{name: getattr(evidence, name)[rows]
                                           for name in of_frames}),
