@@ -1,4 +1,4 @@
-"""Pickles that joblib or Python wrote, of plain containers, arrays and tensors; nothing is ever run.
+"""Pickles that joblib or Python wrote, of containers, arrays and tensors; nothing is ever run.
 
 joblib compresses the whole stream and writes an array as a small description followed by its bytes
 in the middle of the pickle. The reader is Python's own pickle machine with three changes: it shows

@@ -145,8 +145,9 @@ def phalp(path, people):
         here = [(who, p, int(np.flatnonzero(p.frames == t)[0])) for who, p in people.items()
                 if t in p.frames]  # fmt: skip
         frame = {"time": t, "shot": 0, "frame_path": f"_DEMO/clip/img/{t + 1:06d}.jpg"}
-        lists = {key: [] for key in ("tid", "bbox", "tracked_time", "smpl", "camera", "size",
-                                     "camera_bbox", "center", "scale", "3d_joints", "mask")}  # fmt: skip
+        keys = ("tid", "bbox", "tracked_time", "smpl", "camera", "size", "camera_bbox", "center",
+                "scale", "3d_joints", "mask")  # fmt: skip
+        lists = {key: [] for key in keys}
         for who, p, i in here:
             x, y, b = boxes_of(p)[i]
             cam = weak(p, boxes_of(p))[i]
@@ -271,8 +272,9 @@ def cliff(path, people, count):
     rows = sorted(((int(f), key, i) for key, p in people.items() for i, f in enumerate(p.frames)),
                   key=lambda row: row[:2])  # fmt: skip
     picked = [(people[key], i, f) for f, key, i in rows]
-    boxes = [[f, *boxes_of(p)[i][:2] - boxes_of(p)[i][2] / 2,
-              *boxes_of(p)[i][:2] + boxes_of(p)[i][2] / 2, 0.9, 0.9, 0] for p, i, f in picked]  # fmt: skip
+    squares = [boxes_of(p)[i] for p, i, _ in picked]
+    boxes = [[row[0], *(b[:2] - b[2] / 2), *(b[:2] + b[2] / 2), 0.9, 0.9, 0]
+             for row, b in zip(rows, squares)]  # fmt: skip
     np.savez(
         path, imgname=[f"images/{t:06d}.jpg" for t in range(count)],
         pose=[f32(flat(p.rotmats)[i]) for p, i, _ in picked],
@@ -286,6 +288,7 @@ def cliff(path, people, count):
 
 def glamr(path, p, count):
     """One person who is there in p's frames of ``count``; GLAMR's translation is the pelvis."""
+
     def padded(array):
         out = np.zeros((count, *np.shape(array)[1:]), np.float32)
         out[p.frames] = array

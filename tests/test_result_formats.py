@@ -176,7 +176,8 @@ def mhr(rotmats, trans):
     """(T, 70, 3) where the body's own landmarks stand for MHR's, the fingers at the wrists."""
     body = load_body("cc0")
     pose = torch.from_numpy(rotmats).float()
-    found = body.landmarks(pose, torch.zeros(len(pose), 10), SKELETON) + torch.tensor(trans)[:, None]
+    found = body.landmarks(pose, torch.zeros(len(pose), 10), SKELETON)
+    found = found + torch.tensor(trans)[:, None]
     points = found[:, -1:].repeat(1, 70, 1).double()
     points[:, list(_PLACES.values())] = found.double()
     return points.numpy()

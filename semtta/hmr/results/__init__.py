@@ -170,13 +170,13 @@ def _check(track: ResultTrack, motion: Refined, result: ResultFile) -> None:
         if value is None:
             continue
         if not isinstance(value, Tensor) or tuple(value.shape) != shape:
-            raise SemttaError(f"track {track.id} of '{result.path}': {name} of shape "
-                              f"{tuple(getattr(value, 'shape', ()))}, expected {shape}.")  # fmt: skip
+            found = tuple(getattr(value, "shape", ()))
+            raise SemttaError(f"track {track.id} of '{result.path}': {name} of shape {found}, "
+                              f"expected {shape}.")  # fmt: skip
         if not torch.isfinite(value).all():
             raise SemttaError(f"track {track.id} of '{result.path}': {name} holds NaN.")
-    if motion.trans is not None and track.trans is None and track.cam is not None and (
-        motion.camera is None
-    ):
+    weak = track.trans is None and track.cam is not None
+    if weak and motion.trans is not None and motion.camera is None:
         raise SemttaError(f"track {track.id} of '{result.path}' has a weak perspective; the camera "
                           "that the translation is before must be named.")  # fmt: skip
 

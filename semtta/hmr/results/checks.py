@@ -187,7 +187,7 @@ def points_of(points: np.ndarray, skeleton: Skeleton) -> Keypoints2D:
     return Keypoints2D(single(points[..., :2] * (conf > 0)[..., None]), single(conf), skeleton)
 
 
-def linked(frames: Sequence[int], boxes: np.ndarray, gap: int = 12) -> np.ndarray:
+def linked(frames: Sequence[int] | np.ndarray, boxes: np.ndarray, gap: int = 12) -> np.ndarray:
     """(N,) who is who among N boxes x0 y0 x1 y1 in frames, from 0: the best overlaps first."""
     who = np.full(len(boxes), -1)
     last: dict[int, tuple[int, np.ndarray]] = {}

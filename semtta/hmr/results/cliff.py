@@ -30,7 +30,7 @@ def read(content: Content) -> Found:
     focal = checks.focal_of(data["focal_l"], count, f"{where}, 'focal_l'")
     alone = len(np.unique(found[:, 0])) == count
     who = np.zeros(count, int) if alone else checks.linked(found[:, 0], found[:, 1:5])
-    tracks = []
+    tracks: list[ResultTrack] = []
     for person in range(int(who.max()) + 1 if count else 0):
         rows = np.flatnonzero(who == person)
         rows = rows[np.argsort(found[rows, 0], kind="stable")]

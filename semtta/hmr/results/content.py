@@ -145,8 +145,9 @@ def described(data) -> str:
             shortened(printable(str(key)), 30) for key in list(first)[:_SHOWN]) + ")"  # fmt: skip
         return f"the keys {keys}{more}{inner}" if data else "nothing"
     if isinstance(data, (list, tuple)):
-        return f"a list of {len(data)}" + (f", each with {described(data[0])}" if data and
-                                           isinstance(data[0], (Mapping, list)) else "")  # fmt: skip
+        first = data[0] if data and isinstance(data[0], Mapping) else None
+        each = "" if first is None else f", the first with {described(first)}"
+        return f"a list of {len(data)}{each}"
     if isinstance(data, (np.ndarray, torch.Tensor)):
         return f"an array of shape {tuple(data.shape)}"
     return f"a {type(data).__name__}"

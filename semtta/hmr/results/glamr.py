@@ -33,7 +33,8 @@ def read(content: Content) -> Found:
     count = len(camera)
     turn = checks.exact(camera[:, :3, :3], f"{where}, 'cam_pose'")
     shift = checks.single(camera[:, :3, 3])
-    tracks, hidden = [], 0
+    tracks: list[ResultTrack] = []
+    hidden = 0
     for key, person in data["person_data"].items():
         here = f"{where}, person {checks.named(key)}"
         there = _there(person, count, here)

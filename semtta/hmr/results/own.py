@@ -58,9 +58,8 @@ def _points(data, count: int, where: str) -> Keypoints2D:
     xy = checks.take(data, "detected_xy", where, (count, None, 2))
     conf = checks.take(data, "detected_conf", where, (count, xy.shape[1]))
     names = data.get("landmark_names")
-    if not isinstance(names, np.ndarray) or names.dtype.kind != "U" or (
-        names.shape != (xy.shape[1],) or len(set(names.tolist())) < len(names)
-    ):
+    named = isinstance(names, np.ndarray) and names.dtype.kind == "U"
+    if not named or names.shape != (xy.shape[1],) or len(set(names.tolist())) < len(names):
         raise SemttaError(f"{where}: 'landmark_names' are not {xy.shape[1]} names.")
     joints = tuple(names.tolist())
     skeleton = next((s for s in SKELETONS.values() if s.joints == joints), None)

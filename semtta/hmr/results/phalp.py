@@ -43,8 +43,10 @@ def read(content: Content) -> Found:
         raise SemttaError(f"{where}: it has nobody in any frame.")
     tracks = [_person(content, number, who, rows[who])
               for number, who in enumerate(sorted(rows), 1)]  # fmt: skip
-    remarks = ["its camera is a stand-in: its weak perspective is put before the camera of the "
-               "video.", "its 2D joints are projections of its own result; they are not used."]  # fmt: skip
+    remarks = [
+        "its camera is a stand-in: its weak perspective is put before the camera of the video.",
+        "its 2D joints are projections of its own result; they are not used.",
+    ]
     if predicted:
         remarks.append(f"{predicted} entries that PHALP only predicted, without a detection, are "
                        "left out.")  # fmt: skip

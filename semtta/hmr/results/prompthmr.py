@@ -29,7 +29,7 @@ def read(content: Content) -> Found:
     where, data = f"'{content.path}'", content.data
     camera = data["camera"]
     size = covers = None
-    tracks = []
+    tracks: list[ResultTrack] = []
     for key, person in data["people"].items():
         here = f"{where}, person {checks.named(key)}"
         tracks.append(_person(person, len(tracks) + 1, key, camera, here))

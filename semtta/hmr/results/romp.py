@@ -20,7 +20,8 @@ from semtta.hmr.results.writing import like
 
 TITLE = "ROMP's video_results.npz"
 STALE = ("verts", "joints", "pj2d_org")
-_ANGLE = 1e-6
+_FLAT = 1e-6  # of joints that say nothing about a picture
+_SAME = 0.02  # of the picture's side, between entries
 
 
 def sniff(content: Content) -> bool:
@@ -31,7 +32,8 @@ def sniff(content: Content) -> bool:
 def read(content: Content) -> Found:
     where = f"'{content.path}'"
     rows, remarks = _rows(content.data["results"], where)
-    frames, tracks, size = content.data["results"], [], None
+    frames, size = content.data["results"], None
+    tracks: list[ResultTrack] = []
     for who, entries in sorted(rows.items()):
         here = f"{where}, person {who}"
         held = [{key: frames[name][key][i] for key in ("smpl_thetas", "smpl_betas", "cam")}
@@ -43,8 +45,9 @@ def read(content: Content) -> Found:
         pictured = [_picture(frames[name], i, cam[t], here)
                     for t, (_, name, i) in enumerate(entries)]  # fmt: skip
         square = [p for p in pictured if p is not None]
-        if len(square) == len(entries) and (cam[:, 0] > 1e-4).all():
-            middle = np.median([p[0] for p in square], 0)
+        middle = np.median([p[0] for p in square], 0) if square else np.zeros(3)
+        same = all(np.abs(p[0] - middle).max() < _SAME * middle[2] for p in square)
+        if len(square) == len(entries) and same and (cam[:, 0] > 1e-4).all():
             crops = checks.single(np.broadcast_to(middle, (len(entries), 3)))
             boxes = checks.boxes_of(np.stack([p[1] for p in square]))
             size = (2 * float(middle[0]), 2 * float(middle[1]))
@@ -83,10 +86,11 @@ def _rows(frames, where: str) -> tuple[dict, tuple[str, ...]]:
         boxes = [_around(frames[name], i, where) for _, name, i in loose]
         numbers = [number for number, _, _ in loose]
         if len(set(numbers)) < len(numbers):
-            if any(box is None for box in boxes):
+            known = [box for box in boxes if box is not None]
+            if len(known) < len(boxes):
                 raise SemttaError(f"{where}: several people in a frame, and nothing says who is "
                                   "who; run ROMP with -t.")  # fmt: skip
-            for row, who in zip(loose, checks.linked(numbers, np.stack(boxes))):
+            for row, who in zip(loose, checks.linked(numbers, np.stack(known))):
                 rows[int(who)].append(row)
             return rows, ("it does not say who is who (ROMP without -t): people were followed by "
                           "how their boxes overlap.",)  # fmt: skip
@@ -116,7 +120,7 @@ def _picture(frame, i: int, cam: np.ndarray, where: str):
         return None
     flat = cam[0] * joints[:, :2] + cam[1:]
     spread = flat - flat.mean(0)
-    if (spread**2).sum() < _ANGLE:
+    if (spread**2).sum() < _FLAT:
         return None
     half = (spread * (points - points.mean(0))).sum() / (spread**2).sum()
     middle = points.mean(0) - half * flat.mean(0)
@@ -134,7 +138,7 @@ def write(content: Content, track: ResultTrack, refined: Refined):
     if has(data, "sequence_results") and isinstance(data["sequence_results"], dict):
         sequence = data["sequence_results"].get(who)
     for t, (name, i) in enumerate(entries):
-        values = _values(frames[name], i, refined, t, cam)
+        values = _values(frames[name], i, track, refined, t, cam)
         frame = dict(frames[name])
         for key, value in values.items():
             held = np.array(frame[key])
@@ -151,7 +155,8 @@ def write(content: Content, track: ResultTrack, refined: Refined):
     return data
 
 
-def _values(frame, i: int, refined: Refined, t: int, cam) -> dict[str, np.ndarray]:
+def _values(frame, i: int, track: ResultTrack, refined: Refined, t: int, cam) -> dict:
+    """What one entry of one frame becomes."""
     before = checks.plain(frame["smpl_thetas"][i], "'smpl_thetas'").reshape(24, 3)
     turned = checks.vectors(refined.rotmats[t], before).reshape(-1)
     values = {"smpl_thetas": turned}
@@ -163,8 +168,12 @@ def _values(frame, i: int, refined: Refined, t: int, cam) -> dict[str, np.ndarra
         held = np.array(frame["smpl_betas"][i])
         held[:10] = refined.betas[t].numpy()
         values["smpl_betas"] = held
-    if cam is not None:
+    if cam is not None and track.crops is not None:
         values["cam"] = cam[t].numpy()
+        if "pj2d_org" in frame and "joints" in frame:  # the joints that it has, where they are now
+            half = float(track.crops[t, 2]) / 2
+            flat = np.asarray(frame["joints"][i])[:, :2] * values["cam"][0] + values["cam"][1:]
+            values["pj2d_org"] = flat * half + track.crops[t, :2].numpy()
         if "cam_trans" in frame:
             scale, x, y = values["cam"]
             values["cam_trans"] = 2 * np.array([x / scale, y / scale, 1 / scale])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 
 from semtta.body import load_body
 from semtta.errors import SemttaError
@@ -64,14 +65,16 @@ def read(content: Content) -> Found:
         covers = len(rows)
     single = covers is None and len(rows) == 1
     frames = np.array([frame for frame, _ in rows])
-    boxes = np.stack([checks.take(row, "bbox", where, (4,), (1, 4)).reshape(4)
-                      for _, row in rows]) if all("bbox" in row for _, row in rows) else None  # fmt: skip
+    boxes = None
+    if all("bbox" in row for _, row in rows):
+        boxes = np.stack([checks.take(row, "bbox", where, (4,), (1, 4)).reshape(4)
+                          for _, row in rows])  # fmt: skip
     alone = len(set(frames.tolist())) == len(frames)
     if not alone and boxes is None:
         raise SemttaError(f"{where}: several people in a frame without 'bbox'; nothing says who "
                           "is who.")  # fmt: skip
     who = np.zeros(len(rows), int) if alone or boxes is None else checks.linked(frames, boxes)
-    tracks = []
+    tracks: list[ResultTrack] = []
     for person in range(int(who.max()) + 1):
         mine = np.flatnonzero(who == person)
         tracks.append(_person([rows[i] for i in mine], len(tracks) + 1, where,
@@ -110,8 +113,7 @@ def _person(rows: list, number: int, where: str, boxes) -> ResultTrack:
     rotmats, betas, trans = fit_body(picked, SKELETON, body)
     focal = center = None
     if all("focal_length" in row for _, row in rows):
-        focal = checks.single(np.concatenate(
-            [checks.focal_of(row["focal_length"], 1, where).numpy() for _, row in rows]))  # fmt: skip
+        focal = torch.cat([checks.focal_of(row["focal_length"], 1, where) for _, row in rows])
         if all("pred_keypoints_2d" in row for _, row in rows):
             flat = np.stack([checks.take(row, "pred_keypoints_2d", where, (_JOINTS, 2),
                                          (1, _JOINTS, 2)).reshape(_JOINTS, 2)

@@ -1,4 +1,4 @@
-"""TRAM's ``hps/hps_track_0.npy``: one person a file; the camera lies in ``camera.npy`` beside ``hps``.
+"""TRAM's ``hps/hps_track_0.npy``: one person a file; the camera lies in ``camera.npy`` above it.
 
 The file has the motion before the camera only. Its world is that of the camera's path: the moved
 motion follows from the same ``camera.npy``.
