@@ -327,11 +327,11 @@ def amass(path, p, up="z"):
     return path
 
 
-def own(path, p):
+def own(path, p, number=1):
     t = len(p.frames)
     pose = f32(flat(p.rotmats))
     np.savez_compressed(
-        path, track_id=1, frames=p.frames, times=p.frames / 30, fps=30.0, focal=FOCAL,
+        path, track_id=number, frames=p.frames, times=p.frames / 30, fps=30.0, focal=FOCAL,
         boxes=np.tile(f32([10, 20, 110, 220]), (t, 1)), global_orient=pose[:, :3],
         body_pose=pose[:, 3:], betas=f32(p.betas), trans=f32(p.trans),
         center=np.array([(WIDTH - 1) / 2, (HEIGHT - 1) / 2]), base_trans=f32(p.trans),

@@ -128,6 +128,20 @@ def test_people_without_identity_are_followed(tmp_path):
     assert any("who is who" in remark for remark in result.remarks)
 
 
+def test_a_folder_of_own_tracks(tmp_path):
+    for number, who in ((1, A), (4, B)):
+        files.own(tmp_path / f"track-{number:02d}.npz", who, number)
+    (tmp_path / "config.yaml").write_text("body: {name: smpl, gender: neutral}")
+    result = read_result(tmp_path)
+    assert [track.id for track in result.tracks] == [1, 4] and not result.remarks
+    close(result.track(4).trans, B.trans)
+    assert result.track(1).rest == pytest.approx(tuple(files.PELVIS))
+    assert len(result.sha256) == 64
+    files.own(tmp_path / "track-07.npz", B, 4)
+    with pytest.raises(SemttaError, match="two of one person"):
+        read_result(tmp_path)
+
+
 def test_gaps_and_filled_frames(tmp_path):
     gappy = person(frames=4)
     gappy.frames[2:] += 5

@@ -162,7 +162,7 @@ def test_sizes_that_are_claimed_only(tmp_path):
 def test_no_file_a_folder_and_no_result(tmp_path):
     with pytest.raises(SemttaError, match="does not exist"):
         read_result(tmp_path / "none.pkl")
-    with pytest.raises(SemttaError, match="is a folder"):
+    with pytest.raises(SemttaError, match="is a folder without track-XX.npz"):
         read_result(tmp_path)
     for data in (b"", b"\x80", b"hello", b"PK\x03\x04", b"\x93NUMPY", b"\x1f\x8b\x08", b"\x78\x9c"):
         (tmp_path / "a").write_bytes(data)

@@ -1,6 +1,7 @@
 """Results written back in the layout that they came in: the motion is the new one, the world moves
 along, and everything else is as it was."""
 
+import fractions
 import pickle
 
 import numpy as np
@@ -225,9 +226,14 @@ def test_motions_that_do_not_fit(tmp_path, change, said):
     assert not (tmp_path / "new.pkl").exists()
 
 
-def test_objects_that_would_be_lost_are_not_written(tmp_path):
-    import fractions
+def test_a_folder_is_not_written(tmp_path):
+    files.own(tmp_path / "track-01.npz", person())
+    result = read_result(tmp_path)
+    with pytest.raises(SemttaError, match="is a folder; name the file"):
+        as_same(result, {1: refined(result.tracks[0])}, tmp_path / "new.npz")
 
+
+def test_objects_that_would_be_lost_are_not_written(tmp_path):
     path = files.wham(tmp_path / "a.pkl", {0: person()})
     data = pickle.loads(path.read_bytes())
     data[0]["note"] = fractions.Fraction(1, 3)
@@ -235,3 +241,12 @@ def test_objects_that_would_be_lost_are_not_written(tmp_path):
     result = read_result(path)
     with pytest.raises(SemttaError, match="fractions.Fraction.*lost"):
         as_same(result, {1: refined(result.tracks[0])}, tmp_path / "new.pkl")
+
+
+def test_objects_in_a_file_of_pytorch_are_not_lost_either(tmp_path):
+    path = files.gvhmr(tmp_path / "a.pt", person(hands=False))
+    data = torch.load(path)
+    torch.save(data | {"note": fractions.Fraction(1, 3)}, path)
+    result = read_result(path)
+    with pytest.raises(SemttaError, match="would be lost"):
+        as_same(result, {1: refined(result.tracks[0])}, tmp_path / "new.pt")

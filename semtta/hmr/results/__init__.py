@@ -8,6 +8,8 @@ that gives a :class:`Found`, a ``write`` that gives the same content with anothe
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -34,6 +36,7 @@ from semtta.hmr.results.content import WHAT, Content, described, open_content
 from semtta.hmr.results.parts import Found, Refined, ResultFile, ResultTrack, WorldMotion
 from semtta.hmr.results.writing import write_content
 from semtta.reading import reading
+from semtta.shipped import file_sha256
 
 # In the order in which they are asked.
 FORMATS: dict[str, ModuleType] = {
@@ -50,6 +53,7 @@ FORMATS: dict[str, ModuleType] = {
     "own": own,
     "amass": amass,
 }
+_OWN = re.compile(r"track-(\d{1,9})\.npz")
 _LEAST_COVERED = 0.98  # of a video, by a result with a row for each of its frames
 
 __all__ = [
@@ -74,9 +78,14 @@ def read_result(path: str | Path, video_frames: int | None = None) -> ResultFile
     """Read another program's result.
 
     Args:
-        path: the file; nothing in it is ever run.
+        path: the file, or a folder of ``track-XX.npz``; nothing in it is ever run.
         video_frames: number of frames of the video that it belongs to; None = not looked at.
     Raises ``SemttaError`` if it is of no known format, damaged, or of another video."""
+    result = _folder(Path(path)) if Path(path).is_dir() else _file(path)
+    return result if video_frames is None else _held_against(result, video_frames)
+
+
+def _file(path: str | Path) -> ResultFile:
     content = open_content(path)
     name = recognise(content)
     module = FORMATS[name]
@@ -85,11 +94,28 @@ def read_result(path: str | Path, video_frames: int | None = None) -> ResultFile
         if not 0 < len(found.tracks) <= MOST_PEOPLE:
             raise SemttaError(f"'{path}' holds {len(found.tracks)} people.")
         remarks = (*found.remarks, *_of_bodies(found.tracks), *check_upright(found.tracks))
-    result = ResultFile(
-        path=content.path, format=name, title=module.TITLE, tracks=found.tracks, content=content,
-        fps=found.fps, size=found.size, covers=found.covers, remarks=remarks,
+    return ResultFile(
+        path=content.path, tracks=found.tracks, sha256=file_sha256(content.path), remarks=remarks,
+        format=name, title=module.TITLE, content=content, fps=found.fps, size=found.size,
+        covers=found.covers,
     )  # fmt: skip
-    return result if video_frames is None else _held_against(result, video_frames)
+
+
+def _folder(path: Path) -> ResultFile:
+    """All tracks of a folder that this library wrote."""
+    with reading(path, WHAT):
+        files = sorted(file for file in path.iterdir() if _OWN.fullmatch(file.name))
+    if not files:
+        raise SemttaError(f"{WHAT} '{path}' is a folder without track-XX.npz; name a file in it.")
+    found = [_file(file) for file in files[:MOST_PEOPLE]]
+    tracks = [track for result in found for track in result.tracks]
+    if any(result.format != "own" for result in found) or (
+        len({track.id for track in tracks}) < len(tracks)
+    ):
+        raise SemttaError(f"{WHAT} '{path}' has a track-XX.npz of another program, or two of one "
+                          "person.")  # fmt: skip
+    remarks = tuple(dict.fromkeys(remark for result in found for remark in result.remarks))
+    return replace(found[0], path=path, tracks=tuple(tracks), remarks=remarks, content=None)
 
 
 def _of_bodies(tracks: tuple[ResultTrack, ...]) -> tuple[str, ...]:
@@ -135,16 +161,19 @@ def as_same(result: ResultFile, refined: dict[int, Refined], path: str | Path) -
     path, module = Path(path), FORMATS[result.format]
     if path.exists() or os.path.realpath(path) == os.path.realpath(result.path):
         raise SemttaError(f"'{path}' exists already; it was left as it is.")
-    if result.content.foreign:
+    content = result.content
+    if content is None:
+        raise SemttaError(f"result '{result.path}' is a folder; name the file that is to be "
+                          "written again.")  # fmt: skip
+    if content.foreign:
         raise SemttaError(
             f"result '{result.path}' holds objects that are not read "
-            f"({', '.join(sorted(result.content.foreign)[:3])}) and would be lost if it was "
+            f"({', '.join(sorted(content.foreign)[:3])}) and would be lost if it was "
             "written again."
         )
     if not hasattr(module, "write"):
         raise SemttaError(f"{module.TITLE} is not written: its body is not SMPL's.")
     remarks: list[str] = []
-    content = result.content
     for id, motion in refined.items():
         track = result.track(id)
         _check(track, motion, result)

@@ -44,7 +44,7 @@ def read(content: Content) -> Found:
     if "betas" in data and np.size(data["betas"]) >= 10:
         betas = checks.shape_of(data, "betas", count, where)
     track = ResultTrack(
-        id=1, key=None, frames=checks.increasing(np.arange(count), where), rotmats=rotmats,
+        id=1, frames=checks.increasing(np.arange(count), where), rotmats=rotmats,
         betas=betas, smplx=smplx, rest=SMPLX_REST if smplx else SMPL_REST,
         world=WorldMotion(world[:, 0], trans, up),
     )  # fmt: skip

@@ -20,6 +20,7 @@ from semtta.errors import SemttaError, printable, shortened
 from semtta.joblib_pickles import load_joblib, load_pickle
 from semtta.reading import check_file, read_npz, reading
 from semtta.tensor_files import read_tensors
+from semtta.tensor_pickles import Inert
 
 WHAT = "result"
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the mark of ``torch.save`` until 2020
@@ -73,24 +74,35 @@ def open_content(path: str | Path) -> Content:
                 zipped = any(info.compress_type != zipfile.ZIP_STORED
                              for info in archive.infolist())  # fmt: skip
             if any(name.endswith("data.pkl") for name in names):
-                return Content(path, "torch", _settled(read_tensors(path, "a result of PyTorch")))
+                return _torch(path)
             return _npz(path, "zip" if zipped else "")
         if head[:6] == b"\x93NUMPY":
             return _npy(path)
         if _LEGACY_TORCH in head:
-            return Content(path, "torch", _settled(read_tensors(path, "a result of PyTorch")))
+            return _torch(path)
         found = load_joblib(path, WHAT)
         return Content(path, "pickle", found.content, frozenset(found.foreign), found.compression)
 
 
-def _settled(value, depth: int = 0):
-    """Plain dictionaries for PyTorch's stand-ins of ordered ones, so that they can be written."""
+def _torch(path: Path) -> Content:
+    foreign: set[str] = set()
+    data = _settled(read_tensors(path, "a result of PyTorch"), foreign)
+    return Content(path, "torch", data, frozenset(foreign))
+
+
+def _settled(value, foreign: set[str], depth: int = 0):
+    """Plain dictionaries for PyTorch's stand-ins of ordered ones, so that they can be written.
+
+    Args:
+        foreign: notes whether there are objects of other classes."""
     if depth > 20:
         raise ValueError("it is nested too deeply")
+    if isinstance(value, Inert):
+        foreign.add("objects of other classes")
     if isinstance(value, dict):
-        return {key: _settled(item, depth + 1) for key, item in value.items()}
+        return {key: _settled(item, foreign, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_settled(item, depth + 1) for item in value)
+        return type(value)(_settled(item, foreign, depth + 1) for item in value)
     return value
 
 

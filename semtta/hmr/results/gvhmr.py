@@ -37,7 +37,7 @@ def read(content: Content) -> Found:
         focal, center = checks.matrix_of(data, "K_fullimg", count, where)
         size = (2 * float(center[0, 0]), 2 * float(center[0, 1]))
     track = ResultTrack(
-        id=1, key=None, frames=torch.arange(count), rotmats=rotmats, trans=trans, smplx=True,
+        id=1, frames=torch.arange(count), rotmats=rotmats, trans=trans, smplx=True,
         betas=checks.shape_of(data[_CAMERA], "betas", count, f"{where}, {_CAMERA}"),
         rest=SMPLX_REST, focal=focal, center=center, world=world,
     )  # fmt: skip

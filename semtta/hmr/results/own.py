@@ -37,7 +37,7 @@ def read(content: Content) -> Found:
     body, remarks = _body(content)
     corners = checks.take(data, "boxes", where, (count, 4)) if "boxes" in data else None
     track = ResultTrack(
-        id=1, key=None, frames=checks.frames_of(data, "frames", count, where),
+        id=_number(data, where), frames=checks.frames_of(data, "frames", count, where),
         rotmats=checks.smpl_rotations(np.concatenate((root, pose), 1), where),
         betas=checks.shape_of(data, "betas", count, where),
         trans=checks.place_of(data, "trans", count, where),
@@ -52,6 +52,14 @@ def read(content: Content) -> Found:
     assert center is not None
     size = (2 * float(center[0, 0]) + 1, 2 * float(center[0, 1]) + 1)
     return Found((track,), fps=fps, size=size, remarks=remarks)
+
+
+def _number(data, where: str) -> int:
+    found = float(checks.take(data, "track_id", where, (), (1,)).reshape(())) if (
+        "track_id" in data) else 1.0  # fmt: skip
+    if found != round(found) or not 0 < found < 1e9:
+        raise SemttaError(f"{where}: 'track_id' is no number of a track.")
+    return int(found)
 
 
 def _points(data, count: int, where: str) -> Keypoints2D:

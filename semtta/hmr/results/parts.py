@@ -38,31 +38,28 @@ class ResultTrack:
     """One person of a result file, over T frames.
 
     Args:
-        id: from 1, in the file's order.
-        key: how the file calls the person.
+        id: from 1, in the file's order; the number in the name of an own track.
         frames: (T,) int64 frames of the video, strictly increasing, gaps allowed.
         rotmats: (T, 24, 3, 3) SMPL rotations, global orientation first, camera axes (x right, y
             down, z forward). Hands are at rest where the file has none.
         betas: (T, 10), of SMPL-X where ``smplx``: see :meth:`shape`.
         trans: (T, 3) metres, camera frame, to be added to the body that the file has; None where
             it has a weak perspective only (``cam``) or no camera at all.
-        rest: (3,) metres, the pelvis of that body in its rest pose, of mean shape.
-        smplx: whether the file's body is SMPL-X: 21 body joints, other betas.
         focal: (T,) pixels; center: (T, 2) pixels. Each None where the file does not say it.
         boxes: (T, 4) x0 y0 x1 y1, pixels.
         keypoints: detections of T frames that the file holds beside its result.
         cam, crops: (T, 3) weak perspective s, tx, ty in square crops: centre x, y, side, pixels.
         world: the motion in the file's world.
+        rest: (3,) metres, the pelvis of the file's body in its rest pose, of mean shape.
+        smplx: whether the file's body is SMPL-X: 21 body joints, other betas.
+        key: how the file calls the person, for :func:`semtta.hmr.results.as_same`.
     """
 
     id: int
-    key: object
     frames: Tensor
     rotmats: Tensor
     betas: Tensor
     trans: Tensor | None = None
-    rest: tuple[float, float, float] = SMPL_REST
-    smplx: bool = False
     focal: Tensor | None = None
     center: Tensor | None = None
     boxes: Tensor | None = None
@@ -70,6 +67,9 @@ class ResultTrack:
     cam: Tensor | None = None
     crops: Tensor | None = None
     world: WorldMotion | None = None
+    rest: tuple[float, float, float] = SMPL_REST
+    smplx: bool = False
+    key: object = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -120,26 +120,27 @@ class ResultFile:
     """What was read.
 
     Args:
-        path: of the file.
-        format: a name of ``semtta.hmr.results.FORMATS``.
-        title: the format in words.
+        path: of the file, or of a folder of own tracks.
         tracks: at least one.
-        content: the file as it was, for :func:`semtta.hmr.results.as_same`.
+        sha256: of the file; of a folder, of its first track's.
+        remarks: sentences: what was guessed or left out.
+        format: a name of ``semtta.hmr.results.FORMATS``; title: the same in words.
+        content: the file as it was, for :func:`semtta.hmr.results.as_same`; None of a folder.
         fps: frames a second, where the file says it.
         size: width and height of the picture that its pixels belong to, where that follows.
         covers: number of frames of the whole video, where the file has a row for each.
-        remarks: sentences: what was guessed or left out.
     """
 
     path: Path
-    format: str
-    title: str
     tracks: tuple[ResultTrack, ...]
-    content: Content = field(repr=False)
+    sha256: str = ""
+    remarks: tuple[str, ...] = ()
+    format: str = ""
+    title: str = ""
+    content: Content | None = field(default=None, repr=False)
     fps: float | None = None
     size: tuple[float, float] | None = None
     covers: int | None = None
-    remarks: tuple[str, ...] = ()
 
     def track(self, id: int | None = None) -> ResultTrack:
         """One person; raises ``SemttaError`` naming those that there are.

@@ -122,7 +122,7 @@ def _person(rows: list, number: int, where: str, boxes) -> ResultTrack:
             offset = flat - focal.numpy()[:, None, None] * seen
             center = checks.single(np.median(offset, 1))
     return ResultTrack(
-        id=number, key=None, frames=frames, rotmats=rotmats, betas=betas, trans=trans,
+        id=number, frames=frames, rotmats=rotmats, betas=betas, trans=trans,
         rest=(0.0, 0.0, 0.0), focal=focal, center=center,
         boxes=None if boxes is None else checks.boxes_of(boxes),
     )  # fmt: skip

@@ -48,7 +48,7 @@ def read(content: Content) -> Found:
         place = (turn @ (trans + rest)[..., None])[..., 0] + checks.single(places)[frames] - rest
         world = WorldMotion(turn @ rotmats[:, 0], place)
     track = ResultTrack(
-        id=1, key=None, frames=frames, rotmats=rotmats, trans=trans, focal=focal, center=center,
+        id=1, frames=frames, rotmats=rotmats, trans=trans, focal=focal, center=center,
         betas=checks.shape_of(data, "pred_shape", count, where), world=world,
     )  # fmt: skip
     return Found((track,), size=size, covers=covers, remarks=note)
