@@ -176,6 +176,21 @@ def test_somebody_on_the_head_is_said(tmp_path):
     over.rotmats[:, 0] = files.TURN @ over.rotmats[:, 0]
     result = read_result(files.wham(tmp_path / "a.pkl", {0: over}))
     assert any("upside down" in remark for remark in result.remarks)
+    over.trans[:2, 2] = -1
+    result = read_result(files.wham(tmp_path / "a.pkl", {0: over}))
+    assert any("behind the camera in 2 of 6" in remark for remark in result.remarks)
+
+
+@pytest.mark.parametrize("name", ["gvhmr", "wham", "vibe", "glamr"])
+def test_the_pelvis_is_the_same_point_on_every_body(tmp_path, name):
+    write, people, _ = WRITTEN[name]
+    track = read_result(write(tmp_path)).tracks[0]
+    rest = torch.tensor([0.1, -0.2, 0.3])
+    trans = track.trans_for(rest, CAMERA)
+    close(track.trans_from(trans, rest), people[0].trans, 2e-3)
+    assert torch.allclose(trans + rest, track.pelvis(CAMERA), atol=1e-6)
+    height = {"gvhmr": -0.3514, "glamr": 0.0}.get(name, -0.2233)  # below each body's origin
+    assert float((track.pelvis(CAMERA) - track.translation(CAMERA))[0, 1]) == pytest.approx(height)
 
 
 def test_compressed_pickles(tmp_path):

@@ -31,7 +31,7 @@ from semtta.hmr.results import (
     vibe,
     wham,
 )
-from semtta.hmr.results.checks import MOST_PEOPLE, check_upright
+from semtta.hmr.results.checks import MOST_PEOPLE, doubts
 from semtta.hmr.results.content import WHAT, Content, described, open_content
 from semtta.hmr.results.parts import Found, Refined, ResultFile, ResultTrack, WorldMotion
 from semtta.hmr.results.writing import write_content
@@ -93,7 +93,7 @@ def _file(path: str | Path) -> ResultFile:
         found: Found = module.read(content)
         if not 0 < len(found.tracks) <= MOST_PEOPLE:
             raise SemttaError(f"'{path}' holds {len(found.tracks)} people.")
-        remarks = (*found.remarks, *_of_bodies(found.tracks), *check_upright(found.tracks))
+        remarks = (*found.remarks, *_of_bodies(found.tracks), *doubts(found.tracks))
     return ResultFile(
         path=content.path, tracks=found.tracks, sha256=file_sha256(content.path), remarks=remarks,
         format=name, title=module.TITLE, content=content, fps=found.fps, size=found.size,

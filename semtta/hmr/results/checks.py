@@ -216,13 +216,18 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> float:
     return common / both if both > 0 else 0.0
 
 
-def check_upright(tracks: Sequence[ResultTrack]) -> tuple[str, ...]:
-    """A remark about people on their heads: another program's axes, as a rule."""
+def doubts(tracks: Sequence[ResultTrack]) -> tuple[str, ...]:
+    """Remarks about people on their heads (another program's axes, as a rule) or behind the
+    camera."""
     found = []
     for track in tracks:
         if float(track.rotmats[:, 0, 1, 1].median()) > 0.3:  # the body's up points down
             found.append(f"person {track.id} is upside down in the camera's axes (y down) most of "
                          "the time; is the file of another program or edited?")  # fmt: skip
+        behind = 0 if track.trans is None else int((track.trans[:, 2] <= 0).sum())
+        if behind:
+            found.append(f"person {track.id} is behind the camera in {behind} of {len(track)} "
+                         "frames.")  # fmt: skip
     return tuple(found)
 
 

@@ -114,6 +114,19 @@ class ResultTrack:
         trans = self.translation(camera)
         return None if trans is None else trans + torch.tensor(self.rest)
 
+    def trans_for(self, rest: Tensor, camera: Camera) -> Tensor | None:
+        """(T, 3) metres to be added to another body, so that its pelvis is where the file's is.
+
+        Args:
+            rest: (3,) or (T, 3) metres, that body's pelvis in its rest pose.
+            camera: for files with a weak perspective."""
+        pelvis = self.pelvis(camera)
+        return None if pelvis is None else pelvis - rest
+
+    def trans_from(self, trans: Tensor, rest: Tensor) -> Tensor:
+        """The way back: (T, 3) for the file's body of (T, 3) for another one."""
+        return trans + rest - torch.tensor(self.rest)
+
 
 @dataclass(frozen=True)
 class ResultFile:
