@@ -49,7 +49,7 @@ def read_tensors(path: str | Path, what: str, scripted: bool = False):
             if path.suffix == ".safetensors":
                 return _read_safetensors(path)
             return _read_archive(path, what, scripted) if zipfile.is_zipfile(path) else (
-                _read_legacy(path)
+                _read_legacy(_mapped(path))
             )  # fmt: skip
     except SemttaError as error:
         if error.__cause__ is None:  # a sentence of its own
@@ -151,11 +151,18 @@ def _archive_storage(archive, entries: dict, folder: str, data) -> Storage:
     return storage
 
 
-def _read_legacy(path: Path):
+def storage_of_bytes(data: bytes) -> Tensor:
+    """The numbers, 1-D, of a tensor in a pickle that ``torch.save`` did not write."""
+    numbers = _read_legacy(bytearray(data))
+    if not isinstance(numbers, Tensor):
+        raise ValueError("a tensor has no numbers")
+    return numbers
+
+
+def _read_legacy(data):
     """``torch.save`` until 2020: pickles (mark, version, system, content, keys), then the data.
 
     Where a storage lies is known only after the keys, so the content is read twice."""
-    data = _mapped(path)
     head = io.BytesIO(data[:_PICKLE_LIMIT])
     mark = tuple(TensorUnpickler(head, None).load() for _ in range(2))
     if mark != _LEGACY:

@@ -120,6 +120,11 @@ _REBUILD = {
 }
 
 
+def rebuilder(module: str, name: str):
+    """What rebuilds a tensor for an unpickler's ``find_class``; None = it does no such thing."""
+    return _REBUILD.get((module, name))
+
+
 def whole(numbers) -> list[int]:
     """Sizes and places as a file gives them; raises ``ValueError`` for what can be none."""
     numbers = list(numbers)

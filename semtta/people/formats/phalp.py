@@ -13,7 +13,7 @@ from pathlib import PurePath
 import numpy as np
 
 from semtta.errors import SemttaError
-from semtta.people.formats.joblib_pickle import read_joblib
+from semtta.joblib_pickles import read_joblib
 from semtta.people.formats.sheet import (
     Counted,
     Row,
