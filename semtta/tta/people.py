@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from semtta.body import Body
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
+from semtta.geometry import Camera
+from semtta.hmr.base import HumanMeshRegressor
+from semtta.hmr.own_result import ResultFile
+from semtta.hmr.result_match import evidence_in_result, match_people
 from semtta.keypoints import Track
 from semtta.labels import Labels
 from semtta.people import Poses2DOptions, TrackedVideo, track_video, tracks_from_file
@@ -20,26 +26,36 @@ def find_people(
     progress: Progress = silent,
     detect_size: int = 448,
     options: Poses2DOptions | None = None,
+    model: HumanMeshRegressor | None = None,
 ) -> TrackedVideo:
     """Detect and track, or read the user's own poses; only as many people as are wanted.
 
     What is unusual about the video is told to ``progress`` as notes.
 
     Args:
-        options: what the file of the user's poses does not say."""
+        options: what the file of the user's poses does not say.
+        model: that will read them; of one that starts from a result, everyone is looked for, or the
+            result's own 2D is taken where it has any."""
 
     def announce(text: str) -> None:
         progress("note", 0, None, {"text": text})
 
+    result = getattr(model, "result", None)
     if poses2d is not None:
         found = tracks_from_file(video, poses2d, options, announce, detect_size)
+    elif result is not None and all(base.keypoints is not None for base in result.tracks):
+        found = evidence_in_result(result, video, detect_size)
+        announce("the 2D evidence is the result's own.")
     else:
+        alone = tracks == "largest" and result is None
         found = track_video(
-            video, max_people=1 if tracks == "largest" else None, detect_size=detect_size,
+            video, max_people=1 if alone else None, detect_size=detect_size,
             progress=lambda done, total: progress("people", done, total, {}),
         )  # fmt: skip
     for text in found.info.notes:
         announce(text)
+    if result is not None:
+        return found
     chosen = {track.id for track in select_tracks(found, tracks)}
     left = [track for track in found.tracks if track.id not in chosen]
     if left:
@@ -47,6 +63,37 @@ def find_people(
         announce(f"{frames} frames belong to {len(left)} other tracks, which are not adapted; "
                  "--track all takes them.")  # fmt: skip
     return found
+
+
+@dataclass(frozen=True)
+class MatchedVideo(TrackedVideo):
+    """A video whose tracks are the people of a result, under its numbers and in its frames."""
+
+    result: ResultFile
+
+
+def known_people(
+    model: HumanMeshRegressor,
+    video: TrackedVideo,
+    camera: Camera,
+    body: Body,
+    progress: Progress = silent,
+) -> TrackedVideo:
+    """Those people of a video that a model can say something of: everyone, or, if it starts from a
+    result, those of the result; notes say what is left out.
+
+    Raises ``SemttaError`` if there are none: it is the result of another video."""
+    result = getattr(model, "result", None)
+    if result is None:
+        return video
+    if isinstance(video, MatchedVideo) and video.result is result:
+        return video
+    for text in result.remarks:
+        progress("note", 0, None, {"text": text})
+    found = match_people(result, video.tracks, camera, body, video.times)
+    for text in found.notes:
+        progress("note", 0, None, {"text": text})
+    return MatchedVideo(video.info, found.tracks, video.times, result)
 
 
 def select_tracks(video: TrackedVideo, which: str | int) -> list[Track]:
