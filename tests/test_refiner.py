@@ -15,17 +15,18 @@ from semtta.body import load_body
 from semtta.config import load_config
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, full_translation, keypoint_boxes, project
-from semtta.hmr import HumanMeshRegressor, load_model, prepare_inputs
+from semtta.hmr import HumanMeshRegressor, load_model, prepare_inputs, result_match
 from semtta.hmr.base import Batch
 from semtta.hmr.own_result import ResultFile, ResultTrack, read_result
 from semtta.hmr.refiner import Refiner, RefinerSettings, make_refiner
 from semtta.hmr.refiner_inputs import in_camera
-from semtta.hmr.result_match import match_people
+from semtta.hmr.result_match import evidence_in_result, match_people
 from semtta.jobs.refine import chosen_person, prepare_refinement
 from semtta.keypoints import Keypoints2D, Track
 from semtta.people import TrackedVideo
+from semtta.people.tracker import Detections
 from semtta.shipped import asset
-from semtta.skeletons import BODY27
+from semtta.skeletons import BODY27, COCO17
 from semtta.tta.adapter import Adapter
 from semtta.tta.people import known_people
 from semtta.video import VideoInfo
@@ -180,9 +181,11 @@ def test_it_adapts_repeats_itself_and_is_left_as_it_was():
     one = adapter(result_of(base))
     before = {k: v.clone() for k, v in one.model.state_dict().items()}
     first = one.adapt(track, CAMERA)
-    errors = [(m.landmarks2d - track.keypoints.xy).norm(dim=-1).mean() for m in (first.base,
-                                                                                 first.adapted)]  # fmt: skip
-    assert errors[1] < 0.8 * errors[0]
+    wrong, right = (
+        (motion.landmarks2d - track.keypoints.xy).norm(dim=-1).mean()
+        for motion in (first.base, first.adapted)
+    )
+    assert right < 0.8 * wrong
     assert all(torch.equal(v, before[k]) for k, v in one.model.state_dict().items())
     assert same(one.adapt(track, CAMERA).adapted, first.adapted)
     torch.manual_seed(2)  # whatever was drawn before, its first weights are the same
@@ -295,6 +298,32 @@ def test_matching_twice_says_nothing_twice(body):
     once = known_people(model, tracked(track), CAMERA, body, progress)
     assert known_people(model, once, CAMERA, body, progress) is once and said == ["A remark."]
     assert known_people(torch.nn.Linear(1, 1), tracked(track), CAMERA, body).tracks == [track]
+
+
+@pytest.mark.parametrize("apart, fits", [(0.0, True), (0.05, True), (0.3, False)])
+def test_2d_that_the_result_holds_is_held_against_a_few_looks(monkeypatch, apart, fits):
+    track, base = person()
+    result = result_of(replace(base, keypoints=track.keypoints))
+    here = tracked(track)
+    monkeypatch.setattr(result_match, "timed", lambda video: (here.info, here.times))
+
+    def look_at(video, frames, size):
+        seen = {}
+        for frame in frames:
+            points = track.keypoints[frame : frame + 1].to_skeleton(COCO17)
+            side = float((track.boxes[frame, 2:] - track.boxes[frame, :2]).max())
+            xy = (points.xy + apart * side * torch.tensor([1.0, 0.0])).numpy()
+            far = np.concatenate((xy + 500, xy))
+            seen[frame] = Detections(np.zeros((2, 4)), np.ones(2), far, np.ones((2, 17)))
+        return seen
+
+    monkeypatch.setattr(result_match, "look_at", look_at)
+    if fits:
+        found = evidence_in_result(result, "clip.mp4")
+        assert torch.equal(found.tracks[0].keypoints.xy, track.keypoints.xy)
+        return
+    with pytest.raises(SemttaError, match="does not fit this video: its joints are off .* by 30%"):
+        evidence_in_result(result, "clip.mp4")
 
 
 def test_two_detections_of_one_frame_are_one():

@@ -12,13 +12,13 @@ from torch import Tensor
 from semtta.body import Body
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, keypoint_boxes
-from semtta.geometry.boxes import box_overlap
 from semtta.hmr.own_result import ResultFile, ResultTrack
 from semtta.hmr.refiner_inputs import base_pixels
 from semtta.keypoints import Keypoints2D, Track
 from semtta.people.own_poses import look_at, timed
 from semtta.people.pipeline import TrackedVideo
-from semtta.skeletons import BODY27
+from semtta.people.tracker import Detections
+from semtta.skeletons import BODY27, COCO17
 from semtta.video import ImageSequence
 
 _SURE = 0.1  # confidence from which a detection speaks for or against a person
@@ -28,7 +28,7 @@ _FEW = 2  # landmarks without which a frame shows nobody
 _APART = 0.1
 _MARGIN, _OUTSIDE = 0.1, 0.25  # of the picture; of the joints
 _LOOKS = 6  # frames that the detector looks at
-_OVERLAP = 0.25  # of two boxes of one person
+_DETECTED, _ENOUGH = 0.3, 5  # confidence of its joints that count, and how many it takes
 _CPU = torch.device("cpu")
 
 
@@ -120,35 +120,47 @@ def evidence_in_result(
     for base in result.tracks:
         assert base.keypoints is not None  # the caller looked
         conf = base.keypoints.conf
-        points = base.keypoints.xy[conf >= _SURE]
-        edge = torch.tensor([info.width, info.height]).float()
-        outside = ((points < -_MARGIN * edge) | (points > (1 + _MARGIN) * edge)).any(-1)
-        if len(points) and float(outside.float().mean()) > _OUTSIDE:
+        outside = _outside(base.keypoints.xy[conf >= _SURE], info.width, info.height)
+        if outside > _OUTSIDE:
             raise SemttaError(
-                f"result '{result.path}' does not fit this video: {float(outside.float().mean()):.0%} "
-                f"of its 2D joints lie outside the picture of {info.width} x {info.height}."
+                f"result '{result.path}' does not fit this video: {outside:.0%} of its 2D joints "
+                f"lie outside the picture of {info.width} x {info.height}."
             )
         boxes = keypoint_boxes(base.keypoints.xy, conf) if base.boxes is None else base.boxes
         tracks.append(Track(base.id, base.frames, times[base.frames], boxes, base.keypoints))
     shown = sorted({int(frame) for track in tracks for frame in track.frames})
     frames = shown[:: max(1, len(shown) // _LOOKS)][:_LOOKS]
-    seen = {frame: torch.as_tensor(people.boxes).float()
-            for frame, people in look_at(video, frames, detect_size).items()
+    seen = {frame: people for frame, people in look_at(video, frames, detect_size).items()
             if len(people.scores)}  # fmt: skip
-    if seen and not any(_there(track, seen) for track in tracks):
-        raise SemttaError(
-            f"result '{result.path}' does not fit this video: where its 2D evidence is, nobody is "
-            f"seen in {len(seen)} frames with people."
-        )
+    apart = min(_apart_from_detections(track, seen) for track in tracks)
+    if apart < float("inf") and apart > _APART:
+        raise SemttaError(f"result '{result.path}' does not fit this video: {_misfit(apart)}.")
     return TrackedVideo(info, tracks, times)
 
 
-def _there(track: Track, seen: dict[int, Tensor]) -> bool:
-    """Whether somebody stands where the track says, in most of the frames with both."""
-    rows = {int(frame): row for row, frame in enumerate(track.frames)}
-    best = [float(box_overlap(track.boxes[rows[frame]].float(), boxes).max())
-            for frame, boxes in seen.items() if frame in rows]  # fmt: skip
-    return bool(best) and sum(overlap >= _OVERLAP for overlap in best) * 2 >= len(best)
+def _apart_from_detections(track: Track, seen: dict[int, Detections]) -> float:
+    """Median over a few frames of a track's distance from the nearest detection, in box sides."""
+    points = track.keypoints.to_skeleton(COCO17)
+    found = []
+    for row, frame in enumerate(track.frames.tolist()):
+        if frame not in seen:
+            continue
+        people = seen[frame]
+        sure = (torch.as_tensor(people.conf) >= _DETECTED) & (points.conf[row] >= _SURE)
+        side = (track.boxes[row, 2:] - track.boxes[row, :2]).max()
+        distance = (torch.as_tensor(people.xy).float() - points.xy[row]).norm(dim=-1) / side
+        mean = (distance * sure).sum(1) / sure.sum(1).clamp_min(1)
+        mean = mean[sure.sum(1) >= _ENOUGH]
+        if len(mean):
+            found.append(float(mean.min()))
+    return float(torch.tensor(found).median()) if found else float("inf")
+
+
+def _outside(points: Tensor, width: int, height: int) -> float:
+    """Share of points (N, 2) that lie well outside a picture."""
+    edge = points.new_tensor([width, height])
+    outside = ((points < -_MARGIN * edge) | (points > (1 + _MARGIN) * edge)).any(-1)
+    return float(outside.float().mean()) if len(points) else 0.0
 
 
 def check_length(result: ResultFile, count: int) -> None:
