@@ -12,6 +12,7 @@ _EXPORTS = {
     "Result": "semtta.tta.result",
     "Keypoints2D": "semtta.keypoints",
     "Track": "semtta.keypoints",
+    "TrackedVideo": "semtta.people",
     "SemttaError": "semtta.errors",
     "load_model": "semtta.hmr",
     "load_prior": "semtta.motion",

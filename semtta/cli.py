@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -61,8 +62,28 @@ def _usage_errors() -> Iterator[None]:
 app = typer.Typer(
     cls=_Commands,
     help="Adapt a human mesh regressor to one video, guided by 2D keypoints and by text.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    no_args_is_help=True, pretty_exceptions_enable=False,
 )  # fmt: skip
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import semtta
+
+        print(f"semtta {semtta.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _semtta(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Which one it is."),
+    ] = False,
+) -> None:
+    pass  # the help above is the application's
+
+
 app.add_typer(config_app, name="config")
 app.add_typer(pose2d_app, name="pose2d")
 app.add_typer(dictionary_app, name="dictionary")

@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from semtta.config_limits import BOUNDS, CHOICES
-from semtta.errors import SemttaError
+from semtta.errors import SemttaError, shortened
+from semtta.focal import parse_focal
 from semtta.reading import reason
 from semtta.settings_files import check_values, read_settings
 
@@ -38,14 +39,18 @@ class BodyConfig:
 
 @dataclass
 class CameraConfig:
-    focal: float | None = None  # pixels; None = the image diagonal
+    # pixels, or a text: 26mm (35 mm equivalent), 4.2mm/5.6mm (lens / width of the sensor), exif
+    # (as the video's metadata say); None = the image diagonal
+    focal: int | float | str | None = None
     center: list[float] | None = None  # cx, cy in pixels; None = the image's centre
     motion: str = "unknown"  # unknown | static: then up and the floor are looked for as well
 
 
 @dataclass
 class DetectorConfig:
-    size: int = 448  # long side of the people detector's input, pixels; larger for small people
+    # long side of the people detector's input, pixels; auto = 448, and a closer look at parts of
+    # the picture where somebody is lost or people are small or many
+    size: int | str = "auto"
 
 
 @dataclass
@@ -272,6 +277,8 @@ def validate(config: Config) -> None:
     if config.optimizer.chunk is not None and config.optimizer.train_mode:
         raise SemttaError("optimizer.chunk needs optimizer.train_mode=false to be exact.")
     _check_smoothing(config)
+    if config.camera.focal is not None:
+        parse_focal(config.camera.focal)
     price, center = config.labels.price, config.camera.center
     if price is not None and len(price) != 2:
         raise SemttaError("labels.price must be two numbers: per million tokens read, written.")
@@ -279,6 +286,11 @@ def validate(config: Config) -> None:
     if isinstance(robust, str) and robust != "auto":
         raise SemttaError(
             f"evidence.robust must be auto, null or a positive share of the crop, not {robust}."
+        )
+    size = config.detector.size
+    if isinstance(size, str) and size != "auto":
+        raise SemttaError(
+            f"detector.size must be auto or a number of pixels, not '{shortened(size)}'."
         )
     if center is not None and len(center) != 2:
         raise SemttaError("camera.center must be two numbers, [cx, cy] in pixels.")

@@ -109,6 +109,17 @@ class Track:
     def __len__(self) -> int:
         return len(self.frames)
 
+    def at(self, rows: Tensor) -> Track:
+        """The same person in some of the frames only, (N,) rows."""
+
+        def chosen(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x[rows]
+
+        return Track(
+            self.id, self.frames[rows], self.times[rows], self.boxes[rows], self.keypoints[rows],
+            chosen(self.landmarks3d), chosen(self.conf3d),
+        )  # fmt: skip
+
     def to(self, device: torch.device) -> Track:
         """Pixels and landmarks on the device; frame numbers and times stay on the CPU.
 

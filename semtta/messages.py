@@ -43,9 +43,15 @@ def to_stderr() -> Console:
 
 
 def say(text: str, quiet: bool = False) -> None:
-    """A plain sentence on stdout: nothing in it is markup."""
+    """A plain sentence of what was asked for, on stdout: nothing in it is markup."""
     if not quiet:
         out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def tell(text: str, quiet: bool = False) -> None:
+    """A plain sentence on what is being done, on stderr."""
+    if not quiet:
+        to_stderr().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_announcements() -> None:
@@ -63,11 +69,12 @@ def show_announcements() -> None:
 
 
 @contextmanager
-def progress_bars(quiet: bool, console: Console) -> Iterator[Progress]:
-    """A progress callback that draws one bar per stage, with ETA and the current loss."""
+def progress_bars(quiet: bool) -> Iterator[Progress]:
+    """A progress callback that draws one bar per stage on stderr, with ETA and the current loss."""
     if quiet:
         yield lambda stage, done, total, values: None
         return
+    console = to_stderr()
     bars = rich_progress.Progress(
         TextColumn("{task.description:14s}"), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
@@ -77,8 +84,10 @@ def progress_bars(quiet: bool, console: Console) -> Iterator[Progress]:
 
     def update(stage: str, done: int, total: int | None, values: dict) -> None:
         if stage == "note":
-            console.print(f"[yellow]note:[/yellow] {escape(values['text'])}", highlight=False)
+            console.print(f"[yellow]note:[/yellow] {escape(values['text'])}", highlight=False,
+                          soft_wrap=True)  # fmt: skip
             return
+        bars.start()  # not before there is something to draw
         if stage not in tasks or (done <= 1 and bars.tasks[tasks[stage]].finished):
             tasks[stage] = bars.add_task(_TITLES.get(stage, stage), total=total, note="")
         note = escape(printable(values.get("summary", "")))
@@ -88,5 +97,8 @@ def progress_bars(quiet: bool, console: Console) -> Iterator[Progress]:
             note += f", similarity {values['similarity']:.2f}"
         bars.update(tasks[stage], completed=done, total=total, note=note)
 
-    with bars:
+    try:
         yield update
+    finally:
+        if tasks:
+            bars.stop()

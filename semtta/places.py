@@ -15,10 +15,12 @@ def user_data_folder() -> Path:
 
 
 def user_cache_folder() -> Path:
-    """What can be fetched or asked for again: clips, answers.
+    """What can be made, fetched or asked for again: detections, clips, answers.
 
-    Raises ``RuntimeError`` if the home folder is needed and unknown."""
-    return _folder("XDG_CACHE_HOME", ".cache", "Library/Caches")
+    ``$SEMTTA_CACHE`` where it is set, else by the platform's habit. Raises ``RuntimeError`` if the
+    home folder is needed and unknown."""
+    own = os.environ.get("SEMTTA_CACHE")
+    return Path(own).expanduser() if own else _folder("XDG_CACHE_HOME", ".cache", "Library/Caches")
 
 
 def _folder(variable: str, linux: str, mac: str) -> Path:

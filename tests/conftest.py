@@ -1,6 +1,7 @@
 import json
 import os
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ def _few_threads():
     # Workers of pytest-xdist share the processor: a thread for each.
     torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """No test sees what another one, or the user, has kept."""
+    folder = tmp_path_factory.getbasetemp() / "caches" / uuid.uuid4().hex
+    monkeypatch.setenv("SEMTTA_CACHE", str(folder))
 
 
 @pytest.fixture(scope="session")

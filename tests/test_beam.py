@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from semtta.bench import beam, beam_clips, track_cache
+from semtta.bench import beam, beam_clips
 from semtta.bench import beam_variants as variants
 from semtta.bench.beam import (
     LABEL,
@@ -25,11 +25,11 @@ from semtta.bench.beam import (
     variant_truth,
 )
 from semtta.bench.beam_clips import Clip, fetch_wheel, get_clips, unpack_clips
-from semtta.bench.track_cache import read_tracks, write_tracks
 from semtta.body import load_body
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.keypoints import Keypoints2D, Track
+from semtta.people import TrackedVideo, pipeline
 from semtta.shipped import asset
 from semtta.skeletons import BODY27, LIMB12
 from semtta.tta.result import Motion
@@ -160,15 +160,15 @@ def benchmark(tmp_path, monkeypatch):
     clips = [Clip(c, v, tiny) for v in ("clean", "occluded") for c in range(4)]
     monkeypatch.setattr(beam, "get_clips", lambda folder, wheel=None: clips)
 
-    def fake(video, *, detect_size):
+    def fake(video, **settings):
         calls.append(video)
         truth = beam_truth(1, with_occluder=False)
         points = variants.pixels(truth.joints, truth.camera)
         bystander, man = track_of(points + 400, number=1), track_of(points[5:90] + 3, None, 2)
         man = replace(man, frames=torch.arange(5, 90), times=torch.arange(5, 90).double() / 60)
-        return SimpleNamespace(tracks=[bystander, man], times=torch.arange(100).double() / 60)
+        return TrackedVideo(probe(video), [bystander, man], torch.arange(100).double() / 60)
 
-    monkeypatch.setattr(track_cache, "track_video", fake)
+    monkeypatch.setattr(pipeline, "track_video", fake)
     return BeamBenchmark(tmp_path / "cache"), calls
 
 
@@ -225,36 +225,6 @@ def test_a_perfect_motion_scores_zero():
     for key in ("mpjpe_mm", "pa_mpjpe_mm", "accel_mm", "mpjpe_occluded_mm"):
         assert score[key] < 0.02
     assert truth.score(motion, body, torch.arange(100))["frames"] == 100
-
-
-# Tracks in files ----------------------------------------------------------------------------------
-
-
-def test_tracks_survive_the_file(tmp_path):
-    first = track_of(torch.rand(7, 12, 2) * 100, torch.tensor([0, 1, 2, 5, 6, 7, 9]))
-    second = replace(first, id=4, landmarks3d=None, conf3d=None)
-    write_tracks(tmp_path / "sub" / "t.npz", [first, second])
-    a, b = read_tracks(tmp_path / "sub" / "t.npz")
-    for name in ("frames", "times", "boxes", "landmarks3d", "conf3d"):
-        assert torch.equal(getattr(a, name), getattr(first, name))
-    assert torch.equal(a.keypoints.xy, first.keypoints.xy) and a.keypoints.skeleton == BODY27
-    assert b.id == 4 and b.landmarks3d is None and b.conf3d is None
-    assert [path.name for path in (tmp_path / "sub").iterdir()] == ["t.npz"]
-    np.savez(tmp_path / "other.npz", x=np.zeros(3))
-    pickled = tmp_path / "pickle.npz"
-    np.savez(pickled, count=np.array([{"code": "run"}], dtype=object))
-    for path in (tmp_path / "other.npz", pickled, tmp_path / "absent.npz"):
-        with pytest.raises(SemttaError, match="holds no tracks"):
-            read_tracks(path)
-
-
-def test_the_key_follows_settings_and_networks(monkeypatch):
-    key = track_cache.detector_key(448)
-    assert key == track_cache.detector_key(448) != track_cache.detector_key(512)
-    track_cache.detector_key.cache_clear()
-    monkeypatch.setattr(track_cache, "file_sha256", lambda path: "changed")
-    assert track_cache.detector_key(448) != key
-    track_cache.detector_key.cache_clear()
 
 
 # The package file ---------------------------------------------------------------------------------

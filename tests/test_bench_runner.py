@@ -17,10 +17,10 @@ from semtta.bench.methods import METHODS, Method, find_methods, settings_hash
 from semtta.bench.options import Options, check_options, inputs, overrides
 from semtta.bench.rows import append_row, read_rows, row_key, sole_writer, write_rows
 from semtta.bench.runner import TrackRunner, plan
-from semtta.bench.used_files import used_files
 from semtta.config import shipped_configs
 from semtta.errors import SemttaError
 from semtta.shipped import asset, file_sha256
+from semtta.tta.used_files import used_files
 from semtta.work.scheduling import schedule
 
 FAKE = Path(__file__).parent / "bench_fake.py"

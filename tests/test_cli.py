@@ -254,7 +254,7 @@ def test_label_by_a_model_the_whole_way(run, tmp_path, empty_room, monkeypatch):
     pytest.importorskip("openai")
     from vlm_server import Script, Server
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("SEMTTA_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     write_poses(tmp_path / "p.npz")
     script = Script('{"label": "stand still", "confidence": 0.8}', '{"answer": "yes"}')
@@ -263,13 +263,13 @@ def test_label_by_a_model_the_whole_way(run, tmp_path, empty_room, monkeypatch):
                "--base-url", server.url, "--model", "tiny-vlm")  # fmt: skip
         code, out, err = run(*ask, "-o", "l.json", "labels.price=[1,2]")
         assert code == 0, err
-        assert "Sending 1 image (4 pictures of people, at most" in out and server.url in out
-        assert "2 requests" in out and "200 tokens read, 20 written; cost 0.0002" in out
+        assert "Sending 1 image (4 pictures of people, at most" in err and server.url in err
+        assert "2 requests" in err and "200 tokens read, 20 written; cost 0.0002" in err
         entry = json.loads((tmp_path / "l.json").read_text())["labels"][0]
         assert (entry["text"], entry["source"]) == ("stand still", "tiny-vlm")
         assert entry["confidence"] == 0.8
-        code, out, _ = run(*ask, "-o", "l.json", "--overwrite")
-        assert code == 0 and "0 requests, 2 answers from the cache" in out
+        code, _, err = run(*ask, "-o", "l.json", "--overwrite")
+        assert code == 0 and "0 requests, 2 answers from the cache" in err
         code, _, err = run("adapt", empty_room, "--poses2d", "p.npz", "--labels", "vlm", "-o", "o",
                            f"labels.base_url={server.url}", "labels.model=tiny-vlm",
                            "optimizer.epochs=1", "--no-overlay", "--quiet")  # fmt: skip
@@ -296,8 +296,8 @@ def test_a_spent_budget_keeps_what_was_answered(run, tmp_path, empty_room):
         code, _, err = run(*ask, "-o", "l.json", "--max-requests", "2")
         assert code == 1 and "not everything was labelled (the budget of 2" in " ".join(err.split())
         assert len(json.loads((tmp_path / "l.json").read_text())["labels"]) == 1
-        code, out, _ = run(*ask, "-o", "l.json", "--overwrite")
-    assert code == 0 and "2 answers from the cache" in out
+        code, _, err = run(*ask, "-o", "l.json", "--overwrite")
+    assert code == 0 and "2 answers from the cache" in err
     assert len(json.loads((tmp_path / "l.json").read_text())["labels"]) == 2
 
 
@@ -318,7 +318,7 @@ def test_unsure_labels_do_not_pull(run, tmp_path, empty_room):
     common = ("adapt", empty_room, "--poses2d", "p.npz", "--labels", "l.json", "--no-overlay",
               "optimizer.epochs=1")  # fmt: skip
     code, out, err = run(*common, "-o", "a")
-    assert code == 0 and "1 of 1 labels are below labels.min_confidence" in out, err
+    assert code == 0 and "1 of 1 labels are below labels.min_confidence" in err
     code, _, _ = run(*common, "-o", "b", "labels.min_confidence=0.2", "--quiet")
     used = [json.loads((tmp_path / x / "report.json").read_text())["tracks"][0] for x in "ab"]
     assert used[0]["labels"] == [] and used[1]["labels"] == ["walk"]

@@ -50,7 +50,8 @@ def test_an_unknown_key_is_answered_by_the_nearest_known_one(override, hint):
      "alignment.target=two", "camera.focal=0", "camera.center=[1]", "optimizer.epochs",
      "optimizer.batch_segments=0", "optimizer.betas=[0.5]", "alignment.weight=nan",
      "evidence.robust=-0.1", "evidence.robust=some", "evidence.robust=nan",
-     "evidence.robust=[0.1]"],
+     "evidence.robust=[0.1]", "detector.size=big", "detector.size=63", "detector.size=4096",
+     "detector.size=448.5", "detector.size=true", "detector.size=null"],
 )  # fmt: skip
 def test_impossible_values_are_refused(override):
     with pytest.raises(SemttaError):

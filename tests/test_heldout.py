@@ -4,7 +4,6 @@ import json
 import math
 import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import torch
 from test_adapter import CAMERA, walker
 from test_cli import run  # noqa: F401
 
-from semtta.bench import heldout, track_cache
+from semtta.bench import heldout
 from semtta.bench.heldout import HeldoutBenchmark, HeldoutTruth, Person, find_videos, open_heldout
 from semtta.bench.heldout_masks import hide
 from semtta.bench.methods import find_methods
@@ -24,6 +23,8 @@ from semtta.config import CameraConfig
 from semtta.errors import SemttaError, SemttaWarning
 from semtta.geometry import ray_rotation
 from semtta.labels import Labels, LabelSpan
+from semtta.labels.beside import labels_beside
+from semtta.people import TrackedVideo, pipeline
 from semtta.shipped import asset
 from semtta.skeletons import BODY27, LIMB12
 from semtta.video import probe
@@ -224,7 +225,8 @@ def test_who_cannot_be_judged_is_named(tmp_path, monkeypatch):
         small, id=2, keypoints=replace(points, xy=points.xy / 10), boxes=small.boxes / 10
     )
     tracks = [short, small, replace(tall(), id=3)]
-    monkeypatch.setattr(heldout, "detected", lambda *_: (tracks, torch.arange(70) / 30.0))
+    found = TrackedVideo(probe(clip), tracks, torch.arange(70) / 30.0)
+    monkeypatch.setattr(heldout, "tracked_once", lambda *_, **settings: found)
     with pytest.warns(SemttaWarning) as said:
         people = open_heldout([clip], cache=tmp_path).people
     text = " ".join(str(w.message) for w in said)
@@ -235,7 +237,7 @@ def test_who_cannot_be_judged_is_named(tmp_path, monkeypatch):
         told = open_heldout([clip], cache=tmp_path, camera=CameraConfig(focal=900.0))
     assert told.people[0].camera.focal == 900
     assert "person 1" in text and "20 frames" in text and "person 2" in text and "pixels" in text
-    monkeypatch.setattr(heldout, "detected", lambda *_: (tracks[:1], torch.arange(20) / 30.0))
+    found = TrackedVideo(probe(clip), tracks[:1], torch.arange(20) / 30.0)
     with pytest.warns(SemttaWarning), pytest.raises(SemttaError, match="nobody"):
         open_heldout([clip], cache=tmp_path)
 
@@ -244,12 +246,12 @@ def test_one_video_without_people_does_not_end_a_run_over_many(tmp_path, monkeyp
     shutil.copy(asset("demo/cam02_occluded.mp4"), tmp_path / "a.mp4")
     (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes() + b"\0")
 
-    def found(video, *_):
+    def found(video, *_, **settings):
         if video.name == "b.mp4":
             raise SemttaError(f"nobody was found in '{video}'.")
-        return [tall()], torch.arange(70) / 30.0
+        return TrackedVideo(probe(video), [tall()], torch.arange(70) / 30.0)
 
-    monkeypatch.setattr(heldout, "detected", found)
+    monkeypatch.setattr(heldout, "tracked_once", found)
     with pytest.warns(SemttaWarning, match="'b.mp4' is left out: nobody was found"):
         people = open_heldout([tmp_path], cache=tmp_path / "cache").people
     assert [person.video.name for person in people] == ["a.mp4"]
@@ -259,26 +261,25 @@ def test_one_video_without_people_does_not_end_a_run_over_many(tmp_path, monkeyp
 
 def test_labels_lie_beside_the_video_or_in_a_folder(tmp_path):
     video = tmp_path / "clip.mp4"
-    assert heldout._labels_of(video, None) is None
+    assert labels_beside(video) is None
     (tmp_path / "clip.labels.json").write_text('{"labels": [{"text": "walking"}]}')
-    assert heldout._labels_of(video, None).spans[0].text == "walking"
+    assert labels_beside(video).spans[0].text == "walking"
     (tmp_path / "other").mkdir()
-    assert heldout._labels_of(video, tmp_path / "other") is None
+    assert labels_beside(video, tmp_path / "other") is None
     file = tmp_path / "all.json"
     file.write_text('{"labels": [{"text": "running"}]}')
-    assert heldout._labels_of(video, file).spans[0].text == "running"
+    assert labels_beside(video, file).spans[0].text == "running"
 
 
 def test_the_command_judges_a_video_and_goes_on_where_it_stopped(run, tmp_path, monkeypatch):  # noqa: F811
     """From the words to the table: a label beside the video, people detected once."""
     calls = []
 
-    def fake(video, *, detect_size):
+    def fake(video, **settings):
         calls.append(video)
-        return SimpleNamespace(tracks=[tall()], times=torch.arange(70) / 30.0)
+        return TrackedVideo(probe(video), [tall()], torch.arange(70) / 30.0)
 
-    monkeypatch.setattr(track_cache, "track_video", fake)
-    monkeypatch.setattr(heldout, "user_cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(pipeline, "track_video", fake)
     shutil.copy(asset("demo/cam02_occluded.mp4"), tmp_path / "clip.mp4")
     (tmp_path / "clip.labels.json").write_text('{"labels": [{"text": "walk"}]}')
     words = ("bench", "--data", "heldout", tmp_path, "--methods", "frozen", "--workers", "1",

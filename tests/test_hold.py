@@ -243,4 +243,4 @@ def test_the_picture_of_frames_in_which_nothing_is_held_stays():
 def test_of_limbs_that_are_seen_at_times_nothing_is_said():
     result = adapt(walker(70), *ON)
     assert never_seen(result) == "" and 0.8 < seen_limbs(result.evidence)["right leg"] < 0.9
-    assert report(result)["never_seen"] == ""
+    assert report(result, load_body())["never_seen"] == ""

@@ -465,7 +465,7 @@ def test_ends_that_were_meant_to_be_included_are_explained(tmp_path):
     text = said(tmp_path, inclusive)
     assert "cover 98 of 100" in text and "no label holds for frame 47, 99; add 1" in text
     assert "add 1" in said(tmp_path, [[0, 99, "walking"]])
-    for right in ([[0, 48, "a"], [48, 100, "b"]], [[0, 20, "a"], [50, 70, "b"]], ["a", None, "b"]):
+    for right in ([[0, 48, "a"], [48, 100, "b"]], [[0, 20, "a"], [50, 70, "b"]], ["a", None] * 50):
         assert "add 1" not in said(tmp_path, right)
 
 
@@ -570,3 +570,13 @@ def test_a_read_only_folder_is_said_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)  # the owner of a machine may write
     result = CliRunner().invoke(app, ["label", "v.mp4", "--template", "-o", f"{tmp_path}/l.json"])
     assert "read-only" in str(result.exception)
+
+
+@pytest.mark.parametrize("count", [1, 99, 101])
+def test_another_number_of_texts_than_frames_is_refused(count, tmp_path):
+    (tmp_path / "l.json").write_text(json.dumps(["walk"] * count))
+    for labels in (as_labels(["walk"] * count), load_labels(tmp_path / "l.json")):
+        with pytest.raises(SemttaError, match=f"has {count} texts, .* the video has 100 frames"):
+            labels.check(100, 4.0)
+    if count == 99:  # of a part of the video only those are needed
+        as_labels(["walk"] * count).check(100, 4.0, least=60)

@@ -172,7 +172,7 @@ def test_both_files_have_vectors_without_jumps(result):
 
 
 def test_the_report_is_json_without_nan(result, tmp_path):
-    data = report(result)
+    data = report(result, load_body())
     data["extra"] = [float("nan"), {"x": float("inf")}]
     save_json(tmp_path / "r.json", data)
     loaded = json.loads((tmp_path / "r.json").read_text())

@@ -203,7 +203,7 @@ def view(*arguments) -> tuple[int, str]:
     from typer.testing import CliRunner
 
     done = CliRunner().invoke(app, ["view", "--no-open", *map(str, arguments)])
-    return done, str(done.exception) if isinstance(done.exception, SemttaError) else done.stdout
+    return done, str(done.exception) if isinstance(done.exception, SemttaError) else done.output
 
 
 def test_results_come_with_page_and_glb(tmp_path, video):

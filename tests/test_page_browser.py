@@ -11,6 +11,7 @@ from test_page import HOSTILE
 import semtta
 from semtta.body import load_body
 from semtta.output.page import write_page
+from semtta.video import cut_video
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium is installed")
 
@@ -213,3 +214,22 @@ def test_a_comparison_shows_any_of_its_motions(browser, tmp_path):
     assert browser.run("document.querySelectorAll('img').length") == 0
     assert not browser.errors()
     assert all(url.startswith(("file:", "blob:")) for url in browser.requests())
+
+
+def test_a_part_of_a_video_begins_with_its_first_frame(browser, tmp_path):
+    video = cut_video(video_of(14, tmp_path / "clip.mp4"), 4, 12)
+    path = write_page(tmp_path / "result.html", [waving(range(4, 12))], load_body(), title="part",
+                      fps=30.0, video=video)  # fmt: skip
+    browser.events.clear()
+    browser.open(path)
+    clock = "document.getElementById('clock').textContent"
+    assert browser.run("document.getElementById('slider').min") == "4"
+    drag(browser, 7)
+    assert browser.run(clock).startswith("frame 7 (4 to 11) · 0.23 s")
+    shown = browser.run("document.getElementById('video').currentTime")
+    assert 3 / 30 < shown < 4 / 30  # the fourth frame of the clip
+    browser.run("""document.dispatchEvent(new KeyboardEvent("keydown",
+        { key: "Home", bubbles: true }))""")
+    assert browser.run(clock).startswith("frame 4 ")
+    label = browser.run("document.querySelector('.labels span').style.cssText")
+    assert "left: 0%" in label and "width: 100%" in label

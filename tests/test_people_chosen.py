@@ -118,10 +118,10 @@ def test_people_are_detected_or_read_and_the_others_counted(poses, which, notes,
     assert people.find_people("a.mp4", which, poses, progress, options=options) is found
     assert asked["path"] == "a.mp4"
     if poses is None:
-        assert ticks == [("people", 3, 7, {})] and asked["detect_size"] == 448
+        assert ticks == [("people", 3, 7, {})] and asked["detect_size"] == "auto"
         assert asked["max_people"] == (1 if which == "largest" else None)
     else:
-        assert (asked["file"], asked["options"], asked["size"]) == (poses, options, 448)
+        assert (asked["file"], asked["options"], asked["size"]) == (poses, options, "auto")
     left = {"all": [], "largest": ["20 frames belong to 2 other"], "1": ["20 frames belong to 2"]}
     assert len(heard) == len(notes) + len(left[which]) and heard[: len(notes)] == notes
     assert all(text.startswith(begins) for text, begins in zip(heard[len(notes) :], left[which]))

@@ -323,7 +323,9 @@ def test_pieces_without_label_are_not_aligned():
 def test_the_summary_counts_the_frames_in_which_motion_and_text_agreed():
     def result(labels, gate, sigma=0.5):
         similarity = None if gate is None else torch.tensor(gate)
-        return SimpleNamespace(labels=labels, gate_similarity=similarity, sigma=sigma)
+        return SimpleNamespace(
+            labels=labels, gate_similarity=similarity, sigma=sigma, heard=None
+        )  # fmt: skip
 
     nan = float("nan")
     two = result(["walk", "walk", None, "sit", "sit"], [0.6, 0.5, 0.9, nan, 0.4])

@@ -19,7 +19,6 @@ from tmr_release import (
     write_texts,
 )
 
-from semtta.bench.used_files import used_files
 from semtta.config import load_config
 from semtta.doctor import examine
 from semtta.errors import SemttaError
@@ -29,6 +28,7 @@ from semtta.motion.tmr_files import Calibration, TMRFiles
 from semtta.shipped import file_sha256
 from semtta.tta.strategies import load_networks
 from semtta.tta.strategy import Networks
+from semtta.tta.used_files import used_files
 
 
 def lightning(path, beside=None):

@@ -502,9 +502,12 @@ def test_a_cache_that_cannot_be_written_is_said_before_anything_is_sent(serve, t
 
 def test_the_cache_may_lie_at_home_if_there_is_one(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    for variable in ("XDG_CACHE_HOME", "SEMTTA_CACHE"):
+        monkeypatch.delenv(variable, raising=False)
     assert AnswerCache().folder == tmp_path / ".cache" / "semtta" / "answers"
     assert AnswerCache("~/a").folder == tmp_path / "a"
+    monkeypatch.setenv("SEMTTA_CACHE", "~/own")
+    assert AnswerCache().folder == tmp_path / "own" / "answers"
     with pytest.raises(SemttaError, match="home folder is unknown"):
         AnswerCache("~nobody-of-this-name/a")
 

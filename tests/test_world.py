@@ -272,7 +272,7 @@ def test_nothing_is_invented(motion, hidden, shift, why):
     placed = replace(result, world=world)
     arrays = track_arrays(placed, FPS, BODY)
     assert not {"trans_world", "ground", "world_from_camera"} & set(arrays)
-    assert json.loads(json.dumps(report(placed)))["world"]["confidence"] == 0
+    assert json.loads(json.dumps(report(placed, load_body())))["world"]["confidence"] == 0
 
 
 def test_one_frame_and_a_shaking_figure_do_not_break_it():

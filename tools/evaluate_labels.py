@@ -86,7 +86,7 @@ def clip_rows(retrieval: Retrieval, folders: Sequence[Path], gate: bool) -> Iter
     for path, text in texts.items():
         tracked = find_people(path)
         track = select_tracks(tracked, "largest")[0]
-        camera = adapter.camera(tracked.info.width, tracked.info.height)
+        camera = adapter.camera(tracked.info.width, tracked.info.height, tracked.info.source)
         row = Row(path.stem, dictionary.nearest(text), *longest(retrieval, track, camera))
         others = sorted({t for t in texts.values()
                          if not is_right(dictionary.nearest(t), row.truth)})  # fmt: skip

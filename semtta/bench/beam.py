@@ -21,13 +21,15 @@ from semtta.bench.beam_clips import get_clips
 from semtta.bench.benchmark import Item, Sample
 from semtta.bench.gait import legs_over_time
 from semtta.bench.metrics import foot_slide, summarise
-from semtta.bench.track_cache import detected
 from semtta.body import Body
+from semtta.cache import Cache
+from semtta.config import DetectorConfig
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.keypoints import Track
+from semtta.people import tracked_once
 from semtta.places import user_cache_folder
-from semtta.shipped import asset, file_sha256
+from semtta.shipped import asset
 from semtta.skeletons import LIMB12
 from semtta.tta.result import Motion
 
@@ -153,8 +155,9 @@ class BeamBenchmark:
         camera = int(item.sequence[3:]) - 1
         truth = variant_truth(camera, item.level)
         video = self._video(camera, item.level)
-        tracks, _ = detected(video, self.folder / "tracks", item.name, file_sha256(video))
-        track = _the_man(tracks, truth, item.name)
+        kept = Cache(self.folder)
+        found = tracked_once(video, kept, detect_size=DetectorConfig.size, kind="tracks")
+        track = _the_man(found.tracks, truth, item.name)
         return Sample(
             item=item,
             track=track,

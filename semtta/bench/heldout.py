@@ -12,23 +12,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor
-
 from semtta.bench.benchmark import Item, Sample
 from semtta.bench.heldout_masks import MASKS, Hidden, hide
 from semtta.bench.motion_labels import wrong_label
-from semtta.bench.track_cache import detected
 from semtta.body import Body
-from semtta.config import CameraConfig, LabelsConfig
+from semtta.cache import Cache
+from semtta.config import CameraConfig, DetectorConfig, LabelsConfig
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError, announce
-from semtta.geometry import Camera, image_camera
+from semtta.geometry import Camera
 from semtta.keypoints import Track
 from semtta.labels import Labels, load_labels
-from semtta.places import user_cache_folder
+from semtta.labels.beside import labels_beside
+from semtta.people import TrackedVideo, tracked_once
 from semtta.shipped import asset, file_sha256
 from semtta.tta.result import Motion
-from semtta.video import probe
+from semtta.video import VIDEO_ENDINGS, probe, video_files
+from semtta.video.lens import video_camera
 
 PROTOCOL = "heldout: 2D taken away from the detector's answer, % of the person's height"
 LIMITS = (
@@ -39,7 +39,6 @@ LIMITS = (
     "kept, other shares hidden) it ordered methods on beam as PA-MPJPE does in 62 of 64 pairs, the "
     "fit of visible joints in 52. Networks that read images still see the hidden limbs."
 )
-ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 _SHORTEST = 30  # frames: shorter tracks have nothing to complete a limb from
 _SMALLEST = 80  # pixels of height, below which a pixel of detector noise is a per cent
 
@@ -159,7 +158,7 @@ def open_heldout(
     Args:
         videos: files and folders of files; none = the shipped clip.
         labels: one label file for all, or a folder; None = ``NAME.labels.json`` beside each video.
-        cache: folder for tracks; default: the user's cache folder.
+        cache: folder for tracks; default: the user's cache, whose size is bounded.
         levels: of "mix", "gone".
         draws: masks for each person; see ``HeldoutBenchmark``.
         camera: of all videos, where it is known; the rest is guessed from the picture's size.
@@ -174,14 +173,14 @@ def open_heldout(
         raise SemttaError("there must be at least one mask for each person.")
     shipped = not videos
     files = find_videos(videos or [asset("demo/cam02_occluded.mp4")])
-    folder = Path(cache) if cache is not None else user_cache_folder() / "heldout"
+    kept = Cache(Path(cache)) if cache is not None else Cache.of_user()
     people: list[Person] = []
     for i, (digest, file) in enumerate(files.items()):
         progress("people", i, len(files), {"summary": file.name})
         own = shipped and labels is None
-        said = load_labels(asset("demo/labels.json")) if own else _labels_of(file, labels)
+        said = load_labels(asset("demo/labels.json")) if own else labels_beside(file, labels)
         try:
-            found = detected(file, folder, "people", digest)
+            found = tracked_once(file, kept, detect_size=DetectorConfig.size)
         except SemttaError as error:
             if len(files) == 1:
                 raise
@@ -203,10 +202,10 @@ def find_videos(paths: Sequence[str | Path]) -> dict[str, Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = [p for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.is_file()]
+            inside = video_files(path)
             if not inside:
-                raise SemttaError(f"folder '{path}' holds no video ({', '.join(ENDINGS)}).")
-            found += sorted(inside)
+                raise SemttaError(f"folder '{path}' holds no video ({', '.join(VIDEO_ENDINGS)}).")
+            found += inside
         elif path.is_file():
             found.append(path)
         else:
@@ -230,17 +229,17 @@ def person_name(video: Path, digest: str, track: Track) -> str:
 def _people(
     video: Path,
     digest: str,
-    found: tuple[list[Track], Tensor],
+    found: TrackedVideo,
     said: Labels | None,
     given: CameraConfig,
 ) -> list[Person]:
     """Everyone found in a video who can be judged; who cannot is named."""
     info = probe(video)
-    tracks, times = found
+    tracks, times = found.tracks, found.times
     if said is not None:
         step = float(times.diff().median()) if len(times) > 1 else 0.0
         said.check(len(times), float(times[-1]) + step)
-    camera = image_camera(info.width, info.height, given.focal, given.center)
+    camera = video_camera(info.width, info.height, given.focal, given.center, video)
     people = []
     for track in tracks:
         name = person_name(video, digest, track)
@@ -265,14 +264,3 @@ def _unfit(track: Track, camera: Camera) -> str:
     if float(hidden.classes["legs"].any(1).float().mean()) < 0.5:
         return "legs are not sure in half of the frames"
     return ""
-
-
-def _labels_of(video: Path, given: str | Path | None) -> Labels | None:
-    """The labels of a video: the given file, or its own in the given folder or beside it."""
-    folder = video.parent if given is None else Path(given)
-    if given is not None and not folder.is_dir():
-        return load_labels(folder)
-    for name in (f"{video.stem}.labels.json", f"{video.stem}.labels.csv"):
-        if (folder / name).is_file():
-            return load_labels(folder / name)
-    return None

@@ -21,7 +21,6 @@ from semtta.bench.benchmark import Benchmark, Item, Sample
 from semtta.bench.judge import Judge
 from semtta.bench.methods import FILTER_SIGMA, Method, settings_hash
 from semtta.bench.rows import row_key
-from semtta.bench.used_files import used_files
 from semtta.body import Body, load_body
 from semtta.config import Config
 from semtta.errors import SemttaError
@@ -33,6 +32,7 @@ from semtta.output.files import clean
 from semtta.tta.adapter import Adapter
 from semtta.tta.labelling import retrieved_labels
 from semtta.tta.result import Motion, Result
+from semtta.tta.used_files import used_files
 
 
 @dataclass(frozen=True)

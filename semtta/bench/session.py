@@ -21,10 +21,10 @@ from semtta.bench.rows import (
 from semtta.bench.runner import Task, TrackRunner, missing, plan
 from semtta.bench.statistics import weighted_mean
 from semtta.bench.table_files import TableSpec, load_table
-from semtta.bench.used_files import used_files
 from semtta.config import CameraConfig, load_config
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
+from semtta.tta.used_files import used_files
 from semtta.work import check_engine, run_tasks
 
 CONTROL = "frozen+gauss"

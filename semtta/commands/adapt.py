@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -17,30 +17,47 @@ from semtta.commands.inputs import (
     PosesSkeleton,
     poses_options,
 )
+from semtta.commands.many import adapt_each
 from semtta.commands.options import (
     Device,
+    End,
+    FocalLength,
+    Fps,
+    NoCache,
     NoOverlay,
     NoPage,
     Output,
     OverlayLayout,
     OverlayScale,
-    Overrides,
     Overwrite,
     Quiet,
     Seed,
+    Start,
     as_overrides,
     look_at,
+    split_words,
+    user_cache,
 )
+from semtta.commands.verbose import Stopwatch, Verbose, tell_setup
 from semtta.errors import SemttaError
 from semtta.messages import out, progress_bars
 
 
 def adapt(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A file, or a folder of images.")],
-    overrides: Overrides = None,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="VIDEO... [key=value]...",
+            help="A file, or a folder of images; several, a folder of videos, or a list.txt of "
+            "paths; then settings, e.g. optimizer.epochs=8.",
+        ),
+    ],
     labels: Annotated[
         Optional[str],
-        typer.Option(help="Label file; or auto (retrieval), vlm (the model in labels.model)."),
+        typer.Option(
+            help="Label file; auto (retrieval), vlm (the model in labels.model). Of several "
+            "videos: a folder of NAME.labels.json; default: beside each."
+        ),
     ] = None,
     label: Annotated[Optional[str], typer.Option(help="One text for the whole video.")] = None,
     config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "default",
@@ -61,11 +78,14 @@ def adapt(
     estimator: Annotated[
         Optional[Path], typer.Option(help="A checkpoint of `semtta pose2d` as 2D detector.")
     ] = None,
-    fps: Annotated[Optional[float], typer.Option(help="Of a folder of images; else 30.")] = None,
+    fps: Fps = None,
+    start: Start = None,
+    end: End = None,
     track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
     static_camera: Annotated[
         bool, typer.Option("--static-camera", help="It stands still: find up and the floor.")
     ] = False,
+    focal: FocalLength = None,
     output: Output = None,
     device: Device = None,
     seed: Seed = None,
@@ -78,75 +98,89 @@ def adapt(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, load everything, then stop.")
     ] = False,
+    engine: Annotated[
+        Optional[str], typer.Option(help="Several videos: local, or ray (RAY_ADDRESS).")
+    ] = None,
+    workers: Annotated[
+        Optional[int], typer.Option(help="Several videos: processes. Default: one a core.")
+    ] = None,
+    no_cache: NoCache = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Adapt to VIDEO and write track-XX.npz, overlay.mp4, report.json."""
+    """Adapt to VIDEO and write track-XX.npz, overlay.mp4, report.json.
+
+    Several videos get a folder each; the same command goes on where it was stopped."""
     from semtta.config import load_config
     from semtta.output.layout import OverlayOptions
-    from semtta.video import open_images
+    from semtta.video import cut_video, open_images
 
     if labels is not None and label is not None:
         raise SemttaError("give either --labels or --label, not both.")
     named = {
         "model.name": model, "model.checkpoint": checkpoint, "alignment.prior": prior,
         "alignment.checkpoint": prior_checkpoint, "alignment.clip": clip, "body.name": body,
-        "camera.motion": "static" if static_camera else None, "device": device, "seed": seed,
+        "camera.motion": "static" if static_camera else None, "camera.focal": focal,
+        "device": device, "seed": seed,
     }  # fmt: skip
+    sources, overrides = split_words(arguments)
     settings = load_config(config, as_overrides(named, overrides))
     drawn = OverlayOptions(overlay_scale, overlay_layout)
     from semtta.jobs.labels import LABELLERS  # PyTorch, after what can be said without it
+    from semtta.jobs.sources import is_several, left_out
     from semtta.jobs.video import adapt_video
 
-    folder = output or Path("semtta-out") / video.stem
-    labeller = labels if labels in LABELLERS else None
-    given: str | Path | None = label
-    if labels is not None and labeller is None:
-        given = Path(labels)
-    with progress_bars(quiet, out) as progress:
-        results = adapt_video(
-            open_images(video, fps), given, settings, folder,
-            tracks=track, poses2d=poses2d,
-            poses2d_options=poses_options(
-                poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first
-            ),
-            estimator=estimator, body_models=body_models,
-            labeller=labeller, overlay=not no_overlay, overlay_options=drawn, page=not no_page,
-            renderer=renderer, overwrite=overwrite, progress=progress, dry_run=dry_run,
+    run = partial(
+        adapt_video, config=settings, tracks=track, poses2d=poses2d,
+        poses2d_options=poses_options(
+            poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first
+        ),
+        estimator=estimator, body_models=body_models,
+        labeller=labels if labels in LABELLERS else None, overlay=not no_overlay,
+        overlay_options=drawn, page=not no_page, renderer=renderer, overwrite=overwrite,
+        cache=user_cache(no_cache),
+    )  # fmt: skip
+    if engine is not None or workers is not None or is_several(sources):
+        if (poses2d, start, end) != (None, None, None):
+            raise SemttaError("--poses2d, --start and --end belong to one video; adapt it alone, "
+                              "without --engine and --workers.")  # fmt: skip
+        adapt_each(
+            run, sources, settings=settings, label=label, labels=labels, fps=fps, output=output,
+            engine=engine or "local", workers=workers, dry_run=dry_run, quiet=quiet,
         )  # fmt: skip
+        return
+    video = sources[0]
+    folder = output or Path("semtta-out") / video.stem
+    given: str | Path | None = label
+    if labels is not None and labels not in LABELLERS:
+        given = Path(labels)
+    if verbose:
+        tell_setup(settings)
+    watch = Stopwatch(verbose)
+    with progress_bars(quiet) as bars:
+        for text in left_out(video):
+            bars("note", 0, None, {"text": text})
+        part = cut_video(open_images(video, fps), start, end)
+        run(part, given, folder=folder, progress=watch.watch(bars), dry_run=dry_run)
+    watch.tell()
     if dry_run:
         out.print("Everything is in place; nothing was written.")
         return
     if not quiet:
-        _summary(results)
+        _summary(folder)
         where = look_at(no_overlay, no_page)
         out.print(
-            f"Results in [bold]{escape(str(folder))}[/bold]: track-XX.npz, report.json{where}."
-        )
+            f"Results in [bold]{escape(str(folder))}[/bold]: track-XX.npz, report.json{where}.",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
-def _summary(results) -> None:
-    from semtta.labels.coverage import covered
-    from semtta.tta.gated import gate_opened
-    from semtta.tta.limbs import never_seen
+def _summary(folder: Path) -> None:
+    """What the report in a result's folder says of each track."""
+    from semtta.reading import read_json
 
-    for result in results:
-        labelled = covered(result.labels)
-        last = result.history[-1] if result.history else {}
-        words = [f"track {result.track.id}: {len(result.track)} frames"]
-        if math.isfinite(last.get("reprojection_px", math.inf)):
-            words.append(f"2D error {last['reprojection_px']:.1f} px")
-        if not bool(result.evidence.detected.any()):
-            words.append("no 2D evidence: nothing to adapt to")
-        if labelled:
-            words.append(f"labels cover {labelled} of {len(result.labels)} frames")
-            if opened := gate_opened(result):
-                words.append(opened)
-            words.append(f"{100 * result.evidence.filled_share():.0f} % of missing joints filled")
-        else:
-            words.append("no labels used: the alignment term was off")
-        if unseen := never_seen(result):
-            words.append(unseen)
-        if result.world is not None:
-            sure = result.world.confidence
-            words.append(f"world motion with confidence {sure:.2f}" if sure else "no world motion")
-        out.print("; ".join(words) + ".", highlight=False)
+    for track in read_json(folder / "report.json", "report")["tracks"]:
+        first, *rest = track["summary"]
+        out.print(escape(first), highlight=False, soft_wrap=True)
+        for line in rest:
+            out.print(f"  {escape(line)}", highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from semtta.bench.options import DEFAULT_METHODS, MOCAP, NEEDS_SMPL, Options
+from semtta.commands.options import is_setting
 from semtta.errors import SemttaError, printable
 from semtta.messages import SafeConsole, out, progress_bars, to_stderr
 
@@ -93,12 +94,12 @@ def bench(
         engine=engine, workers=workers, limit=limit, report_only=report_only,
         output=output or Path("semtta-out") / "bench" / (f"{data}-{Path(table).stem}" if table
                                                          else data),
-        overrides=tuple(word for word in words if _is_setting(word)), masks=masks,
-        videos=tuple(Path(word) for word in words if not _is_setting(word)),
+        overrides=tuple(word for word in words if is_setting(word)), masks=masks,
+        videos=tuple(Path(word) for word in words if not is_setting(word)),
     )  # fmt: skip
 
     try:
-        with progress_bars(quiet, console) as progress:
+        with progress_bars(quiet) as progress:
             outcome = run_session(options, progress)
     except KeyboardInterrupt:
         to_stderr().print(
@@ -124,11 +125,6 @@ def _print_view(view, console: SafeConsole, failures: Sequence[str]) -> None:
     for note in view.notes:
         start = Text("failed: ", "red") if note in failures else Text()
         console.print(start + Text(printable(note)), soft_wrap=True)
-
-
-def _is_setting(word: str) -> bool:
-    """Whether a word is ``key=value`` and no file of that name."""
-    return "=" in word and not Path(word).exists()
 
 
 def _known(data: str) -> str:

@@ -29,7 +29,7 @@ def compare(
     """Compare results of one video with the first: tables, compare.json and compare.html."""
     from semtta.output.comparison import compare as write
 
-    with progress_bars(quiet, out) as progress:
+    with progress_bars(quiet) as progress:
         data = write(
             results, output, video=video, body_models=body_models, overwrite=overwrite,
             progress=progress,

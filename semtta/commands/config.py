@@ -25,11 +25,22 @@ def config_ls() -> None:
 def config_show(
     name: Annotated[str, typer.Argument(help="Shipped name or YAML path.")] = "default",
     overrides: Overrides = None,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Every setting, as it would be run.")
+    ] = False,
 ) -> None:
-    """Every setting, as it would be run."""
-    from semtta.config import config_to_yaml, load_config
+    """A settings file as it stands, with its reasons; every setting with --resolved or key=value.
 
-    print(config_to_yaml(load_config(name, overrides or [])), end="")
+    Both are YAML that `--config` reads."""
+    from semtta.config import Config, load_config, shipped_configs
+    from semtta.reading import read_text
+    from semtta.settings_help import explained_yaml
+
+    settings = load_config(name, overrides or [])  # a file that cannot be run is not shown
+    if resolved or overrides:
+        print(explained_yaml(settings, Config()), end="")
+        return
+    print(read_text(shipped_configs().get(name, Path(name)), "settings file"), end="")
 
 
 def print_files(files: dict[str, Path]) -> None:

@@ -22,6 +22,7 @@ from semtta.commands.options import (
     as_overrides,
     look_at,
 )
+from semtta.commands.verbose import Stopwatch, Verbose, tell_setup
 from semtta.messages import out, progress_bars
 
 
@@ -41,6 +42,7 @@ def demo(
     ] = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Adapt to the shipped real clip, as it is and with limbs taken away, with and without
     labels, and measure against its triangulated truth."""
@@ -53,11 +55,16 @@ def demo(
     from semtta.jobs.demo import run_demo
 
     folder = output or Path("semtta-out") / "demo"
-    with progress_bars(quiet, out) as progress:
+    if verbose:
+        tell_setup(settings)
+    watch = Stopwatch(verbose)
+    with progress_bars(quiet) as bars:
+        progress = watch.watch(bars)
         numbers = run_demo(
             settings, folder, overlay=not no_overlay, overlay_options=drawn, page=not no_page,
             hidden=not quick, overwrite=overwrite, progress=progress,
         )  # fmt: skip
+    watch.tell()
     _print(numbers)
     if "hidden" in numbers:
         _print_hidden(numbers["hidden"])

@@ -35,7 +35,7 @@ def export(
     """Write RESULT for Blender, OpenSim, spreadsheets and others."""
     from semtta.output.exports import export as write
 
-    with progress_bars(quiet, out) as progress:
+    with progress_bars(quiet) as progress:
         written = write(
             result, format, output, track=track, every=every, body_models=body_models,
             overwrite=overwrite, progress=progress,

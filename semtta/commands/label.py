@@ -20,9 +20,9 @@ from semtta.commands.inputs import (
     PosesSkeleton,
     poses_options,
 )
-from semtta.commands.options import DictionaryFile
+from semtta.commands.options import DictionaryFile, End, Fps, NoCache, Start, user_cache
 from semtta.errors import SemttaError
-from semtta.messages import out, progress_bars, say, to_stderr
+from semtta.messages import out, progress_bars, say, tell, to_stderr
 
 if TYPE_CHECKING:  # everything heavy is imported when a command runs
     from semtta.config import Config
@@ -56,7 +56,9 @@ def label(
         bool, typer.Option("--dry-run", help="Write the images that would be sent; send nothing.")
     ] = False,
     dictionary: DictionaryFile = None,
-    fps: Annotated[Optional[float], typer.Option(help="Of a folder of images; else 30.")] = None,
+    fps: Fps = None,
+    start: Start = None,
+    end: End = None,
     track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
     poses2d: Poses2D = None,
     poses2d_format: PosesFormat = None,
@@ -69,13 +71,14 @@ def label(
     ] = None,
     unit: Annotated[str, typer.Option(help="Of the ranges: seconds or frames.")] = "seconds",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    no_cache: NoCache = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> None:
     """Write labels.json for VIDEO: by retrieval, by a vision-language model, or to fill in."""
     from semtta.jobs.labels import Labeller, describe, in_seconds, template_of, write_strips
     from semtta.labels import save_labels
     from semtta.tta.people import find_people, select_tracks
-    from semtta.video import open_images, probe
+    from semtta.video import cut_video, open_images, probe
 
     task = _task(provider, template, dry_run)
     if unit not in ("seconds", "frames"):
@@ -88,20 +91,21 @@ def label(
     settings = _settings(config, overrides, options)
     path = output or Path(f"{video.stem}.{'strips' if dry_run else 'labels.json'}")
     _check_output(path, task, overwrite)
-    source = open_images(video, fps)
+    source = cut_video(open_images(video, fps), start, end)
     probe(source)
-    tell = partial(say, quiet=quiet)
+    announce = partial(tell, quiet=quiet)
     kind = PROVIDERS.get(task)
-    labeller = Labeller.load(kind, settings, tell) if kind else None
-    with progress_bars(quiet, out) as progress:
+    labeller = Labeller.load(kind, settings, announce) if kind else None
+    with progress_bars(quiet) as progress:
         tracked = find_people(
             source, track, poses2d, progress, settings.detector.size,
             replace(poses, min_confidence=settings.evidence.min_confidence),
+            user_cache(no_cache),
         )  # fmt: skip
         chosen = select_tracks(tracked, track)
         if task == "strips":
             strips = write_strips(path, tracked, chosen, settings, overwrite)
-            tell(f"Nothing was sent. Would be sent: {describe(strips)}; see {path}.")
+            say(f"Nothing was sent. Would be sent: {describe(strips)}; see {path}.", quiet)
             return
         if labeller is None:
             labels = template_of(tracked, chosen)

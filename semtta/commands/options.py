@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from semtta.cache import Cache
 
 Overrides = Annotated[
     Optional[list[str]],
@@ -24,8 +27,24 @@ OverlayScale = Annotated[
 OverlayLayout = Annotated[
     str, typer.Option("--overlay-layout", help="side (base beside adapted), wipe or adapted.")
 ]
+Start = Annotated[
+    Optional[str], typer.Option(help="First frame, a number or a time: 120, 4s, 1:02.5.")
+]
+End = Annotated[Optional[str], typer.Option(help="The frame after the last one, as --start.")]
+FocalLength = Annotated[
+    Optional[str],
+    typer.Option(
+        "--focal",
+        help="1200px, 26mm (35 mm equivalent), 4.2mm/5.6mm (lens / sensor), or exif. Default: "
+        "guessed.",
+    ),
+]
+Fps = Annotated[Optional[float], typer.Option(help="Of a folder of images. Default: 30.")]
 DictionaryFile = Annotated[
     Optional[Path], typer.Option("--dictionary", help="Your own names, a text file.")
+]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Look for people anew, and keep nothing for later runs.")
 ]
 NoPage = Annotated[bool, typer.Option("--no-page", help="Skip result.html.")]
 
@@ -43,3 +62,31 @@ def look_at(no_overlay: bool, no_page: bool) -> str:
     if not no_page:
         return "; open result.html in a browser"
     return "" if no_overlay else "; look at overlay.mp4"
+
+
+def split_words(words: list[str]) -> tuple[list[Path], list[str]]:
+    """Videos and settings: the first word is a video, then ``key=value`` is a setting unless
+    there is a file of that name."""
+    rest = words[1:]
+    settings = [word for word in rest if is_setting(word)]
+    return [Path(words[0]), *(Path(w) for w in rest if not is_setting(w))], settings
+
+
+def is_setting(word: str) -> bool:
+    """Whether a word is ``key=value`` and no file of that name."""
+    try:
+        return "=" in word and not Path(word).exists()
+    except (OSError, ValueError):  # no name that a file could have
+        return True
+
+
+def user_cache(no_cache: bool) -> Cache | None:
+    """Where detections are kept; None = nowhere, as where the user has no home."""
+    from semtta.cache import Cache
+    from semtta.places import user_cache_folder
+
+    try:
+        user_cache_folder()
+    except RuntimeError:
+        return None
+    return None if no_cache else Cache.of_user()

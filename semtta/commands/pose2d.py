@@ -129,7 +129,7 @@ def evaluate_command(
     models = [(name, load_checkpoint(file, where)) for name, file in named_checkpoints(checkpoints)]
     spec = estimator_of(models[0][1]).spec
     images = labelled_set(data, root, split, spec.size, spec.skeleton)
-    with progress_bars(quiet, out) as progress:
+    with progress_bars(quiet) as progress:
         results = compare(models, images, levels, aggregation, refine, progress=progress)
     title = f"{images.name}, {len(images)} images, averaged as '{aggregation}'"
     for a in levels:
@@ -164,7 +164,7 @@ def render(
         raise SemttaError(f"--seed must lie between 0 and {MAX_SEED}.")
     if count < 1 or not 32 <= size <= 1024:
         raise SemttaError("--count must be at least 1 and --size between 32 and 1024 pixels.")
-    with progress_bars(quiet, out) as progress:
+    with progress_bars(quiet) as progress:
         write_renders(output, count, seed, size, load_body(body), overwrite=overwrite,
                       progress=progress)  # fmt: skip
     if not quiet:
@@ -193,7 +193,7 @@ def _fit(
     from semtta.pose2d.settings import load_settings
 
     settings = load_settings(config, as_overrides(named, overrides))
-    with progress_bars(quiet, out) as progress:
+    with progress_bars(quiet) as progress:
         file, fitted = run_training(
             settings, output, needs_target=needs_target, overwrite=overwrite, progress=progress
         )

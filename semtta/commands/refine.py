@@ -104,8 +104,8 @@ def refine(
     given: str | Path | None = label
     if labels is not None and labeller is None:
         given = Path(labels)
-    with progress_bars(quiet, out) as progress:
-        results = adapt_video(
+    with progress_bars(quiet) as progress:
+        adapt_video(
             open_images(video, fps), given, settings, folder,
             tracks=tracks, poses2d=poses2d,
             poses2d_options=poses_options(
@@ -119,7 +119,7 @@ def refine(
         out.print("Everything is in place; nothing was written.")
         return
     if not quiet:
-        summary(results)
+        summary(folder)
         where = look_at(no_overlay, no_page)
         out.print(
             f"Results in [bold]{escape(str(folder))}[/bold]: track-XX.npz, report.json{where}."

@@ -26,7 +26,7 @@ def view(
     """Open RESULT's result.html in the browser; make it first if it is absent."""
     from semtta.output.page.saved import page_of_result
 
-    with progress_bars(False, out) as progress:
+    with progress_bars(False) as progress:
         page = page_of_result(
             result, video=video, body_models=body_models, remake=remake, progress=progress
         )

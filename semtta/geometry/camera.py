@@ -8,7 +8,7 @@ the person in front of the camera *of the full image*. A model's ``CropSpec.came
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -27,10 +27,12 @@ class Camera:
     Args:
         focal: pixels.
         center: (cx, cy) principal point, pixels.
+        origin: in words, where the focal length comes from.
     """
 
     focal: float
     center: tuple[float, float]
+    origin: str = field(default="as given", compare=False)
 
     def matrix(self) -> Tensor:
         """(3, 3) intrinsic matrix K, pixels."""
@@ -64,12 +66,15 @@ def image_camera(
     height: int,
     focal: float | None = None,
     center: Sequence[float] | None = None,
+    origin: str = "as given",
 ) -> Camera:
     """Intrinsics of a picture of this size: what is given, pixels, and the usual guess of the rest.
 
     Raises ``SemttaError`` for a camera that cannot have taken it."""
     cx, cy = center or ((width - 1) / 2, (height - 1) / 2)
-    return check_camera(Camera(focal or default_focal(width, height), (cx, cy)), width, height)
+    if focal is None:
+        focal, origin = default_focal(width, height), "guessed: the picture's diagonal"
+    return check_camera(Camera(focal, (cx, cy), origin), width, height)
 
 
 def project(points: Tensor, focal: Tensor | float, center: Tensor, eps: float = 1e-4) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from semtta.errors import SemttaError
 from semtta.hmr.base import CropSpec
 from semtta.hmr.preprocess import crop_pixels, normalize
 from semtta.keypoints import Track
-from semtta.video import ImageSequence, read_frames
+from semtta.video import VideoSource, read_frames
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def _beside(send: Callable, device: torch.device) -> tuple[Callable, Callable]:
 
 
 def read_crops(
-    video: str | Path | ImageSequence,
+    video: VideoSource,
     track: Track,
     squares: Tensor,
     spec: CropSpec,

@@ -19,7 +19,7 @@ from semtta.people.own_poses import look_at, timed
 from semtta.people.pipeline import TrackedVideo
 from semtta.people.tracker import Detections
 from semtta.skeletons import BODY27, COCO17
-from semtta.video import ImageSequence
+from semtta.video import VideoSource
 
 _SURE = 0.1  # confidence from which a detection speaks for or against a person
 _FEW = 2  # landmarks without which a frame shows nobody
@@ -107,7 +107,7 @@ def match_people(
 
 
 def evidence_in_result(
-    result: ResultFile, video: str | Path | ImageSequence, detect_size: int = 448
+    result: ResultFile, video: str | Path | VideoSource, detect_size: int | str = "auto"
 ) -> TrackedVideo:
     """The 2D evidence that a result holds of all its people, held against the video.
 

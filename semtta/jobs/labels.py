@@ -11,7 +11,7 @@ from semtta.config import CameraConfig, Config
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.files import new_folder
-from semtta.geometry import Camera, image_camera
+from semtta.geometry import Camera
 from semtta.keypoints import Track
 from semtta.labels import Labels, LabelSpan
 from semtta.labels.asker import Asker
@@ -25,6 +25,7 @@ from semtta.motion.retrieval import Retrieval
 from semtta.motion.user_dictionary import ExtendedPrior, UserDictionary
 from semtta.people import TrackedVideo
 from semtta.tta.labelling import retrieved_labels
+from semtta.video.lens import video_camera
 
 LABELLERS = ("auto", "vlm")
 _STRIP_NAME = "track-{0:02d}_frames-{1:05d}-{2:05d}.jpg"
@@ -112,8 +113,8 @@ class Labeller:
         if self.asker is not None:
             return self._asked(self.asker, tracked, tracks, frames, progress)
         assert self.retrieval is not None, "kind auto has it"
-        given = self.camera
-        camera = image_camera(tracked.info.width, tracked.info.height, given.focal, given.center)
+        given, info = self.camera, tracked.info
+        camera = video_camera(info.width, info.height, given.focal, given.center, info.source)
         return _retrieved(self.retrieval, tracked, tracks, camera, progress)
 
     def _asked(

@@ -9,10 +9,13 @@ from pathlib import Path
 import torch
 
 from semtta.body import load_body
+from semtta.cache import Cache
 from semtta.config import Config, config_to_yaml
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.files import check_folder, new_folder
+from semtta.jobs.asked import differing, what_was_asked
+from semtta.jobs.kept import KeptTracks
 from semtta.jobs.labels import Labeller, extended_priors, in_seconds
 from semtta.labels import as_labels, save_labels
 from semtta.labels.coverage import remarks
@@ -22,14 +25,15 @@ from semtta.output.layout import OverlayOptions
 from semtta.output.overlay import find_renderer
 from semtta.output.write import write_results
 from semtta.people import Poses2DOptions, TrackedVideo
+from semtta.reading import read_json
 from semtta.tta.adapter import Adapter
 from semtta.tta.people import find_people, known_people, select_tracks
 from semtta.tta.result import Result
-from semtta.video import ImageSequence, probe
+from semtta.video import VideoSource, probe
 
 
 def adapt_video(
-    video: Path | ImageSequence,
+    video: VideoSource,
     labels,
     config: Config,
     folder: Path,
@@ -47,7 +51,10 @@ def adapt_video(
     overwrite: bool = False,
     progress: Progress = silent,
     dry_run: bool = False,
-) -> list[Result]:
+    cache: Cache | None = None,
+    skip_finished: bool = False,
+    adapters: Adapters | None = None,
+) -> list[Result] | None:
     """Adapt to a video and write the output folder, whole or not at all.
 
     What can be wrong with the settings, labels and files is found before the work, except what
@@ -61,7 +68,12 @@ def adapt_video(
             says is written beside the results as labels.json.
         overlay_options: size and layout of the overlay.
         renderer: ``own`` or ``pytorch3d``, of the overlay.
-        dry_run: stop there; nothing is written or sent, the result is an empty list."""
+        dry_run: stop there; nothing is written or sent, the result is an empty list.
+        cache: where detections are kept, and finished tracks of a run that is stopped.
+        skip_finished: leave a folder alone that holds the result of this very request; one of
+            another request is named if it may not be overwritten.
+        adapters: of the runs before, whose networks are used again.
+    Returns: one result per track; None if the folder was finished before."""
     from semtta.pose2d.detect import load_body_estimator
 
     if poses2d is not None and estimator is not None:
@@ -70,9 +82,17 @@ def adapt_video(
         poses2d_options or Poses2DOptions(), min_confidence=config.evidence.min_confidence
     )
     draw = find_renderer(renderer)
-    check_folder(folder, overwrite, is_result)
+    if not skip_finished:
+        check_folder(folder, overwrite, is_result)
     info = probe(video)
     labels = as_labels(labels)
+    asked = what_was_asked(
+        video, labels, config, tracks=tracks, poses2d=poses2d, poses2d_options=poses2d_options,
+        estimator=estimator, body_models=body_models, labeller=labeller, overlay=overlay,
+        overlay_options=overlay_options, page=page, renderer=renderer,
+    )  # fmt: skip
+    if skip_finished and _is_finished(folder, asked, overwrite):
+        return None
 
     def announce(text: str) -> None:
         progress("note", 0, None, {"text": text})
@@ -81,15 +101,12 @@ def adapt_video(
     added = label.vocabulary.added if label else UserDictionary.load(config.labels.dictionary)
     finder = None if estimator is None else load_body_estimator(estimator)
     if dry_run and labels is not None and info.frames:
-        labels.check(info.frames, info.frames / info.fps)
+        labels.check(info.frames, info.frames / info.fps, least=0)
         for text in remarks(labels, info.frames, info.frames / info.fps):
             announce(text)
-    body = load_body(config.body.name, gender=config.body.gender, search=body_models)
     labelled = labels is not None or label is not None
-    priors = extended_priors(config, added) if labelled else {}
-    adapter = Adapter(config=config, body=body, **priors)
-    adapter.load_networks(labelled)
-    adapter.camera(info.width, info.height)
+    adapter = (adapters or Adapters()).get(config, body_models, labelled, added)
+    adapter.camera(info.width, info.height, info.source)
     if labels is not None:
         adapter.check_texts(labels)
     if dry_run:
@@ -99,10 +116,13 @@ def adapt_video(
             size = config.detector.size
             find_people(video, tracks, poses2d, progress, size, options, model=adapter.model)
         return []
+    store = None if cache is None else KeptTracks(cache, asked, adapter, added, announce)
     with new_folder(folder, overwrite, is_result) as partial:
-        size = config.detector.size
-        tracked = find_people(video, tracks, poses2d, progress, size, options, model=adapter.model)
-        camera = adapter.camera(tracked.info.width, tracked.info.height)
+        tracked = find_people(
+            video, tracks, poses2d, progress, config.detector.size, options, cache,
+            model=adapter.model,
+        )  # fmt: skip
+        camera = adapter.camera(tracked.info.width, tracked.info.height, tracked.info.source)
         tracked = known_people(adapter.model, tracked, camera, adapter.body, progress)
         if finder is not None:
             tracked = _estimated(tracked, tracks, finder.to(adapter.device), progress)
@@ -111,13 +131,59 @@ def adapt_video(
             labels = label.label(tracked, chosen, config.labels.frames, progress)
             _check_outcome(label, announce)
             save_labels(partial / "labels.json", in_seconds(labels, tracked))
-        results = adapter.run(tracked, labels, tracks=tracks, progress=progress)
+        results = adapter.run(tracked, labels, tracks=tracks, progress=progress, store=store)
         write_results(
             partial, results, adapter.body.cpu(), tracked.info, config_to_yaml(config),
             overlay=overlay, overlay_options=overlay_options, page=page, renderer=draw,
-            progress=progress,
+            asked=asked, progress=progress,
         )  # fmt: skip
+    if store is not None:
+        store.clear()
     return results
+
+
+class Adapters:
+    """Adapters of runs with the same settings: their networks are loaded once."""
+
+    def __init__(self) -> None:
+        self._made: dict[bool, Adapter] = {}
+
+    def get(
+        self, config: Config, body_models: Path | None, labelled: bool, added: UserDictionary
+    ) -> Adapter:
+        """One with everything loaded.
+
+        Args:
+            labelled: whether there are labels, which take networks of their own."""
+        if labelled not in self._made:
+            body = load_body(config.body.name, gender=config.body.gender, search=body_models)
+            priors = extended_priors(config, added) if labelled else {}
+            made = Adapter(config=config, body=body, **priors)
+            made.load_networks(labelled)
+            self._made[labelled] = made
+        adapter = self._made[labelled]
+        adapter.body.to(adapter.device)  # the run before had it on the CPU at its end
+        return adapter
+
+
+def _is_finished(folder: Path, asked: dict[str, str], overwrite: bool) -> bool:
+    """Whether a folder holds the result of this very request.
+
+    Raises ``SemttaError`` if it holds another one's that may not be overwritten."""
+    if not is_result(folder):
+        check_folder(folder, overwrite, is_result)
+        return False
+    try:
+        others = differing(asked, read_json(folder / "report.json", "report").get("asked"))
+    except (SemttaError, AttributeError):
+        others = differing(asked, None)
+    if not others:
+        return True
+    if not overwrite:
+        raise SemttaError(f"output '{folder}' holds a result of another request ("
+                          f"{', '.join(others)}); add --overwrite to replace it.")  # fmt: skip
+    check_folder(folder, overwrite, is_result)
+    return False
 
 
 def _estimated(

@@ -76,7 +76,7 @@ def per_frame(texts: Sequence[str | None], name: str, where: str, notes=()) -> L
         for i, text in enumerate(texts)
         if text is not None
     ]
-    return Labels(tuple(spans), name=name, notes=tuple(notes))
+    return Labels(tuple(spans), name=name, notes=tuple(notes), texts=len(texts))
 
 
 def save_labels(path: str | Path, labels: Labels, overwrite: bool = True) -> None:

@@ -40,6 +40,7 @@ class Labels:
         fps: of the video that the frames were counted in, if the file says so.
         unit_said: whether the unit is the user's word; False = frames were assumed.
         notes: sentences for the user on how a file was read.
+        texts: how many texts there were, where they are one for each frame.
     """
 
     spans: tuple[LabelSpan, ...] = ()
@@ -48,13 +49,22 @@ class Labels:
     fps: float | None = None
     unit_said: bool = True
     notes: tuple[str, ...] = ()
+    texts: int | None = None
 
-    def check(self, frame_count: int, duration: float) -> None:
-        """Raise ``SemttaError`` for a span that lies past the end of the video, or another rate.
+    def check(self, frame_count: int, duration: float, least: int | None = None) -> None:
+        """Raise ``SemttaError`` for a span that lies past the end of the video, another rate, or
+        another number of texts than frames.
 
         Args:
             frame_count: frames of the video.
-            duration: seconds up to the end of the last frame."""
+            duration: seconds up to the end of the last frame.
+            least: frames that one text for each must reach; None = all of them."""
+        least = frame_count if least is None else least
+        if self.texts is not None and not least <= self.texts <= frame_count:
+            raise SemttaError(
+                f"{self.name} has {self.texts} texts, one for each frame, but the video has "
+                f"{frame_count} frames; give as many (null, or None in Python, for no label)."
+            )
         rate = frame_count / max(duration, 1e-9)
         if self.fps and frame_count > 10 and abs(rate / self.fps - 1) > 0.05:
             raise SemttaError(

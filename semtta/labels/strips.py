@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from semtta.errors import SemttaError
 from semtta.keypoints import Track
-from semtta.video import ImageSequence, read_frames
+from semtta.video import VideoSource, read_frames
 
 _HEIGHT = 384  # pixels of a picture
 _MARGIN = 1.35  # of the picture over the largest box of the segment: what stands around matters
@@ -77,7 +76,7 @@ def as_segment(track: Track, start: int, stop: int) -> Segment:
 
 
 def make_strips(
-    video: str | Path | ImageSequence,
+    video: VideoSource,
     pieces: Sequence[tuple[Track, int, int]],
     count: int = 6,
 ) -> list[Strip]:

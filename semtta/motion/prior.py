@@ -19,6 +19,7 @@ from semtta.checkpoints import load_strictly, tensors
 from semtta.errors import SemttaError
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.encoder import LENGTH, AlignEncoder, GateEncoder
+from semtta.motion.phrase_reader import Reading
 from semtta.reading import reading
 from semtta.tensor_files import read_tensors
 
@@ -39,6 +40,7 @@ class MotionPrior(Protocol):
 
     Optional: ``spoken(label)``, the label in words that the motion model was trained with, "" for
     one that it does not know: such a label pulls nothing. Without it every label is known.
+    ``reading(label)``, what it takes the label for.
     """
 
     fps: float
@@ -153,16 +155,20 @@ class EmbeddedPrior(nn.Module):
         weight = (nearness.to(self.features) / self._temperature).softmax(0)
         return F.normalize(weight @ self.features, dim=0)
 
+    def reading(self, label: str) -> Reading:
+        """What a label is taken for; raises ``SemttaError`` for a text without a known word."""
+        return self.dictionary.read(label)
+
     def spoken(self, label: str) -> str:
         """The label in the dictionary's names; "" if it is not known."""
-        reading = self.dictionary.read(label)
+        reading = self.reading(label)
         return " and ".join(reading.names) if reading.is_known else ""
 
     def remark(self, label: str) -> str:
         """How a label is understood, as a sentence; "" where there is nothing to guess.
 
         Raises ``SemttaError`` for a text without a known word."""
-        return self.dictionary.read(label).remark(self.dictionary.reader.by)
+        return self.reading(label).remark(self.dictionary.reader.by)
 
     def embed_motion(self, rotmats: Tensor, movement: Tensor | None = None) -> Tensor:
         """Unit features (S, D); differentiable.

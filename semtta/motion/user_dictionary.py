@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from semtta.errors import SemttaError
 from semtta.motion.dictionary import Dictionary
 from semtta.motion.motion_files import list_motions, read_motion
+from semtta.motion.phrase_reader import Reading
 from semtta.motion.prior import EmbeddedPrior
 from semtta.motion.text import text_key
 from semtta.reading import MEBI, read_text
@@ -176,6 +177,13 @@ class ExtendedPrior(nn.Module):
             motion = self.added.motions[name]
             return motion[len(motion) // 2, :, 0].to(self.prior.features)
         return self.prior.exemplar_root(name)
+
+    def reading(self, label: str) -> Reading:
+        """What a label is taken for: the user's name, or what the prior makes of it."""
+        name = self.added.resolve(label)
+        return Reading(label, "name", (name,), 1.0) if name in self._feature else (
+            self.prior.reading(name)
+        )  # fmt: skip
 
     def spoken(self, label: str) -> str:
         """The user's name that a label means, or what the prior makes of it."""

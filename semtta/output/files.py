@@ -16,7 +16,9 @@ from semtta.files import Arrays, write_npz
 from semtta.geometry import nearest_rotvecs
 from semtta.labels.coverage import covered
 from semtta.output.axes import Axes, y_up, z_up
+from semtta.output.summary import gain, summary
 from semtta.skeletons import SMPL24
+from semtta.tta.gated import label_runs
 from semtta.tta.limbs import never_seen, seen_limbs
 from semtta.tta.result import Motion, Result, World
 
@@ -151,8 +153,12 @@ def save_npz(path: Path, arrays: Arrays) -> None:
         raise SemttaError(f"'{path.name}' cannot be written: {error.strerror}.") from None
 
 
-def report(result: Result) -> dict:
-    """What happened, per epoch and per frame, as JSON-ready numbers (NaN becomes null)."""
+def report(result: Result, body: Body) -> dict:
+    """What happened, per epoch and per frame, as JSON-ready numbers (NaN becomes null).
+
+    Args:
+        body: of the result, on the CPU."""
+    gained = gain(result, body)
     similarity = [] if result.similarity is None else result.similarity.tolist()
     gate = [] if result.gate_similarity is None else result.gate_similarity.tolist()
     values = [g for g in gate if not math.isnan(g)]
@@ -161,8 +167,16 @@ def report(result: Result) -> dict:
         {
             "track": result.track.id,
             "frames": len(result.track),
+            "summary": summary(result, gained),
+            "gain": gained,
+            "camera": {
+                "focal": result.camera.focal,
+                "center": list(result.camera.center),
+                "focal_origin": result.camera.origin,
+            },
             "labels": sorted({label for label in result.labels if label}),
             "labelled_frames": covered(result.labels),
+            "label_readings": _readings(result),
             "sigma": result.sigma,
             "detected_share": float((result.detections.conf > 0).float().mean()),
             "filled_share": result.evidence.filled_share(),
@@ -197,13 +211,25 @@ def _world_report(world: World | None) -> dict:
     }  # fmt: skip
 
 
+def _readings(result: Result) -> dict[str, dict]:
+    """What each label was taken for."""
+    heard = result.heard
+    return {} if heard is None else {
+        label: {"kind": reading.kind, "names": list(reading.names),
+                "nearness": float(reading.nearness), "known": reading.is_known,
+                "gate_opened": label in heard.opened}
+        for label, reading in heard.readings.items()
+    }  # fmt: skip
+
+
 def _label_runs(result: Result) -> list[dict]:
     """Each stretch of frames with one label: how similar the motion was, how far the gate open."""
-    labels, frames = result.labels, result.track.frames.tolist()
-    cuts = [0, *(i for i in range(1, len(labels)) if labels[i] != labels[i - 1]), len(labels)]
+    frames = result.track.frames.tolist()
     runs = []
-    for a, b in zip(cuts[:-1], cuts[1:]):
-        run: dict = {"first": frames[a], "last": frames[b - 1], "label": labels[a]}
+    for part in label_runs(result):
+        a, b = part.start, part.stop
+        run: dict = {"first": frames[a], "last": frames[b - 1], "label": part.label,
+                     "seconds": part.seconds, "use": part.use or None}  # fmt: skip
         if result.similarity is not None:
             run["similarity"] = float(result.similarity[a:b].nanmean())
         if result.gate_similarity is not None and result.sigma is not None:

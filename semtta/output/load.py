@@ -67,6 +67,8 @@ class SavedResult:
         video: name of the video's file, "" if unknown.
         body: name or path of the body, as in the settings; gender: of the shape space.
         body_sha256: of the body's file, None if the folder does not say.
+        part: start and end of the part of the video that was adapted to, as ``cut_video`` takes
+            them; None each where it has none.
         tracks: at least one, by id.
     """
 
@@ -76,6 +78,7 @@ class SavedResult:
     gender: str
     body_sha256: str | None
     tracks: tuple[SavedTrack, ...]
+    part: tuple[str | None, str | None]
 
     @property
     def video_sha256(self) -> str | None:
@@ -151,7 +154,9 @@ def load_result(folder: str | Path) -> SavedResult:
     if len(hashes) > 1:
         raise SemttaError(f"result '{folder}': report.json names several body files.")
     sha256 = next(iter(hashes), None)
-    return SavedResult(folder, report["video"], body, gender, sha256, tuple(tracks))
+    return SavedResult(
+        folder, report["video"], body, gender, sha256, tuple(tracks), report["part"]
+    )  # fmt: skip
 
 
 def _body_name(path: Path) -> tuple[str, str]:
@@ -169,9 +174,9 @@ def _body_name(path: Path) -> tuple[str, str]:
 
 
 def _report(path: Path) -> dict:
-    """``video`` and ``tracks`` of the report; a folder may have lost it."""
+    """``video``, ``tracks`` and the part of the video in the report; a folder may have lost it."""
     if not path.exists():
-        return {"video": "", "tracks": []}
+        return {"video": "", "part": (None, None), "tracks": []}
     report = read_json(path, "report of the result")
     report = report if isinstance(report, dict) else {}
     video, tracks = report.get("video"), report.get("tracks")
@@ -179,7 +184,11 @@ def _report(path: Path) -> dict:
         raise SemttaError(f"report of the result '{path}' has no video and tracks.")
     if not all(isinstance(t, dict) and isinstance(t.get("track"), int) for t in tracks):
         raise SemttaError(f"report of the result '{path}' has a track without a number.")
-    return {"video": video, "tracks": tracks}
+    part = report.get("range") or {}
+    edges = tuple(part.get(name) if isinstance(part, dict) else None for name in ("start", "end"))
+    if not all(edge is None or isinstance(edge, str) for edge in edges):
+        raise SemttaError(f"report of the result '{path}' has a range that is none.")
+    return {"video": video, "part": edges, "tracks": tracks}
 
 
 def _track(path: Path, entry: dict) -> SavedTrack:

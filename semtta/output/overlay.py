@@ -18,7 +18,7 @@ from semtta.files import whole_file
 from semtta.keypoints import Keypoints2D
 from semtta.output.layout import OverlayOptions, sheet_cell, sheet_frames, write_sheet
 from semtta.output.render import DEFAULT_COLOR, render_mesh
-from semtta.video import ImageSequence, probe, read_frames, write_timed
+from semtta.video import VideoSource, probe, read_frames, write_timed
 
 _SEEN_COLOR = (255, 214, 64)
 _FILLED_COLOR = (255, 70, 140)
@@ -97,7 +97,7 @@ def find_renderer(name: str) -> Renderer:
 
 def write_overlay(
     path: str | Path,
-    video_path: str | Path | ImageSequence,
+    video_path: VideoSource,
     panels: list[Panel],
     *,
     options: OverlayOptions | None = None,
@@ -142,11 +142,12 @@ def write_overlay(
 
     def frames() -> Iterator[tuple[float, np.ndarray]]:
         drawn = threaded_map(draw, read_frames(video_path), workers)
+        span = info.span
         for done, (seconds, frame, cell) in enumerate(drawn, 1):
             if cell is not None:
                 cells.append(cell)
             yield seconds, frame
-            progress("overlay", done, info.frames, {})
+            progress("overlay", done, None if span is None else span[1] - span[0], {})
 
     written = write_timed(
         path, frames(), info.fps, options.frame_size(len(titles), size),
@@ -160,7 +161,7 @@ def write_overlay(
 
 def still(
     path: str | Path,
-    video_path: str | Path | ImageSequence,
+    video_path: VideoSource,
     panels: list[Panel],
     frame: int,
     *,

@@ -31,6 +31,7 @@ def write_results(
     overlay_options: OverlayOptions | None = None,
     page: bool = True,
     renderer: Renderer = render_mesh,
+    asked: dict[str, str] | None = None,
     progress: Progress = silent,
 ) -> None:
     """Fill an existing folder: npz and GLB per track, overlay video, page, report, settings.
@@ -43,7 +44,8 @@ def write_results(
         settings: YAML of what was run.
         overlay, page: whether to make ``overlay.mp4`` with ``thumbnails.jpg``, and ``result.html``.
         overlay_options: size and layout of the overlay.
-        renderer: of the overlay."""
+        renderer: of the overlay.
+        asked: what the run was asked for (``jobs.asked``), by which another run knows it."""
     for text in left_out(body):
         progress("note", 0, None, {"text": text})
     for result in results:
@@ -51,10 +53,9 @@ def write_results(
         save_npz(folder / f"{name}.npz", track_arrays(result, info.fps, body))
         save_npz(folder / f"{name}_amass.npz", amass_arrays(result, info.fps, body))
         write_glb(result, folder / f"{name}.glb", body)
-    save_json(
-        folder / "report.json",
-        {"video": info.path.name, "fps": info.fps, "tracks": [report(r) for r in results]},
-    )
+    head = {"video": info.path.name, "fps": info.fps, "range": range_of(info)}
+    head |= {"asked": asked} if asked else {}
+    save_json(folder / "report.json", head | {"tracks": [report(r, body) for r in results]})
     (folder / "config.yaml").write_text(settings, encoding="utf-8")
     if overlay:
         panels = overlay_panels(results, body)
@@ -66,7 +67,12 @@ def write_results(
         from semtta.output.page import write_page
 
         write_page(folder / "result.html", results, body, title=info.path.name, fps=info.fps,
-                   video=info.path, progress=progress)  # fmt: skip
+                   video=info.source, progress=progress)  # fmt: skip
+
+
+def range_of(info: VideoInfo) -> dict[str, str | None] | None:
+    """Which part of a video was read; None = all of it."""
+    return None if info.cut is None else dict(zip(("start", "end"), info.cut.edges))
 
 
 def overlay_panels(results: list[Result], body: Body) -> list[Panel]:

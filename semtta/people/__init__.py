@@ -10,6 +10,7 @@ from semtta.lazy import lazy_exports
 _EXPORTS = {
     "track_video": "semtta.people.pipeline",
     "TrackedVideo": "semtta.people.pipeline",
+    "tracked_once": "semtta.people.cache",
     "tracks_from_file": "semtta.people.own_poses",
     "load_poses2d": "semtta.people.poses2d",
     "Poses2DOptions": "semtta.people.poses2d",

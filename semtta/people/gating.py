@@ -62,6 +62,7 @@ def gate(
     hidden: np.ndarray,
     times: np.ndarray,
     image_size: tuple[int, int],
+    foreign: np.ndarray | None = None,
 ) -> Gated:
     """Turn fused landmarks into evidence.
 
@@ -72,11 +73,16 @@ def gate(
         hidden: (T, 27) whether the landmark lies on another person's body.
         times: (T,) seconds.
         image_size: width, height.
+        foreign: (T,) whether the landmarks are another person's, or between two people: for as
+            long as that lasts MoveNet alone is heard.
     """
     size = person_size(boxes)
     belief = believe(fused, xy, conf, size, hidden)
     points = fused.xy.copy()
+    refused = np.zeros(len(times), bool) if foreign is None else lasting(foreign, times)
+    belief[refused] = 0
     taken = take_over(fused, conf, hidden)
+    taken |= refused[:, None] & (conf > _TAKEN_CONF)
     body = points[:, COCO_IN_BODY]
     points[:, COCO_IN_BODY] = np.where(taken[..., None], xy, body)
     belief[:, COCO_IN_BODY] = np.where(taken, 0.8 * conf, belief[:, COCO_IN_BODY])
@@ -86,9 +92,10 @@ def gate(
     inside = (points >= -0.5).all(-1) & (points[..., 0] <= width - 0.5)
     inside &= points[..., 1] <= height - 0.5
     seen = hysteresis(np.where(inside, belief, 0), times) & inside
+    seen &= (belief > 0) | ~refused[:, None]
     seen = follow(seen.astype(float)) > 0
     strength = np.where(seen, np.clip(belief, 0.1, 1), 0)
-    trusted = trust_frames(fused, xy, conf, size, seen, times)
+    trusted = trust_frames(fused, xy, conf, size, seen, times) & ~refused
     return Gated(
         xy=smooth(points, strength, times),
         conf=strength,
@@ -168,6 +175,14 @@ def hysteresis(
     for j in range(states.shape[1]):
         for state in (False, True):
             _drop_short(states[:, j], state, times, short, step)
+    return states
+
+
+def lasting(states: np.ndarray, times: np.ndarray, short: float = _SHORT) -> np.ndarray:
+    """(T,) bool without stretches shorter than ``short`` seconds: they are not believed."""
+    states = states.copy()
+    if len(times) > 1:
+        _drop_short(states, True, times, short, float(np.median(np.diff(times))))
     return states
 
 

@@ -8,21 +8,23 @@ from pathlib import Path
 
 import torch
 
+from semtta.errors import SemttaError
+from semtta.people.finding import input_size
 from semtta.people.movenet import MoveNet
 from semtta.people.pipeline import TrackedVideo
 from semtta.people.poses2d import Found, Poses2DOptions, understand
 from semtta.people.tracker import Detections, suppress_duplicates
-from semtta.video import ImageSequence, VideoInfo, probe, read_frames
+from semtta.video import VideoCut, VideoInfo, VideoSource, probe, read_frames
 
 _SURE = 0.3  # score of a detection that speaks against the user's own poses
 
 
 def tracks_from_file(
-    path: str | Path | ImageSequence,
+    path: VideoSource,
     poses2d: str | Path,
     options: Poses2DOptions | None = None,
     announce: Callable[[str], None] = lambda text: None,
-    detect_size: int = 448,
+    detect_size: int | str = "auto",
 ) -> TrackedVideo:
     """The user's own 2D poses instead of the detector; the video gives the frame times.
 
@@ -34,10 +36,31 @@ def tracks_from_file(
         detect_size: as of :func:`track_video`.
 
     Raises ``SemttaError`` if either file is unusable or they do not fit together."""
-    info, times, found = _held_against(path, poses2d, options, detect_size)
+    whole = path.whole if isinstance(path, VideoCut) else path
+    info, times, found = _held_against(whole, poses2d, options, detect_size)
     for note in found.notes:
         announce(note)
-    return TrackedVideo(info, found.tracks, times)
+    if not isinstance(path, VideoCut):
+        return TrackedVideo(info, found.tracks, times)
+    info = replace(info, frames=len(times), cut=path)
+    return _only(path, TrackedVideo(info, found.tracks, times), poses2d)
+
+
+def _only(cut: VideoCut, tracked: TrackedVideo, poses2d: str | Path) -> TrackedVideo:
+    """The part of a tracked video; poses of the rest of it are left out."""
+    info, seconds = tracked.info, tracked.times.tolist()
+    if cut.lies_past(*tracked.length):
+        raise cut.outside(*tracked.length)
+    wanted = torch.tensor([cut.holds(*frame) for frame in enumerate(seconds)])
+    if not bool(wanted.any()):
+        raise cut.outside(*tracked.length)
+    tracks = [
+        track.at(rows) for track in tracked.tracks
+        if len(rows := torch.nonzero(wanted[track.frames])[:, 0])
+    ]  # fmt: skip
+    if not tracks:
+        raise SemttaError(f"'{poses2d}' has nobody in the range of '{info.path}'.")
+    return TrackedVideo(info, tracks, tracked.times[: int(torch.nonzero(wanted)[-1]) + 1])
 
 
 def inspect_poses2d(
@@ -49,10 +72,10 @@ def inspect_poses2d(
         video: that they belong to; None = they are not checked against one."""
     if video is None:
         return understand(poses2d, None, None, options)
-    return _held_against(video, poses2d, options, 448)[2]
+    return _held_against(video, poses2d, options, "auto")[2]
 
 
-def timed(path: str | Path | ImageSequence) -> tuple[VideoInfo, torch.Tensor]:
+def timed(path: str | Path | VideoSource) -> tuple[VideoInfo, torch.Tensor]:
     """A video and (N,) the presentation times of all its frames, seconds."""
     said: list[str] = []
     info = probe(path)
@@ -61,10 +84,10 @@ def timed(path: str | Path | ImageSequence) -> tuple[VideoInfo, torch.Tensor]:
 
 
 def look_at(
-    path: str | Path | ImageSequence, frames: Sequence[int], detect_size: int = 448
+    path: str | Path | VideoSource, frames: Sequence[int], detect_size: int | str = "auto"
 ) -> dict[int, Detections]:
     """Who the detector is sure to see in a few frames of a video, by frame number."""
-    wanted, net, found = set(frames), MoveNet(detect_size), {}
+    wanted, net, found = set(frames), MoveNet(input_size(detect_size)), {}
     for index, _, image in read_frames(path):
         if index in wanted:
             people = suppress_duplicates(net(image))
@@ -75,7 +98,7 @@ def look_at(
 
 
 def _held_against(
-    path, poses2d, options: Poses2DOptions | None, detect_size: int
+    path, poses2d, options: Poses2DOptions | None, detect_size: int | str
 ) -> tuple[VideoInfo, torch.Tensor, Found]:
     """A video, its frames' times, and 2D poses as they fit it."""
     info, times = timed(path)

@@ -14,20 +14,22 @@ from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
 from semtta.people import gating
 from semtta.people.blazepose import BlazePose, Roi
+from semtta.people.finding import Ticks, find_everyone, input_size
 from semtta.people.fusion import Looks, fuse
 from semtta.people.masking import on_body, overlaps, paint_over
 from semtta.people.movenet import MoveNet
+from semtta.people.ownership import is_strangers
 from semtta.people.rois import fill_gaps, roi_track
-from semtta.people.tracker import Chain, Detections, box_size, link, suppress_duplicates
+from semtta.people.tracker import Chain, Detections, box_size
 from semtta.skeletons import BLAZEPOSE33, BODY27
-from semtta.video import ImageSequence, VideoInfo, probe, read_frames
+from semtta.video import VideoInfo, VideoSource, cut_video, probe, read_frames
+from semtta.video.cut import Edge
 
 Progress = Callable[[int, int | None], None]
 
 _BODY_IN_BLAZE = np.array(BLAZEPOSE33.indices(BODY27.joints))
 _LINGER = 0.5  # seconds for which a lost person still hides others
 _AT_LEAST = 0.11  # confidence with which the limbs of other people are painted
-_MIN_LENGTH = 5  # frames; shorter chains are noise unless the video itself is that short
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,39 @@ class TrackedVideo:
         info: the file.
         tracks: the main person first (large, long seen, central, moving), ids counting from 1
             in that order; keypoints in ``BODY27``.
-        times: (N,) seconds, presentation times of all N frames of the video.
+        times: (N,) seconds, presentation times of all N frames of the video; of a part of it, of
+            those up to the part's end.
     """
 
     info: VideoInfo
     tracks: list[Track]
     times: torch.Tensor
+
+    @property
+    def length(self) -> tuple[int, float]:
+        """Frames and seconds of the whole video; what follows the end of a part, as announced."""
+        read, cut = len(self.times), self.info.cut
+        rest = 0 if cut is None or cut.end is None else max(0, (self.info.frames or 0) - read)
+        return read + rest, float(self.times[-1]) + (1 + rest) / self.info.fps
+
+    def save(self, path: str | Path) -> Path:
+        """Write everyone to a file (npz), whole or not at all; ``load`` reads it back exactly.
+
+        Raises ``SemttaError`` if it cannot be written."""
+        from semtta.people.track_files import save_tracked
+
+        return save_tracked(path, self)
+
+    @staticmethod
+    def load(path: str | Path, video: VideoSource | None = None) -> TrackedVideo:
+        """What ``save`` wrote, bit for bit.
+
+        Args:
+            video: where the video lies now; None = where it was.
+        Raises ``SemttaError`` for a file that is none of these, or another video."""
+        from semtta.people.track_files import load_tracked
+
+        return load_tracked(path, video)
 
 
 @dataclass(frozen=True)
@@ -74,36 +103,42 @@ class Person:
 
 
 def track_video(
-    path: str | Path | ImageSequence,
+    path: VideoSource,
     *,
     progress: Progress | None = None,
-    detect_size: int = 448,
+    detect_size: int | str = "auto",
     max_people: int | None = None,
+    start: Edge | None = None,
+    end: Edge | None = None,
     threads: int = 2,
 ) -> TrackedVideo:
     """Find and follow everyone in a video.
 
     The file is read twice: first to find people and settle who is who over the whole video, then
-    to look closely at each of them.
+    to look closely at each of them. Where the first look was not enough (somebody is lost, people
+    are small or many), ``auto`` reads parts of it once more in between; a note says so.
 
     Args:
         path: a video file or a folder of images.
-        progress: called with (done, total or None); every frame counts twice.
-        detect_size: long side of the detector's input; larger for small people.
+        progress: called with (done, total or None); every frame counts twice,
+            those that are looked at again once more.
+        detect_size: long side of the detector's input, pixels; ``auto`` begins with 448.
         max_people: keep only the most prominent tracks.
+        start, end: only from this frame until before that one: numbers, or times as texts such
+            as ``4s`` and ``1:02.5``. Frames keep their numbers and times in the video.
         threads: frames looked at in parallel; the result does not depend on it.
 
-    Raises ``SemttaError`` if the file is unreadable or nobody is found.
+    Raises ``SemttaError`` if the file is unreadable, the range outside it, or nobody is found.
     """
+    path = cut_video(path, start, end)
     info = probe(path)
-    total = 2 * info.frames if info.frames else None
-    tick = _counter(progress, total)
+    total = None if info.span is None else info.span[1] + info.span[1] - info.span[0]
+    tick = Ticks(progress, total)
     said: list[str] = []  # what only reading shows
-    detections, times = _detect(path, MoveNet(detect_size), threads, tick, said.append)
-    info = replace(info, notes=(*info.notes, *said))
-    shortest = min(_MIN_LENGTH, len(times))
-    chains = [c for c in link(detections, times) if len(c) >= shortest]
-    people = [_fill(chain, detections, np.array(times)) for chain in chains]
+    net, auto = MoveNet(input_size(detect_size)), detect_size == "auto"
+    found = find_everyone(path, info, net, auto, threads, tick, said.append)
+    info, times = replace(info, notes=(*info.notes, *said)), found.times
+    people = [_fill(chain, found.detections, times) for chain in found.chains]
     if not people:
         raise SemttaError(
             f"nobody was found in '{info.path}'; if there are people, look closer (a larger "
@@ -112,40 +147,12 @@ def track_video(
     people.sort(key=lambda person: -_prominence(person, info))
     wanted = people[:max_people]
     looks = _look(path, wanted, people, BlazePose(), threads, tick)
-    if progress is not None:
-        progress(2 * len(times), 2 * len(times))
+    tick.finish()
     tracks = [
         _to_track(i, person, people, look, info)
         for i, (person, look) in enumerate(zip(wanted, looks), 1)
     ]
-    return TrackedVideo(info, tracks, torch.tensor(times, dtype=torch.float64))
-
-
-def _counter(progress: Progress | None, total: int | None) -> Callable[[], None]:
-    done = 0
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, None if total is None else max(total, done))
-
-    return tick
-
-
-def _detect(path, net: MoveNet, threads: int, tick, note) -> tuple[list[Detections], list[float]]:
-    """First reading: everyone in every frame."""
-
-    def detect(frame) -> tuple[Detections, float]:
-        _, seconds, image = frame
-        return suppress_duplicates(net(image)), seconds
-
-    detections, times = [], []
-    for people, seconds in threaded_map(detect, read_frames(path, note), threads):
-        detections.append(people)
-        times.append(seconds)
-        tick()
-    return detections, times
+    return TrackedVideo(info, tracks, torch.from_numpy(times.astype(np.float64)))
 
 
 def _fill(chain: Chain, detections: list[Detections], times: np.ndarray) -> Person:
@@ -255,6 +262,19 @@ def _hidden(points: np.ndarray, person: Person, everyone: list[Person]) -> np.nd
     return hidden
 
 
+def _foreign(
+    points: np.ndarray, person: Person, everyone: list[Person], size: np.ndarray
+) -> np.ndarray:
+    """(T,) whether points (T, 27, 2) are somebody else's, or between two people."""
+    foreign = np.zeros(len(points), bool)
+    for t, frame in enumerate(person.frames):
+        own = (person.xy[t], person.conf[t], float(size[t]))
+        for other, u in _present(everyone, person, int(frame)):
+            theirs = (other.xy[u], other.conf[u], float(box_size(other.boxes[u][None])[0]))
+            foreign[t] |= is_strangers(points[t], *own, *theirs)
+    return foreign
+
+
 def _to_track(
     number: int, person: Person, everyone: list[Person], looks: Looks, info: VideoInfo
 ) -> Track:
@@ -269,6 +289,7 @@ def _to_track(
         hidden,
         person.times,
         (info.width, info.height),
+        _foreign(fused.xy, person, everyone, size),
     )
     return Track(
         id=number,

@@ -1,7 +1,8 @@
 """Identities over time: detections of single frames -> one chain of detections per person.
 
-Pure functions on arrays. No appearance model: overlap of boxes and of keypoints decides, with
-the person's recent velocity as prediction, assigned by the Hungarian method. Weak detections may
+Pure functions on arrays. No appearance model (``appearance`` joins what remains apart): overlap of
+boxes and of keypoints decides, with the person's recent velocity as prediction, assigned by the
+Hungarian method. Weak detections may
 continue a chain but never begin one (the idea of ByteTrack, Zhang et al., ECCV 2022).
 """
 
@@ -28,18 +29,23 @@ class Detections:
         scores: (N,) in [0, 1].
         xy: (N, J, 2) keypoints, pixels, origin at the centre of the top-left pixel.
         conf: (N, J) in [0, 1].
+        colours: (N, C) of the clothes, see ``appearance``; None where no picture was looked at.
     """
 
     boxes: np.ndarray
     scores: np.ndarray
     xy: np.ndarray
     conf: np.ndarray
+    colours: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, keep) -> Detections:
-        return Detections(self.boxes[keep], self.scores[keep], self.xy[keep], self.conf[keep])
+        colours = None if self.colours is None else self.colours[keep]
+        return Detections(
+            self.boxes[keep], self.scores[keep], self.xy[keep], self.conf[keep], colours
+        )
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,26 @@ def box_size(boxes: np.ndarray) -> np.ndarray:
     return np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1))
 
 
+def likeness(a: Detections, b: Detections, sure: float = _SURE) -> np.ndarray:
+    """(N, M) in [0, 1]: how far two detections are one person's, by keypoints, else by boxes."""
+    same = keypoint_similarity(a.xy, a.conf, b.xy, b.conf, box_size(a.boxes), sure)
+    return np.where(np.isnan(same), box_iou(a.boxes, b.boxes), same)
+
+
+def together(a: Detections, b: Detections) -> Detections:
+    """The people of both, a's first."""
+    both = None
+    if a.colours is not None and b.colours is not None:
+        both = np.concatenate([a.colours, b.colours])
+    return Detections(
+        np.concatenate([a.boxes, b.boxes]),
+        np.concatenate([a.scores, b.scores]),
+        np.concatenate([a.xy, b.xy]),
+        np.concatenate([a.conf, b.conf]),
+        both,
+    )
+
+
 def suppress_duplicates(
     people: Detections, similarity: float = 0.75, sure: float = _SURE
 ) -> Detections:
@@ -109,11 +135,7 @@ def suppress_duplicates(
     """
     order = np.argsort(-people.scores, kind="stable")
     people = people[order]
-    same = keypoint_similarity(
-        people.xy, people.conf, people.xy, people.conf, box_size(people.boxes), sure
-    )
-    overlap = box_iou(people.boxes, people.boxes)
-    same = np.where(np.isnan(same), overlap, same)
+    same = likeness(people, people, sure)
     kept: list[int] = []
     for i in range(len(people)):
         if all(same[k, i] < similarity for k in kept):

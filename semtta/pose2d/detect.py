@@ -22,13 +22,13 @@ from semtta.pose2d.heatmaps import decode
 from semtta.pose2d.layouts import square_around
 from semtta.pose2d.samples import Entry, cut_crop
 from semtta.pose2d.unlabelled import BOX_SCALE
-from semtta.video import ImageSequence, read_frames
+from semtta.video import VideoSource, read_frames
 
 _BATCH = 16
 
 
 def estimate_keypoints(
-    model: Model, video: str | Path | ImageSequence, frames: Tensor, boxes: Tensor,
+    model: Model, video: VideoSource, frames: Tensor, boxes: Tensor,
     *, scale: float = BOX_SCALE, progress: Progress = silent,
 ) -> Keypoints2D:  # fmt: skip
     """Keypoints of one person in some frames of a video.
@@ -66,7 +66,7 @@ def estimate_keypoints(
 
 
 def _crops(
-    video: str | Path | ImageSequence, frames: Tensor, boxes: Tensor, size: int, scale: float
+    video: VideoSource, frames: Tensor, boxes: Tensor, size: int, scale: float
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Row of ``frames``, crop (S, S, 3) uint8 and its square (3,), image pixels, of each frame."""
     rows = {int(frame): t for t, frame in enumerate(frames)}
@@ -109,7 +109,7 @@ def load_body_estimator(checkpoint: str | Path, device: torch.device | str = "cp
 
 
 def estimate_track(
-    checkpoint: str | Path | Model, video: str | Path | ImageSequence, track: Track,
+    checkpoint: str | Path | Model, video: VideoSource, track: Track,
     device: torch.device | str = "cpu", progress: Progress = silent,
 ) -> Track:  # fmt: skip
     """A track whose 2D evidence comes from a checkpoint instead of the built-in detector.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 
 import torch
@@ -31,26 +31,29 @@ from semtta.hmr import load_model, prepare_inputs
 from semtta.hmr.base import HumanMeshRegressor, Prediction
 from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
-from semtta.labels.coverage import coverage, remarks
+from semtta.labels.coverage import coverage
 from semtta.motion.prior import MotionPrior
 from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta.closing import as_it_is, closed_motion
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.evidence import Evidence
+from semtta.tta.heard import checked_labels, heard_labels
 from semtta.tta.hold import held_depth
 from semtta.tta.loop import fine_tune
 from semtta.tta.meaning import text_remarks
 from semtta.tta.memory import memory_note
-from semtta.tta.people import check_tracks, find_people, known_people, select_tracks
+from semtta.tta.people import check_tracks, find_people, known_people, part_of, select_tracks
 from semtta.tta.provenance import provenance
 from semtta.tta.result import Motion, Result
+from semtta.tta.resume import Store, recalled
 from semtta.tta.run import Run
 from semtta.tta.segments import lone_poses
 from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
 from semtta.tta.strategy import Networks, Strategy
 from semtta.tta.view import View, camera_of
-from semtta.video import ImageSequence
+from semtta.video import VideoSource
+from semtta.video.cut import Edge
 
 
 def _undisturbed(method: Callable) -> Callable:
@@ -110,13 +113,16 @@ class Adapter:
     @_undisturbed
     def run(
         self,
-        video: str | Path | ImageSequence | TrackedVideo,
+        video: VideoSource | TrackedVideo,
         labels: Labels | str | Path | Sequence[str | None] | None = None,
         *,
         tracks: str | int = "largest",
         poses2d: str | Path | None = None,
         poses2d_options: Poses2DOptions | None = None,
+        start: Edge | None = None,
+        end: Edge | None = None,
         progress: Progress = silent,
+        store: Store | None = None,
     ) -> list[Result]:
         """Adapt to one video.
 
@@ -127,7 +133,10 @@ class Adapter:
             tracks: "largest", "all", or the id of one track.
             poses2d: 2D poses to use instead of the built-in detector.
             poses2d_options: what their file does not say; None = as far as can be told.
+            start, end: only a part of a video, as ``track_video`` takes them; labels are those
+                of the whole one.
             progress: called as ``progress(stage, done, total, values)``.
+            store: keeps each track as soon as it is adapted, and knows those of an earlier run.
         Returns: one result per track.
         Raises: ``SemttaError`` for anything wrong with the input."""
         labels = as_labels(labels)
@@ -136,18 +145,16 @@ class Adapter:
                 min_confidence=self.config.evidence.min_confidence
             )
             size = self.config.detector.size
-            video = find_people(video, tracks, poses2d, progress, size, options, model=self.model)
-        elif poses2d is not None:
-            raise SemttaError("poses2d goes with the path of a video, not with a tracked one.")
+            part = part_of(self.model, video, start, end)
+            video = find_people(part, tracks, poses2d, progress, size, options, model=self.model)
+        elif (poses2d, start, end) != (None, None, None):
+            raise SemttaError("poses2d goes with the path of a video, as do start and end, not "
+                              "with a tracked one.")  # fmt: skip
         if labels is not None:
-            length = len(video.times), float(video.times[-1]) + 1 / video.info.fps
-            labels.check(*length)
-            for text in remarks(labels, *length):
-                progress("note", 0, None, {"text": text})
-            labels = self._believed(labels, progress)
+            labels = checked_labels(labels, video, self.config.labels.min_confidence, progress)
             for text in self.text_remarks(labels):
                 progress("note", 0, None, {"text": text})
-        camera = self.camera(video.info.width, video.info.height)
+        camera = self.camera(video.info.width, video.info.height, video.info.source)
         video = known_people(self.model, video, camera, self.body, progress)
         chosen = select_tracks(video, tracks)
         if labels is not None:
@@ -161,7 +168,8 @@ class Adapter:
             if labels is not None:
                 texts = labels.for_track(track)
                 progress("note", 0, None, {"text": coverage(texts, track)})
-            results.append(self._adapt(track, camera, texts, progress, video.info.source))
+            make = partial(self._adapt, track, camera, texts, progress, video.info.source)
+            results.append(recalled(store, track, camera, texts, make))
         return self._placed(results, video.tracks, progress, video.info.source)
 
     @_undisturbed
@@ -171,7 +179,7 @@ class Adapter:
         camera: Camera,
         labels: Sequence[str | None] | None = None,
         progress: Progress = silent,
-        video: str | Path | ImageSequence | None = None,
+        video: VideoSource | None = None,
     ) -> Result:
         """Adapt to one track.
 
@@ -195,7 +203,7 @@ class Adapter:
 
     def _adapt(
         self, track: Track, camera: Camera, labels: Sequence[str | None] | None,
-        progress: Progress, video: str | Path | ImageSequence | None,
+        progress: Progress, video: VideoSource | None,
     ) -> Result:  # fmt: skip
         if isinstance(labels, str):
             raise SemttaError("adapt takes one label per frame; run takes one text for all.")
@@ -219,20 +227,13 @@ class Adapter:
             adapted = run.latest
         return self._finish(run, adapted, strategy, video)
 
-    def _believed(self, labels: Labels, progress: Progress) -> Labels:
-        """The labels that are sure enough to pull and to open the gate."""
-        least = self.config.labels.min_confidence
-        kept = labels.confident(least)
-        if dropped := len(labels.spans) - len(kept.spans):
-            text = f"{dropped} of {len(labels.spans)} labels are below labels.min_confidence"
-            progress("note", 0, None, {"text": f"{text} ({least:g}) and count as none."})
-        return kept
-
-    def camera(self, width: int, height: int) -> Camera:
+    def camera(self, width: int, height: int, video: VideoSource | None = None) -> Camera:
         """Intrinsics of an image of this size, as the settings say, else as the result does.
 
+        Args:
+            video: whose metadata are read if the settings say so.
         Raises ``SemttaError`` for a camera that cannot have taken it."""
-        return camera_of(self.model, self.config.camera, width, height)
+        return camera_of(self.model, self.config.camera, width, height, video)
 
     def _begin(
         self, track: Track, camera: Camera, texts: list, progress: Progress, video=None
@@ -299,4 +300,5 @@ class Adapter:
             sigma=None if gate is None else float(gate.sigma),
             history=copy.deepcopy(run.history),
             provenance=provenance(self.config, self.model, self.body, run.precision, video),
+            heard=heard_labels(run, strategy),
         )

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from semtta.tta.divergence import diverged, finite, numbers_of
+from semtta.tta.heard import note_gate
 from semtta.tta.run import Run
 from semtta.tta.schedule import learning_rate
 from semtta.tta.steps import accumulate_gradient
@@ -24,6 +25,7 @@ def fine_tune(run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> N
     Raises ``SemttaError`` as soon as anything is not finite."""
     config = run.config.optimizer
     strategy.begin(run)
+    note_gate(run, strategy)
     if isinstance(strategy, Frozen):
         return
     mean, square = config.betas
@@ -52,6 +54,7 @@ def fine_tune(run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> N
         if not finite(*parameters, *numbers_of(run.latest)):
             raise diverged(run, epoch, "the prediction is")
         numbers = strategy.end_epoch(run, epoch)
+        note_gate(run, strategy)
         if not finite(run.evidence.xy, run.evidence.weight):
             raise diverged(run, epoch, "the evidence is")
         means = {f"loss_{name}": value / steps for name, value in sums.items()}

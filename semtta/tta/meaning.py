@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semtta.motion.movement import body_movement
+from semtta.motion.phrase_reader import Reading
 from semtta.motion.prior import MotionPrior
 from semtta.motion.text import random_directions
 from semtta.tta.segments import Segments
@@ -23,6 +24,12 @@ def text_remarks(prior: MotionPrior | None, texts: Iterable[str]) -> list[str]:
     more = [f"{len(found) - _MOST_REMARKS} more labels are no names of the dictionary; 'semtta "
             "dictionary search TEXT' says how each is read."]  # fmt: skip
     return found if len(found) <= _MOST_REMARKS else found[:_MOST_REMARKS] + more
+
+
+def text_readings(prior: MotionPrior | None, texts: Iterable[str]) -> dict[str, Reading]:
+    """What a prior takes each text for; nothing of one that does not say."""
+    read = getattr(prior, "reading", None)
+    return {} if read is None else {text: read(text) for text in sorted(set(texts))}
 
 
 @dataclass

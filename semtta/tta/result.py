@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor
 
+from semtta.body import Body
 from semtta.geometry import Camera
 from semtta.keypoints import Keypoints2D, Track
+from semtta.motion.phrase_reader import Reading
 from semtta.tta.evidence import Evidence
+from semtta.video import ImageSequence
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,28 @@ class World:
     note: str
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What became of the labels of one track.
+
+    Args:
+        seconds: length of the motions that the prior reads; a shorter run of a label is padded, or
+            left out (``tta.gated.short_runs``).
+        step: seconds between two of its frames.
+        readings: what each label is taken for, by its text; none of a prior that does not say.
+        opened: labels for which the gate was open in some frame, at any time of the adaptation.
+    """
+
+    seconds: float
+    step: float
+    readings: dict[str, Reading]
+    opened: frozenset[str]
+
+    def is_known(self, label: str) -> bool:
+        """Whether a motion can show the label; one that cannot pulls nothing."""
+        return label not in self.readings or self.readings[label].is_known
+
+
 R = TypeVar("R", bound="Result")
 
 
@@ -74,6 +101,7 @@ class Result:
         history: one dict of named numbers per epoch.
         provenance: settings, versions and hashes of what was used.
         world: of a camera that stands still, None where nobody asked (``camera.motion``).
+        heard: what became of the labels; None without labels or prior, and of a loaded result.
     """
 
     track: Track
@@ -89,6 +117,7 @@ class Result:
     history: list[dict] = field(default_factory=list)
     provenance: dict = field(default_factory=dict)
     world: World | None = None
+    heard: Heard | None = None
 
     def at(self: R, rows: Tensor) -> R:
         """The same in some of its frames only, (N,) rows; whatever it is, it stays of that class.
@@ -102,21 +131,90 @@ class Result:
         def chosen(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[rows]
 
-        track, evidence = self.track, self.evidence
+        evidence = self.evidence
         of_frames = ("xy", "present", "weight", "filled_in", "raw")
         return replace(
             self,
-            track=replace(
-                track, frames=track.frames[rows], times=track.times[rows], boxes=track.boxes[rows],
-                keypoints=track.keypoints[rows], landmarks3d=chosen(track.landmarks3d),
-                conf3d=chosen(track.conf3d),
-            ),
+            track=self.track.at(rows),
             base=cut(self.base), adapted=cut(self.adapted), boxes=self.boxes[rows],
             evidence=replace(evidence, **{name: getattr(evidence, name)[rows]
                                           for name in of_frames}),
             labels=[self.labels[row] for row in rows.tolist()],
             similarity=chosen(self.similarity), gate_similarity=chosen(self.gate_similarity),
         )  # fmt: skip
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        video: str | Path | ImageSequence | None = None,
+        body: Body | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write this track as ``semtta adapt`` does (docs/outputs.md), whole or not at all.
+
+        Args:
+            video: for the overlay and the page, which are left out without it, and its frame rate,
+                which is else told from the frames' times.
+            body: that the result was made with; None = found by what the result says.
+            overwrite: replace an earlier result.
+        Returns: the folder. Raises ``SemttaError`` for a place that is taken, another video, and a
+        body that is not found."""
+        from semtta.output.of_result import save
+
+        return save(self, folder, video=video, body=body, overwrite=overwrite)
+
+    @staticmethod
+    def load(folder: str | Path, track: int | None = None) -> Result:
+        """One track of a result folder; ``semtta.load_result`` reads all of them.
+
+        Args:
+            track: its number; None = the only one.
+        Raises ``SemttaError`` for a folder that is none, or is damaged."""
+        from semtta.output.of_result import load
+
+        return load(folder, track)
+
+    def export(
+        self,
+        formats: str | Iterable[str],
+        output: str | Path,
+        *,
+        body: Body | None = None,
+        every: int | None = None,
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Write this track in the formats of other programs, see ``semtta.export``.
+
+        Args:
+            formats: names, or one text with commas between them.
+            output: folder.
+            body: as in :meth:`save`.
+            every: take every n-th frame for mesh sequences.
+        Returns: what was written."""
+        from semtta.output.of_result import export_result
+
+        return export_result(self, formats, output, body=body, every=every, overwrite=overwrite)
+
+    def render(
+        self,
+        path: str | Path,
+        video: str | Path | ImageSequence,
+        *,
+        body: Body | None = None,
+        scale: float | None = None,
+        layout: str = "side",
+    ) -> Path:
+        """Draw base and adapted mesh over the video, as ``overlay.mp4`` has them.
+
+        Args:
+            path: target .mp4; it appears only when whole.
+            body: as in :meth:`save`.
+            scale, layout: of the pictures, see ``OverlayOptions``.
+        Raises ``SemttaError`` for another video than the result's."""
+        from semtta.output.of_result import render
+
+        return render(self, path, video, body=body, scale=scale, layout=layout)
 
     @property
     def detections(self) -> Keypoints2D:

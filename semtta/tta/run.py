@@ -41,6 +41,7 @@ class Run:
             ``tta.hold``; None = not at all.
         frame_similarity: (T,) best similarity of the segments that cover a frame, NaN without.
         gate_similarity: (T,) the same as the gate read it.
+        opened: labels for which the gate has been open in some frame so far.
     """
 
     model: nn.Module
@@ -61,6 +62,7 @@ class Run:
     kept: Tensor | None = None
     frame_similarity: Tensor | None = None
     gate_similarity: Tensor | None = None
+    opened: set[str] = field(default_factory=set)
 
     @property
     def device(self) -> torch.device:

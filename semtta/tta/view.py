@@ -13,7 +13,6 @@ from semtta.geometry import (
     check_camera,
     crop_translation,
     full_translation,
-    image_camera,
     project,
     ray_rotation,
     to_image,
@@ -21,16 +20,26 @@ from semtta.geometry import (
 )
 from semtta.hmr.base import CropSpec, HumanMeshRegressor, Prediction
 from semtta.skeletons import Skeleton
+from semtta.video import VideoSource
+from semtta.video.lens import video_camera
 
 
-def camera_of(model: HumanMeshRegressor, settings: CameraConfig, width: int, height: int) -> Camera:
+def camera_of(
+    model: HumanMeshRegressor,
+    settings: CameraConfig,
+    width: int,
+    height: int,
+    video: VideoSource | None = None,
+) -> Camera:
     """Intrinsics of an image of this size, pixels: as the settings say, else as the model knows.
 
+    Args:
+        video: whose metadata are read if the settings say so.
     Raises ``SemttaError`` for a camera that cannot have taken it."""
     own = getattr(model, "camera", None)
     if own is not None and settings.focal is None and settings.center is None:
         return check_camera(own, width, height)
-    return image_camera(width, height, settings.focal, settings.center)
+    return video_camera(width, height, settings.focal, settings.center, video)
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,38 @@ as its tag says, with square pixels), or reading stops with a sentence. A folder
 video too: its images in the order of their names, at 30 frames a second unless told otherwise.
 """
 
+from semtta.video.cut import cut_video
 from semtta.video.encode import write_timed, write_video
 from semtta.video.images import list_images, read_image
-from semtta.video.info import ImageSequence, VideoInfo, next_time
-from semtta.video.reader import open_images, probe, read_frames, video_hash
+from semtta.video.info import ImageSequence, VideoCut, VideoInfo, VideoSource, next_time
+from semtta.video.listing import VIDEO_ENDINGS, video_files
+from semtta.video.reader import (
+    content_hash,
+    open_images,
+    probe,
+    read_frames,
+    read_through,
+    video_hash,
+)
 from semtta.video.stillness import camera_shift
 
 __all__ = [
+    "VIDEO_ENDINGS",
     "ImageSequence",
+    "VideoCut",
     "VideoInfo",
+    "VideoSource",
     "camera_shift",
+    "content_hash",
+    "cut_video",
     "list_images",
     "next_time",
     "open_images",
     "probe",
     "read_frames",
     "read_image",
+    "read_through",
+    "video_files",
     "video_hash",
     "write_timed",
     "write_video",

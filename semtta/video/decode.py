@@ -21,8 +21,10 @@ from semtta.video.info import (
     MAX_FPS,
     Note,
     VideoInfo,
+    Wanted,
     check_pixels,
     check_size,
+    every_frame,
     next_time,
 )
 from semtta.video.opening import convert, existing, opened, undecodable
@@ -49,20 +51,25 @@ def first_stamp(path: str | Path) -> float:
         raise SemttaError(_no_frames(path))
 
 
-def file_frames(path: str | Path, note: Note) -> Iterator[tuple[int, float, np.ndarray]]:
-    """See ``read_frames``."""
+def file_frames(
+    path: str | Path, note: Note, wanted: Wanted = every_frame
+) -> Iterator[tuple[int, float, np.ndarray | None]]:
+    """See ``read_frames``; frames that are not wanted have no picture."""
     with _video(path) as video:
         info: VideoInfo | None = None
         first: float | None = None
         seconds: list[float] = []
         for shot in shots(video.frames(note), video.time_base, video.path, video.top_first):
             info = info or video.describe(shot.frame)
-            image = video.painter.paint(shot)
-            check_size(info, image, f"frame {len(seconds)}")
             first = shot.stamp if first is None else first
             stamp = float("nan") if shot.stamp is None or first is None else shot.stamp - first
+            index = len(seconds)
             seconds.append(next_time(stamp, seconds[-1] if seconds else None, info.fps))
-            yield len(seconds) - 1, seconds[-1], image
+            image = None
+            if wanted(index, seconds[-1]):
+                image = video.painter.paint(shot)
+                check_size(info, image, f"frame {index}")
+            yield index, seconds[-1], image
         if info is None:
             raise SemttaError(_no_frames(path))
         video.look_back(seconds, note)

@@ -56,13 +56,15 @@ def write_timed(
 
     Args:
         path: target, ending in .mp4; folders are made as needed.
-        frames: seconds from the first frame, increasing, and (H, W, 3) uint8 RGB image of each. A
-            frame stays until the next one; where that is more than an hour, for 1/fps.
+        frames: seconds, increasing, and (H, W, 3) uint8 RGB image of each; the file begins with
+            the first one. A frame stays until the next one; where that is more than an hour, for
+            1/fps.
         fps: nominal frame rate. Times that are multiples of 1/fps are exact, others to 0.1 ms.
         size: width, height of every frame. Odd sides get one more row or column, because browsers
             want even ones.
         preset: of x264: ``veryfast`` takes twice its time and a third of the space.
-        sound: video file whose first sound is laid under the frames, which are that file's.
+        sound: video file whose first sound is laid under the frames, which are that file's, at
+            their seconds after its first one.
         note: told what became of a sound that cannot be had whole; the frames are written anyway.
     """
     path = Path(path)
@@ -81,7 +83,7 @@ def write_timed(
         if sound is not None and clock.pauses:
             note(f"'{sound.name}' stands still for more than an hour; its sound was left out.")
         elif sound is not None:
-            add_sound(temporary, sound, note)
+            add_sound(temporary, sound, note, clock.first or 0.0)
     return path
 
 
@@ -99,11 +101,15 @@ class _Clock:
         per_second = self.rate.numerator
         self.base = Fraction(1, per_second * -(-_TICKS // per_second))
         self.pauses = 0  # frames that would have stayed for too long
+        self.first: float | None = None  # seconds of the first frame
         self._skipped = self._before = 0.0
         self._tick = -1
 
     def tick(self, seconds: float) -> int:
         """Of the next frame; each is later than the one before."""
+        if self.first is None:
+            self.first = seconds
+        seconds -= self.first
         stay = seconds - self._before
         if stay > _LONGEST:
             self.pauses += 1

@@ -16,9 +16,11 @@ from semtta.video.info import (
     IMAGE_LIMIT,
     ImageSequence,
     VideoInfo,
+    Wanted,
     check_pixels,
     check_rate,
     check_size,
+    every_frame,
 )
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -124,13 +126,19 @@ def image_info(images: ImageSequence) -> VideoInfo:
     return VideoInfo(images.folder, width, height, images.fps, frames, images=images)
 
 
-def image_frames(images: ImageSequence) -> Iterator[tuple[int, float, np.ndarray]]:
-    """See ``read_frames``."""
+def image_frames(
+    images: ImageSequence, wanted: Wanted = every_frame
+) -> Iterator[tuple[int, float, np.ndarray | None]]:
+    """See ``read_frames``; frames that are not wanted have no picture."""
     info = image_info(images)
     black = np.zeros((info.height, info.width, 3), np.uint8)
     for count, name in enumerate(images.names):
+        seconds = count / info.fps
+        if not wanted(count, seconds):
+            yield count, seconds, None
+            continue
         frame = black
         if name is not None:
             frame = read_image(images.folder / name)
             check_size(info, frame, f"image '{name}'")
-        yield count, count / info.fps, frame
+        yield count, seconds, frame

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,13 @@ _OPTIONS = {
     "protocol_whitelist": "none",
     "max_pixels": str(FRAME_LIMIT),
 }
+_WEBCAM = re.compile(r"[0-9]{1,2}|/dev/video[0-9]{1,2}")
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # one letter is a drive of Windows
+_RECORD = {
+    "linux": "ffmpeg -f v4l2 -i {} -t 10 clip.mp4",
+    "darwin": "ffmpeg -f avfoundation -framerate 30 -i 0 -t 10 clip.mp4",
+    "win32": "ffmpeg -f dshow -i video=NAME -t 10 clip.mp4",
+}  # ten seconds
 _CODEC_NAMES = (  # as containers write them: QuickTime and MP4, Matroska and WebM, AVI
     re.compile(rb"hdlr.{8}vide.{0,4096}?stsd.{12}(.{4})", re.DOTALL),
     re.compile(rb"(V_[A-Z0-9][A-Z0-9_/]+)"),
@@ -38,10 +46,31 @@ _LOOK = 1 << 22  # bytes at both ends of a file in which its codec's name is loo
 
 def existing(path: str | Path) -> Path:
     """The path of a file that is there and not empty; raises ``SemttaError``."""
+    refuse_live(path)
     path = check_file(path, "video")
     if path.stat().st_size == 0:
         raise SemttaError(f"video '{path}' is empty (0 bytes).")
     return path
+
+
+def refuse_live(path: str | Path) -> None:
+    """Raise ``SemttaError`` for the number of a webcam or an address, and say what to do."""
+    text = str(path)
+    if _WEBCAM.fullmatch(text) and not Path(path).is_file():
+        raise SemttaError(
+            f"'{text}' is a webcam, and a video is read from a file: record one first, e.g. with: "
+            f"{_RECORD.get(sys.platform, _RECORD['linux']).format(_device(text))}"
+        )
+    if match := _ADDRESS.match(text):
+        raise SemttaError(
+            f"an address ({match[1].lower()}) is not read, only files: record it first, e.g. with: "
+            "ffmpeg -i ADDRESS -t 10 -c copy clip.mp4"
+        )
+
+
+def _device(text: str) -> str:
+    """A webcam as FFmpeg calls it on Linux."""
+    return f"/dev/video{text}" if text.isdecimal() else text
 
 
 @contextmanager

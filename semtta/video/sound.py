@@ -27,20 +27,21 @@ class _Unfit(Exception):
     """This sound cannot be copied packet by packet."""
 
 
-def add_sound(video: Path, source: Path, note: Note) -> None:
+def add_sound(video: Path, source: Path, note: Note, begins: float = 0.0) -> None:
     """Lay the first sound of a source under an mp4 file; without any, nothing happens.
 
-    Sound and frames keep the source's times: its first frame is the file's zero, and the sound
-    lasts no longer than the frames do. It is copied where browsers play it and it is without
+    Sound and frames keep the source's times: the first of these frames is the file's zero, and the
+    sound lasts no longer than the frames do. It is copied where browsers play it and it is without
     fault; else it is decoded and encoded, with silence where nothing can be decoded.
 
     Args:
         video: mp4 file with the source's frames at their times. Replaced only by a whole one.
         source: a video file.
+        begins: seconds of the first of these frames after the source's own first one.
         note: told if sound is damaged or cannot be had; never is that an error."""
     both = video.with_name(f"{video.stem}.sound{video.suffix}")
     try:
-        start = first_stamp(source)
+        start = first_stamp(source) + begins
         for way in (_copied, _encoded):
             try:
                 missing = _join(video, source, start, both, way)

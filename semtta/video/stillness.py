@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from semtta.video.info import ImageSequence
+from semtta.video.info import VideoSource
 from semtta.video.reader import read_frames
 
 _SIDE = 640  # long side at which pictures are compared, pixels
@@ -20,7 +19,7 @@ _UNLIKE = 64  # differing bits of 256 above which two corners are not one
 
 
 def camera_shift(
-    video: str | Path | ImageSequence,
+    video: VideoSource,
     first: int,
     last: int,
     people: Callable[[int], np.ndarray],

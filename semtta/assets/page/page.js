@@ -24,15 +24,17 @@ class Page {
   constructor(data, clip) {
     this.data = data;
     this.times = data.times;
-    this.frame = 0;
+    this.begin = data.begin; // first frame that is shown
+    this.frame = this.begin;
     this.video = byId("video");
     this.hasVideo = clip.length > 0;
     this.pointsOnVideo = true;
     this.shown = new Set(data.motions.filter((motion) => motion.shown).map(({ key }) => key));
     byId("title").textContent = data.title;
     byId("subtitle").textContent = data.subtitle;
+    byId("slider").min = this.begin;
     byId("slider").max = this.times.length - 1;
-    this.timeline = new Timeline(byId("timeline"), this.times.length, data.motions,
+    this.timeline = new Timeline(byId("timeline"), this.begin, this.times.length, data.motions,
       (frame) => this.seek(frame));
     try {
       this.stage = new Stage(byId("stage"), byId("scene"), byId("overlay"), data, this.shown);
@@ -151,11 +153,11 @@ class Page {
     if (!this.hasVideo) return;
     // The middle of a frame's time: no rounding leads to its neighbour.
     const next = this.times[this.frame + 1] ?? this.times[this.frame] + 1 / this.data.fps;
-    this.video.currentTime = (this.times[this.frame] + next) / 2 - this.times[0];
+    this.video.currentTime = (this.times[this.frame] + next) / 2 - this.times[this.begin];
   }
 
   show(frame) {
-    this.frame = Math.max(0, Math.min(this.times.length - 1, frame));
+    this.frame = Math.max(this.begin, Math.min(this.times.length - 1, frame));
     const row = this.rows.get(this.frame) ?? -1;
     byId("slider").value = this.frame;
     this.timeline.setFrame(this.frame, row);
@@ -164,17 +166,19 @@ class Page {
     const { labels, label_of: of } = this.track.told[0];
     const label = row < 0 ? "not in the picture" : labels[of[row]];
     const number = element("b", "", `${this.frame}`);
-    byId("clock").replaceChildren("frame ", number, ` of ${this.times.length}`,
+    const last = this.times.length - 1;
+    const shown = this.begin ? ` (${this.begin} to ${last})` : ` of ${last + 1}`;
+    byId("clock").replaceChildren("frame ", number, shown,
       ` · ${(this.times[this.frame] - this.times[0]).toFixed(2)} s`, label ? ` · ${label}` : "");
   }
 
-  // Frame shown at a time of the video, seconds from its first frame.
+  // Frame shown at a time of the video in the page, seconds from its first frame.
   frameAt(seconds) {
-    let low = 0;
+    let low = this.begin;
     let high = this.times.length - 1;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if (this.times[middle] - this.times[0] <= seconds + 1e-4) low = middle;
+      if (this.times[middle] - this.times[this.begin] <= seconds + 1e-4) low = middle;
       else high = middle - 1;
     }
     return low;
@@ -185,9 +189,9 @@ class Page {
     this.playing = true;
     byId("play").classList.add("playing");
     byId("play").setAttribute("aria-label", "Pause");
-    if (this.frame >= this.times.length - 1) this.seek(0);
+    if (this.frame >= this.times.length - 1) this.seek(this.begin);
     if (this.hasVideo) this.video.play().catch(() => this.pause());
-    const start = performance.now() - 1000 * (this.times[this.frame] - this.times[0]);
+    const start = performance.now() - 1000 * (this.times[this.frame] - this.times[this.begin]);
     const step = () => {
       if (!this.playing) return;
       const seconds = this.hasVideo ? this.video.currentTime : (performance.now() - start) / 1000;
@@ -283,7 +287,7 @@ class Page {
     const step = event.shiftKey ? 10 : 1;
     const actions = {
       ArrowRight: () => this.seek(this.frame + step), ArrowLeft: () => this.seek(this.frame - step),
-      Home: () => this.seek(0), End: () => this.seek(this.times.length - 1), " ": () => this.play(),
+      Home: () => this.seek(this.begin), End: () => this.seek(this.times.length - 1), " ": () => this.play(),
       c: () => this.setView("camera"), s: () => this.setView("side"), a: () => this.setView("above"),
       o: () => this.setView("overview"), m: () => this.toggleMesh(), p: () => this.togglePoints(),
     };

@@ -12,14 +12,16 @@ function element(tag, className, text) {
 }
 
 class Timeline {
-  // frames: number of frames of the video; motions: names and colours; seek: called with a frame.
-  constructor(root, frames, motions, seek) {
-    Object.assign(this, { root, frames, motions, seek });
+  // begin, end: first and one past the last frame that are shown; motions: names and colours;
+  // seek: called with a frame.
+  constructor(root, begin, end, motions, seek) {
+    Object.assign(this, { root, begin, frames: end - begin, motions, seek });
     let dragging = false;
     const jump = (event) => {
       const plot = this.root.querySelector(".plot").getBoundingClientRect();
       const share = (event.clientX - plot.left) / plot.width;
-      this.seek(Math.max(0, Math.min(this.frames - 1, Math.floor(share * this.frames))));
+      const place = Math.max(0, Math.min(this.frames - 1, Math.floor(share * this.frames)));
+      this.seek(this.begin + place);
     };
     root.addEventListener("pointerdown", (event) => {
       if (!event.target.closest(".plot")) return;
@@ -84,7 +86,7 @@ class Timeline {
       const text = of[start] < 0 ? "no label" : labels[of[start]];
       const run = element("span", "", text);
       run.title = `${text} (frames ${frames[start]} to ${frames[i - 1]})`;
-      run.style.left = `${(100 * frames[start]) / this.frames}%`;
+      run.style.left = `${(100 * (frames[start] - this.begin)) / this.frames}%`;
       run.style.width = `${(100 * (frames[i - 1] + 1 - frames[start])) / this.frames}%`;
       const hue = of[start] < 0 ? null : (212 + 67 * of[start]) % 360;
       run.style.background = hue === null ? "var(--hidden)" : `hsl(${hue} 70% 55% / .25)`;
@@ -104,7 +106,7 @@ class Timeline {
     if (!gate || sigma === null) return;
     const svg = plot.querySelector("svg");
     const y = 100 * (1 - (sigma - from) / (1 - from));
-    const line = svgElement("line", { x1: 0, x2: this.frames, y1: y, y2: y,
+    const line = svgElement("line", { x1: this.begin, x2: this.begin + this.frames, y1: y, y2: y,
       stroke: "var(--filled)", "stroke-dasharray": "4 4" });
     svg.prepend(line);
     const { frames } = this.track;
@@ -133,7 +135,7 @@ class Timeline {
     const low = from ?? (finite.length ? Math.min(...bounds(finite)) : 0);
     let high = to ?? (finite.length ? Math.max(...bounds(finite)) : 1);
     if (!(high > low)) high = low + 1;
-    const svg = svgElement("svg", { viewBox: `0 0 ${this.frames} 100`, preserveAspectRatio: "none" });
+    const svg = svgElement("svg", { viewBox: `${this.begin} 0 ${this.frames} 100`, preserveAspectRatio: "none" });
     for (const [name, values, color] of series) {
       const shape = this.pathOf(values, low, high);
       svg.append(svgElement("path", { d: shape, stroke: `var(${color})` }));
@@ -201,9 +203,10 @@ class Timeline {
       const at = (i) => state[joints.length * i + j];
       for (let start = 0, i = 1; i <= frames.length; i++) {
         if (i < frames.length && at(i) === at(start) && frames[i] === frames[i - 1] + 1) continue;
-        const left = Math.floor(frames[start] * scale);
+        const left = Math.floor((frames[start] - this.begin) * scale);
+        const right = Math.round((frames[i - 1] + 1 - this.begin) * scale);
         paint.fillStyle = colors[at(start)];
-        paint.fillRect(left, j, Math.max(1, Math.round((frames[i - 1] + 1) * scale) - left), 1);
+        paint.fillRect(left, j, Math.max(1, right - left), 1);
         start = i;
       }
     });
@@ -227,7 +230,7 @@ class Timeline {
 
   // frame of the video, row of the track (-1: not there).
   setFrame(frame, row) {
-    const share = (frame + 0.5) / this.frames;
+    const share = (frame - this.begin + 0.5) / this.frames;
     const pad = ".85rem";
     this.playhead.style.left =
       `calc(${pad} + var(--gutter) + (100% - 2 * ${pad} - var(--gutter)) * ${share})`;

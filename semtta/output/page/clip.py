@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import cv2
 
 from semtta.engine import Progress, silent
-from semtta.video import ImageSequence, probe, read_frames
+from semtta.video import VideoSource, probe, read_through
 from semtta.video.mp4 import add_pictures, as_picture
 
 _CODEC = "libx264"  # what every browser plays
@@ -29,43 +28,51 @@ class Clip:
 
     Args:
         mp4: the file; empty where nothing here can encode what browsers play.
-        times: seconds of every frame, from the video's own zero; its first frame is at 0 in
-            ``mp4``.
+        times: seconds of every frame up to the last one that is shown, from the video's own zero.
         width, height: of the original, pixels.
+        begin: the first frame that is shown; it is at 0 in ``mp4``.
     """
 
     mp4: bytes
     times: list[float]
     width: int
     height: int
+    begin: int = 0
 
 
-def small_clip(video: str | Path | ImageSequence, progress: Progress = silent) -> Clip:
-    """Read a whole video and encode it again, smaller; without sound.
+def small_clip(video: VideoSource, progress: Progress = silent) -> Clip:
+    """Read a video, or a part of one, and encode it again, smaller; without sound.
 
     Raises ``SemttaError`` for a video that cannot be read."""
     info = probe(video)
-    duration = (info.frames or 10 * info.fps) / info.fps
+    first, stop = info.span or (0, int(10 * info.fps))
+    duration = max(1, stop - first) / info.fps
     size = _small_size(info.width, info.height, duration)
     times: list[float] = []
-    ticks = -1
+    ticks, begin = -1, 0
     if _CODEC not in av.codecs_available:
-        times = [seconds for _, seconds, _ in read_frames(video)]
-        return Clip(b"", times, info.width, info.height)
+        shown = []
+        for index, seconds, image in read_through(video):
+            times.append(seconds)
+            shown += [] if image is None else [index]
+        return Clip(b"", times, info.width, info.height, shown[0])
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         rate = max(Fraction(info.fps).limit_denominator(1001), Fraction(1, 1001))
         base, options = Fraction(1, _TICKS), _OPTIONS | _rate(duration)
         stream = add_pictures(container, _CODEC, rate, base, size, options, threads=2)
-        for index, seconds, image in read_frames(video):
+        for index, seconds, image in read_through(video):
             times.append(seconds)
+            if image is None:
+                begin = index + 1
+                continue
             frame = as_picture(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-            ticks = max(round((seconds - times[0]) * _TICKS), ticks + 1)
+            ticks = max(round((seconds - times[begin]) * _TICKS), ticks + 1)
             frame.pts, frame.time_base = ticks, base
             container.mux(stream.encode(frame))
-            progress("page", index + 1, info.frames, {})
+            progress("page", index + 1 - begin, info.span and stop - first, {})
         container.mux(stream.encode(None))
-    return Clip(file.getvalue(), times, info.width, info.height)
+    return Clip(file.getvalue(), times, info.width, info.height, begin)
 
 
 def _small_size(width: int, height: int, duration: float) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from semtta.output.skinned import (
     median_betas,
     skinned_mesh,
 )
+from semtta.output.summary import label_remarks
 from semtta.skeletons import SMPL_PARENTS
 from semtta.tta.result import Motion, Result
 
@@ -64,6 +65,7 @@ def track_data(result: Result, body: Body, heldout: tuple[Tensor, Tensor] | None
                                    {"heldout_error": adapted}),
         },
         "tiles": _tiles(result, body),
+        "remarks": [printable(text) for text in label_remarks(result)],
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from semtta.errors import SemttaError
 from semtta.output.load import SavedResult, load_result
 from semtta.output.page.write import write_page
 from semtta.shipped import ROOT
-from semtta.video import video_hash
+from semtta.video import cut_video, video_hash
 
 PAGE = "result.html"
 
@@ -40,9 +40,10 @@ def page_of_result(
     saved = load_result(folder)
     body = saved.load_body(body_models)
     chosen = find_video([saved], video, progress)
+    part = None if chosen is None else cut_video(chosen, *saved.part)
     title = saved.video or folder.absolute().name
     return write_page(
-        page, saved.tracks, body, title=title, fps=saved.tracks[0].fps, video=chosen,
+        page, saved.tracks, body, title=title, fps=saved.tracks[0].fps, video=part,
         progress=progress,
     )  # fmt: skip
 

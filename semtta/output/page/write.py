@@ -28,7 +28,7 @@ from semtta.output.page.data import all_times, body_data, track_data
 from semtta.output.skinned import median_betas, skinned_mesh
 from semtta.shipped import asset
 from semtta.tta.result import Result
-from semtta.video import ImageSequence
+from semtta.video import VideoSource
 
 _SCRIPTS = ("scene.js", "timeline.js", "tables.js", "page.js")
 _MOTIONS = (
@@ -44,7 +44,7 @@ def write_page(
     *,
     title: str,
     fps: float,
-    video: str | Path | ImageSequence | None = None,
+    video: VideoSource | None = None,
     heldout: Mapping[int, tuple[Tensor, Tensor]] | None = None,
     progress: Progress = silent,
 ) -> Path:
@@ -75,7 +75,7 @@ def write_page(
 
 
 def clip_of(
-    results: Sequence[Result], fps: float, video: str | Path | ImageSequence | None,
+    results: Sequence[Result], fps: float, video: VideoSource | None,
     progress: Progress,
 ) -> Clip:  # fmt: skip
     """The video of some results as a page holds it, or what is known of it without.
@@ -106,6 +106,7 @@ def page_data(
         else "The video is not in this page.",
         "fps": fps,
         "times": clip.times,
+        "begin": clip.begin,
         "picture": {"width": clip.width, "height": clip.height},
         "first": int(results[0].track.frames[0]),
         "body": body_data(skinned_mesh(body, median_betas(results[0].adapted))),
@@ -166,7 +167,9 @@ def _no_clip(results: Sequence[Result], fps: float) -> Clip:
 
 def _subtitle(results: Sequence[Result], clip: Clip, fps: float) -> str:
     made = results[0].provenance
-    words = [f"{len(clip.times)} frames, {fps:.4g} fps"]
+    words = [f"{len(clip.times) - clip.begin} frames, {fps:.4g} fps"]
+    if clip.begin:
+        words.append(f"frames {clip.begin} to {len(clip.times) - 1} of the video")
     if clip.mp4:
         words.append(f"{clip.width} × {clip.height}")
     for part in ("model", "body"):

@@ -1,0 +1,102 @@
+"""What one adaptation gained and what became of its labels: numbers, and the same in sentences."""
+
+from __future__ import annotations
+
+import math
+
+from semtta.body import Body
+from semtta.labels.coverage import covered
+from semtta.output.measures import acceleration, distances, shake
+from semtta.tta.gated import gate_opened, short_runs, shut_out
+from semtta.tta.limbs import never_seen
+from semtta.tta.result import Motion, Result
+
+# What is measured without truth: key in the report, name and unit in the summary.
+_GAINS = (
+    ("error_px", "2D error", "px"),
+    ("heldout_px", "held-out 2D error", "px"),
+    ("acceleration_mm", "jitter", "mm/frame²"),
+    ("shake_mm", "depth jitter", "mm/frame²"),
+)
+
+
+def gain(
+    result: Result, body: Body, heldout: tuple[float, float] | None = None
+) -> dict[str, dict[str, float]]:
+    """Base and adapted of everything that can be measured without truth.
+
+    Args:
+        body: of the result, on the CPU.
+        heldout: 2D errors of base and adapted on joints that the adaptation was not shown, pixels.
+    Returns: by name ``{"base": …, "adapted": …}``: ``error_px`` to the detections,
+    ``acceleration_mm`` of the joints about the pelvis and ``shake_mm`` of its distance, per frame²;
+    NaN where there is nothing to measure."""
+    base, adapted = (_measured(motion, result, body) for motion in (result.base, result.adapted))
+    if heldout is not None:
+        base["heldout_px"], adapted["heldout_px"] = heldout
+    return {
+        key: {"base": base[key], "adapted": adapted[key]} for key, _, _ in _GAINS if key in base
+    }
+
+
+def _measured(motion: Motion, result: Result, body: Body) -> dict[str, float]:
+    joints = body.joints(motion.rotmats, motion.betas) + motion.trans[:, None]
+    return {
+        "error_px": float(distances(motion, result).nanmean()),
+        "acceleration_mm": acceleration(joints, result.track.frames),
+        "shake_mm": shake(motion, result, body),
+    }
+
+
+def summary(result: Result, gained: dict[str, dict[str, float]]) -> list[str]:
+    """What a user should know of one track, a line each, the first one naming it.
+
+    Args:
+        gained: of :func:`gain`."""
+    lines = [_first_line(result)]
+    if words := [_from_to(name, gained[key], unit) for key, name, unit in _GAINS if key in gained]:
+        lines.append("; ".join(filter(None, words)))
+    lines.append("; ".join(_of_labels(result)))
+    lines.append(f"focal length {result.camera.focal:.0f} px, {result.camera.origin}")
+    if unseen := never_seen(result):
+        lines.append(unseen)
+    if result.world is not None:
+        sure = result.world.confidence
+        lines.append(f"world motion with confidence {sure:.2f}" if sure else "no world motion")
+    return [line for line in lines if line]
+
+
+def label_remarks(result: Result) -> list[str]:
+    """A sentence about labels that did nothing or were cut short; none where all is as expected."""
+    doubts = list(filter(None, (shut_out(result), short_runs(result))))
+    if not doubts:
+        return []
+    text = "; ".join(filter(None, (gate_opened(result), *doubts)))
+    return [f"{text[0].upper()}{text[1:]}."]
+
+
+def _first_line(result: Result) -> str:
+    frames = result.track.frames
+    first, last = int(frames[0]), int(frames[-1])
+    words = f"track {result.track.id}: {len(frames)} frames ({first} to {last})"
+    if not bool(result.evidence.detected.any()):
+        words += "; no 2D evidence: nothing to adapt to"
+    return words
+
+
+def _from_to(name: str, values: dict[str, float], unit: str) -> str:
+    base, adapted = values["base"], values["adapted"]
+    if not (math.isfinite(base) and math.isfinite(adapted)):
+        return ""
+    digits = 1 if unit == "px" or max(base, adapted) >= 10 else 2
+    return f"{name} {base:.{digits}f} -> {adapted:.{digits}f} {unit}"
+
+
+def _of_labels(result: Result) -> list[str]:
+    labelled = covered(result.labels)
+    if not labelled:
+        return ["no labels used: the alignment term was off"]
+    words = [f"labels cover {labelled} of {len(result.labels)} frames", gate_opened(result)]
+    words += [shut_out(result), short_runs(result)]
+    words.append(f"{100 * result.evidence.filled_share():.0f} % of missing joints filled")
+    return [word for word in words if word]

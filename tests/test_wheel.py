@@ -1,0 +1,89 @@
+"""The wheel carries everything: built, installed where only its dependencies are, and run."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+_FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
+_LEFT = ("configs", "__pycache__", "*.egg-info")  # a link of installs for development; made anew
+OPEN = """
+from pathlib import Path
+import semtta
+from semtta.config import load_config, shipped_configs
+from semtta.bench.table_files import load_table, shipped_tables
+from semtta.pose2d.settings import load_settings, shipped_settings
+from semtta.shipped import ROOT, asset
+from semtta.body import load_body
+from semtta.motion import load_embedded
+assert Path(semtta.__file__).is_relative_to({prefix!r}), semtta.__file__
+for name in shipped_configs(): load_config(name)
+for name in shipped_tables(): load_table(name)
+for name in shipped_settings(): load_settings(name, [])
+load_body(); load_embedded(); semtta.load_model("lifter")
+print(*sorted(str(p.relative_to(ROOT).as_posix()) for p in ROOT.rglob("*") if p.is_file()))
+"""
+
+
+def call(*command, folder):
+    """Its stdout; without network, and without the source tree on the path."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    environment |= {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    done = subprocess.run(
+        [*map(str, command)], cwd=folder, env=environment, capture_output=True, text=True,
+        check=False, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The scripts of an environment in which the wheel is installed."""
+    pytest.importorskip("setuptools")
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    shutil.copytree(ROOT / "semtta", source / "semtta", ignore=shutil.ignore_patterns(*_LEFT))
+    shutil.copytree(ROOT / "configs", source / "configs", ignore=shutil.ignore_patterns(*_LEFT[1:]))
+    for name in _FILES:
+        shutil.copy(ROOT / name, source)
+    call(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", folder,
+         source, folder=folder)  # fmt: skip
+    (wheel,) = folder.glob("semtta-*.whl")
+    home = folder / "environment"
+    venv.create(home, with_pip=False, symlinks=os.name != "nt")
+    paths = sysconfig.get_paths(vars={"base": str(home), "platbase": str(home)})
+    # Its dependencies are those of this environment; a .pth of there is not read through this one.
+    theirs = Path(paths["purelib"]) / "dependencies.pth"
+    theirs.write_text(sysconfig.get_paths()["purelib"] + "\n")
+    scripts = Path(paths["scripts"])
+    call(sys.executable, "-m", "pip", "--python", scripts / "python", "install", "--no-deps", wheel,
+         folder=folder)  # fmt: skip
+    shutil.rmtree(source)
+    return scripts
+
+
+@pytest.mark.slow
+def test_version_settings_and_assets_come_with_the_wheel(installed, tmp_path):
+    assert call(installed / "semtta", "--version", folder=tmp_path).startswith("semtta ")
+    shown = call(installed / "semtta", "config", "show", "default", folder=tmp_path)
+    assert shown == (ROOT / "configs" / "default.yaml").read_text(encoding="utf-8")
+    found = call(
+        installed / "python", "-c", OPEN.format(prefix=str(installed.parent)), folder=tmp_path
+    ).splitlines()[-1].split()  # fmt: skip
+    assets = ROOT / "semtta" / "assets"
+    own = {p.relative_to(assets).as_posix() for p in assets.rglob("*") if p.is_file()}
+    assert set(found) == {name.replace(" ", "") for name in own}
+
+
+@pytest.mark.slow
+def test_the_demo_runs_from_the_wheel(installed, tmp_path):
+    call(installed / "semtta", "demo", "--no-overlay", "--no-page", "optimizer.epochs=1", "-o",
+         "out", "--device", "cpu", folder=tmp_path)  # fmt: skip
+    assert {"demo.json", "track-01.npz"} <= {p.name for p in (tmp_path / "out").iterdir()}
