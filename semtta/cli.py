@@ -27,6 +27,7 @@ from semtta.commands.export import export
 from semtta.commands.inputs import inputs
 from semtta.commands.label import label
 from semtta.commands.pose2d import app as pose2d_app
+from semtta.commands.refine import refine
 from semtta.commands.view import view
 from semtta.errors import SemttaError
 from semtta.messages import show_announcements, to_stderr
@@ -87,6 +88,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(pose2d_app, name="pose2d")
 app.add_typer(dictionary_app, name="dictionary")
 app.command()(adapt)
+app.command()(refine)
 app.command()(demo)
 app.command()(doctor)
 app.command()(label)

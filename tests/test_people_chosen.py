@@ -76,7 +76,7 @@ def test_the_largest_is_adapted_unless_others_are_named():
 def test_a_path_is_tracked_as_the_settings_say_and_what_was_tracked_is_taken(monkeypatch):
     asked = []
 
-    def find_people(*given):
+    def find_people(*given, model):
         asked.append(given)
         return video(walker(9))
 

@@ -14,6 +14,7 @@ from semtta.geometry.camera import (
     image_camera,
     project,
     ray_rotation,
+    weak_perspective,
 )
 from semtta.geometry.procrustes import procrustes_align, root_align
 from semtta.geometry.rotations import (
@@ -32,5 +33,5 @@ __all__ = [
     "crop_translation", "default_focal", "full_translation", "gaussian_smooth",
     "geodesic_degrees", "image_camera", "keypoint_boxes", "mirror_pose", "nearest_rotvecs",
     "procrustes_align", "project", "ray_rotation", "root_align", "rotmat_to_columns",
-    "square_boxes", "to_crop", "to_image",
+    "square_boxes", "to_crop", "to_image", "weak_perspective",
 ]  # fmt: skip

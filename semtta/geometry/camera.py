@@ -106,6 +106,20 @@ def full_translation(cam: Tensor, boxes: Tensor, camera: Camera) -> Tensor:
     return torch.stack((x, y, 2 * camera.focal / scale), dim=-1)
 
 
+def weak_perspective(trans: Tensor, boxes: Tensor, camera: Camera) -> Tensor:
+    """Inverse of :func:`full_translation`.
+
+    Args:
+        trans: (..., 3) metres in front of the full image's camera.
+        boxes: (..., 3) centre x, centre y, side of the square crop, image pixels.
+        camera: intrinsics of the image.
+    Returns: (..., 3) s, tx, ty in the crop."""
+    depth = trans[..., 2:]
+    center = boxes.new_tensor(camera.center)
+    place = trans[..., :2] - (boxes[..., :2] - center) * depth / camera.focal
+    return torch.cat((2 * camera.focal / (depth * boxes[..., 2:]), place), dim=-1)
+
+
 def crop_translation(cam: Tensor, size: int, focal: float = 5000.0) -> Tensor:
     """Weak perspective -> translation in front of the crop's own camera (HMR, SPIN).
 

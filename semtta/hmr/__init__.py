@@ -17,15 +17,17 @@ from semtta.shipped import asset
 from semtta.user_files import find_user_file, require_user_file
 
 if TYPE_CHECKING:
+    from semtta.body import Body
     from semtta.hmr.images import ImageCrops
 
 # Cauchy scale of the 2D loss, share of the crop, where the first predictions are near the truth.
 ROBUST = {"lifter": 0.05}
 LIFTERS = {"lifter": "hmr/lifter.pt", "lifter-narrow": "hmr/lifter_narrow.pt"}
 MODELS = (*LIFTERS, "hmr", "hmr2")
+RESULT = "result"  # no network of its own: a result of any program, and what corrects it
 
 __all__ = [
-    "MODELS", "Batch", "CropSpec", "HumanMeshRegressor", "Prediction", "load_model",
+    "MODELS", "RESULT", "Batch", "CropSpec", "HumanMeshRegressor", "Prediction", "load_model",
     "prepare_inputs",
 ]  # fmt: skip
 
@@ -42,14 +44,14 @@ def load_model(
     Args:
         name: ``lifter`` (broad), ``lifter-narrow`` (walking and standing, level cameras: the
             stand-in for a network from one laboratory's data), ``hmr`` (SPIN, CycleAdapt, BOA,
-            DynaBOA) or ``hmr2`` (4D-Humans).
+            DynaBOA), ``hmr2`` (4D-Humans) or ``result`` (what a program has found already).
         checkpoint: the weights; the lifters have shipped ones, the others are also looked for
-            under their usual names (``semtta.user_files``).
+            under their usual names (``semtta.user_files``). Of ``result`` the result itself.
         mean_params: SPIN's ``smpl_mean_params.npz``, for ``hmr`` checkpoints without them.
         crop: whose crops an ``hmr`` checkpoint was trained on, where its keys do not tell: see
             ``semtta.hmr.hmr.load_hmr``."""
-    if name not in MODELS:
-        raise SemttaError(f"unknown model '{name}'; known: {', '.join(MODELS)}.")
+    if name not in (*MODELS, RESULT):
+        raise SemttaError(f"unknown model '{name}'; known: {', '.join((*MODELS, RESULT))}.")
     if crop is not None and name != "hmr":
         raise SemttaError(f"a choice of crops belongs to the model 'hmr', not to '{name}'.")
     if name in LIFTERS:
@@ -58,6 +60,13 @@ def load_model(
         model = load_lifter(Path(checkpoint) if checkpoint else asset(LIFTERS[name])).eval()
         model.robust = ROBUST.get(name)
         return model
+    if name == RESULT:
+        from semtta.hmr.own_result import read_result
+        from semtta.hmr.refiner import make_refiner
+
+        if checkpoint is None:
+            raise SemttaError("the model 'result' needs a result: model.checkpoint, or --result.")
+        return make_refiner(read_result(checkpoint))
     path = require_user_file(name, checkpoint)
     if name == "hmr2":
         from semtta.hmr.hmr2 import load_hmr2
@@ -69,7 +78,11 @@ def load_model(
 
 
 def prepare_inputs(
-    model: HumanMeshRegressor, track: Track, camera: Camera, video: str | Path | None = None
+    model: HumanMeshRegressor,
+    track: Track,
+    camera: Camera,
+    video: str | Path | None = None,
+    body: Body | None = None,
 ) -> tuple[Tensor | ImageCrops, Tensor]:
     """What a model reads for every frame of a track, computed once per video.
 
@@ -78,11 +91,23 @@ def prepare_inputs(
         track: detected person.
         camera: intrinsics of the image.
         video: the file, for models that read images.
+        body: whose parameters a result has, for models that read those.
     Returns: inputs, indexed by positions in the track, and square crops (T, 3), image pixels."""
     if model.crop.reads == "keypoints":
         from semtta.hmr.features import lifter_features
 
         return lifter_features(track, camera), square_boxes(track.boxes, model.crop.box_scale)
+    if model.crop.reads == "parameters":
+        from semtta.hmr.refiner import Refiner
+        from semtta.hmr.refiner_inputs import refiner_inputs
+        from semtta.hmr.result_match import check_fit
+
+        if not isinstance(model, Refiner) or body is None:
+            raise SemttaError("this model reads a result: give the body that its betas belong to.")
+        base = model.person(track)
+        check_fit(base, track, camera, body, model.result.path)
+        squares = square_boxes(track.boxes, model.crop.box_scale)
+        return refiner_inputs(base, track, camera, body), squares
     if video is None:
         raise SemttaError("this model reads images: give the path of the video beside its track.")
     from semtta.hmr.images import read_crops

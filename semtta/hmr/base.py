@@ -18,11 +18,13 @@ class CropSpec:
     """How a checkpoint wants to see a person, and through which camera it answers.
 
     Args:
-        reads: "image" (normalised RGB crops) or "keypoints" (a detector's landmarks).
+        reads: "image" (normalised RGB crops), "keypoints" (a detector's landmarks) or "parameters"
+            (a result that is there already, and the landmarks).
         size: side of the square crop, crop pixels; also the unit of the 2D loss.
         box_scale: side of the crop over the larger side of the person's box.
         camera: "full" = the full image's camera (CLIFF, lifter), "crop" = a camera of the crop
-            with ``focal`` crop pixels (HMR, SPIN, CycleAdapt).
+            with ``focal`` crop pixels (HMR, SPIN, CycleAdapt), "metric" = the full image's, where
+            ``Prediction.cam`` is the translation itself (a result keeps every bit of its own).
         focal: crop pixels, used by camera "crop" only.
         mean, std: image normalisation, RGB in [0, 1].
     """
@@ -57,7 +59,7 @@ class Prediction:
         rotmats: (B, 24, 3, 3) SMPL rotations, global orientation first, in the camera frame
             (x right, y down, z forward).
         betas: (B, 10) shape.
-        cam: (B, 3) weak perspective s, tx, ty in the crop.
+        cam: (B, 3) weak perspective s, tx, ty in the crop; of a "metric" camera, metres.
     """
 
     rotmats: Tensor

@@ -27,7 +27,7 @@ from semtta.output.write import write_results
 from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.reading import read_json
 from semtta.tta.adapter import Adapter
-from semtta.tta.people import find_people, select_tracks
+from semtta.tta.people import find_people, known_people, select_tracks
 from semtta.tta.result import Result
 from semtta.video import VideoSource, probe
 
@@ -113,13 +113,17 @@ def adapt_video(
         for text in adapter.text_remarks(labels) if labels is not None else ():
             announce(text)
         if poses2d is not None:
-            find_people(video, tracks, poses2d, progress, config.detector.size, options)
+            size = config.detector.size
+            find_people(video, tracks, poses2d, progress, size, options, model=adapter.model)
         return []
     store = None if cache is None else KeptTracks(cache, asked, adapter, added, announce)
     with new_folder(folder, overwrite, is_result) as partial:
         tracked = find_people(
-            video, tracks, poses2d, progress, config.detector.size, options, cache
-        )
+            video, tracks, poses2d, progress, config.detector.size, options, cache,
+            model=adapter.model,
+        )  # fmt: skip
+        camera = adapter.camera(tracked.info.width, tracked.info.height, tracked.info.source)
+        tracked = known_people(adapter.model, tracked, camera, adapter.body, progress)
         if finder is not None:
             tracked = _estimated(tracked, tracks, finder.to(adapter.device), progress)
         if label is not None:

@@ -75,25 +75,36 @@ def inspect_poses2d(
     return _held_against(video, poses2d, options, "auto")[2]
 
 
+def timed(path: str | Path | VideoSource) -> tuple[VideoInfo, torch.Tensor]:
+    """A video and (N,) the presentation times of all its frames, seconds."""
+    said: list[str] = []
+    info = probe(path)
+    seconds = [seconds for _, seconds, _ in read_frames(path, said.append)]
+    return replace(info, notes=(*info.notes, *said)), torch.tensor(seconds, dtype=torch.float64)
+
+
+def look_at(
+    path: str | Path | VideoSource, frames: Sequence[int], detect_size: int | str = "auto"
+) -> dict[int, Detections]:
+    """Who the detector is sure to see in a few frames of a video, by frame number."""
+    wanted, net, found = set(frames), MoveNet(input_size(detect_size)), {}
+    for index, _, image in read_frames(path):
+        if index in wanted:
+            people = suppress_duplicates(net(image))
+            found[index] = people[people.scores >= _SURE]
+        if index >= max(wanted, default=-1):
+            break
+    return found
+
+
 def _held_against(
     path, poses2d, options: Poses2DOptions | None, detect_size: int | str
 ) -> tuple[VideoInfo, torch.Tensor, Found]:
     """A video, its frames' times, and 2D poses as they fit it."""
-    said: list[str] = []
-    info = probe(path)
-    seconds = [seconds for _, seconds, _ in read_frames(path, said.append)]
-    times = torch.tensor(seconds, dtype=torch.float64)
-    info = replace(info, notes=(*info.notes, *said))
+    info, times = timed(path)
 
     def looks(frames: Sequence[int]) -> dict[int, Detections]:
-        wanted, net, found = set(frames), MoveNet(input_size(detect_size)), {}
-        for index, _, image in read_frames(path):
-            if index in wanted:
-                people = suppress_duplicates(net(image))
-                found[index] = people[people.scores >= _SURE]
-            if index >= max(wanted, default=-1):
-                break
-        return found
+        return look_at(path, frames, detect_size)
 
     names = None if info.images is None else info.images.names
     return info, times, understand(poses2d, info, times, options, images=names, looks=looks)

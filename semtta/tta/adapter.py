@@ -34,7 +34,7 @@ from semtta.labels import Labels, as_labels
 from semtta.labels.coverage import coverage
 from semtta.motion.prior import MotionPrior
 from semtta.people import Poses2DOptions, TrackedVideo
-from semtta.tta.closing import closed_motion
+from semtta.tta.closing import as_it_is, closed_motion
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.evidence import Evidence
 from semtta.tta.heard import checked_labels, heard_labels
@@ -42,7 +42,7 @@ from semtta.tta.hold import held_depth
 from semtta.tta.loop import fine_tune
 from semtta.tta.meaning import text_remarks
 from semtta.tta.memory import memory_note
-from semtta.tta.people import check_tracks, find_people, select_tracks
+from semtta.tta.people import check_tracks, find_people, known_people, part_of, select_tracks
 from semtta.tta.provenance import provenance
 from semtta.tta.result import Motion, Result
 from semtta.tta.resume import Store, recalled
@@ -51,10 +51,9 @@ from semtta.tta.segments import lone_poses
 from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
 from semtta.tta.strategy import Networks, Strategy
-from semtta.tta.view import View
-from semtta.video import VideoSource, cut_video
+from semtta.tta.view import View, camera_of
+from semtta.video import VideoSource
 from semtta.video.cut import Edge
-from semtta.video.lens import video_camera
 
 
 def _undisturbed(method: Callable) -> Callable:
@@ -79,7 +78,7 @@ class Adapter:
 
     Args:
         model: a regressor, or a name for ``load_model``; None = ``config.model``.
-        config: settings; default ``configs/default.yaml``.
+        config: settings; default ``configs/default.yaml``, of a result ``configs/refine.yaml``.
         body, prior, gate_prior, denoiser: instead of what the settings name.
     """
 
@@ -93,7 +92,7 @@ class Adapter:
         gate_prior: MotionPrior | None = None,
         denoiser: nn.Module | None = None,
     ):
-        self.config = config or load_config()
+        self.config = config or load_config(getattr(model, "settings_name", "default"))
         validate(self.config)
         self.device = pick_device(self.config.device)
         with undisturbed(self.device, self.config.seed):
@@ -146,8 +145,8 @@ class Adapter:
                 min_confidence=self.config.evidence.min_confidence
             )
             size = self.config.detector.size
-            part = cut_video(video, start, end)
-            video = find_people(part, tracks, poses2d, progress, size, options)
+            part = part_of(self.model, video, start, end)
+            video = find_people(part, tracks, poses2d, progress, size, options, model=self.model)
         elif (poses2d, start, end) != (None, None, None):
             raise SemttaError("poses2d goes with the path of a video, as do start and end, not "
                               "with a tracked one.")  # fmt: skip
@@ -156,6 +155,7 @@ class Adapter:
             for text in self.text_remarks(labels):
                 progress("note", 0, None, {"text": text})
         camera = self.camera(video.info.width, video.info.height, video.info.source)
+        video = known_people(self.model, video, camera, self.body, progress)
         chosen = select_tracks(video, tracks)
         if labels is not None:
             check_tracks(labels, chosen)
@@ -228,20 +228,19 @@ class Adapter:
         return self._finish(run, adapted, strategy, video)
 
     def camera(self, width: int, height: int, video: VideoSource | None = None) -> Camera:
-        """Intrinsics of an image of this size, as the settings say.
+        """Intrinsics of an image of this size, as the settings say, else as the result does.
 
         Args:
             video: whose metadata are read if the settings say so.
         Raises ``SemttaError`` for a camera that cannot have taken it."""
-        given = self.config.camera
-        return video_camera(width, height, given.focal, given.center, video)
+        return camera_of(self.model, self.config.camera, width, height, video)
 
     def _begin(
         self, track: Track, camera: Camera, texts: list, progress: Progress, video=None
     ) -> Run:
         config = self.config
         track = track.to(self.device)
-        inputs, boxes = prepare_inputs(self.model, track, camera, video)
+        inputs, boxes = prepare_inputs(self.model, track, camera, video, self.body)
         view = View(self.body, camera, boxes, self.model.crop, track.keypoints.skeleton)
         known = self.body.has_landmarks(view.skeleton).to(self.device)
         evidence = Evidence.from_keypoints(track.keypoints, known, config.evidence.min_confidence)
@@ -279,7 +278,9 @@ class Adapter:
         def motion(prediction: Prediction) -> Motion:
             return closed_motion(prediction, run.view, run.evidence, run.track.times, self.config)
 
-        base, moved = motion(run.first), motion(adapted)
+        given = run.view.crop.reads == "parameters"  # a result is its own base, as it came
+        base = as_it_is(run.first, run.view) if given else motion(run.first)
+        moved = motion(adapted)
         if run.config.hold.depth and run.held is not None:
             moved = held_depth(moved, base, run.held, run.view)
         check_base(run, base)

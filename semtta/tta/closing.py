@@ -39,14 +39,15 @@ def closed_motion(
     frames = torch.arange(len(rotmats), device=rotmats.device)
     raw = view.translation(prediction, frames)
     closed = Prediction(rotmats, betas, prediction.cam)
+    weak = view.weak(prediction, frames)
     if config.closing.path == "frames":
         pixels = view.project(closed, frames, view.landmarks(closed))
-        return _motion(closed, raw, raw, pixels)
+        return _motion(closed, weak, raw, raw, pixels)
     landmarks = view.landmarks(closed)
     trans = _path(landmarks, raw, evidence, times, view.camera, config).to(raw)
     center = landmarks.new_tensor(view.camera.center)
     pixels = project(landmarks + trans[:, None], view.camera.focal, center)
-    return _motion(closed, trans, raw, pixels)
+    return _motion(closed, weak, trans, raw, pixels)
 
 
 def _path(
@@ -59,6 +60,16 @@ def _path(
     return solve_path(landmarks, start, target, weight, times, camera, config.closing)
 
 
-def _motion(prediction: Prediction, trans: Tensor, raw: Tensor, pixels: Tensor) -> Motion:
-    parts = (prediction.rotmats, prediction.betas, trans, prediction.cam, pixels, raw)
+def as_it_is(prediction: Prediction, view: View) -> Motion:
+    """A prediction of every frame as a motion, nothing changed."""
+    frames = torch.arange(len(prediction.rotmats), device=prediction.rotmats.device)
+    raw = view.translation(prediction, frames)
+    pixels = view.project(prediction, frames, view.landmarks(prediction))
+    return _motion(prediction, view.weak(prediction, frames), raw, raw, pixels)
+
+
+def _motion(
+    prediction: Prediction, cam: Tensor, trans: Tensor, raw: Tensor, pixels: Tensor
+) -> Motion:
+    parts = (prediction.rotmats, prediction.betas, trans, cam, pixels, raw)
     return Motion(*(part.detach().cpu() for part in parts))

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from semtta.body import Body
 from semtta.cache import Cache
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
+from semtta.geometry import Camera
+from semtta.hmr.base import HumanMeshRegressor
+from semtta.hmr.own_result import ResultFile
+from semtta.hmr.result_match import evidence_in_result, match_people
 from semtta.keypoints import Track
 from semtta.labels import Labels
 from semtta.people import (
@@ -17,7 +23,8 @@ from semtta.people import (
     tracked_once,
     tracks_from_file,
 )
-from semtta.video import VideoSource
+from semtta.video import VideoSource, cut_video
+from semtta.video.cut import Edge
 
 
 def find_people(
@@ -28,6 +35,7 @@ def find_people(
     detect_size: int | str = "auto",
     options: Poses2DOptions | None = None,
     cache: Cache | None = None,
+    model: HumanMeshRegressor | None = None,
 ) -> TrackedVideo:
     """Detect and track, or read the user's own poses; only as many people as are wanted.
 
@@ -35,7 +43,9 @@ def find_people(
 
     Args:
         options: what the file of the user's poses does not say.
-        cache: where detections are kept for later runs; None = nowhere."""
+        cache: where detections are kept for later runs; None = nowhere.
+        model: that will read them; of one that starts from a result, everyone is looked for, or the
+            result's own 2D is taken where it has any."""
 
     def announce(text: str) -> None:
         progress("note", 0, None, {"text": text})
@@ -43,9 +53,13 @@ def find_people(
     def tick(done: int, total: int | None) -> None:
         progress("people", done, total, {})
 
-    most = 1 if tracks == "largest" else None
+    result = getattr(model, "result", None)
+    most = 1 if tracks == "largest" and result is None else None
     if poses2d is not None:
         found = tracks_from_file(video, poses2d, options, announce, detect_size)
+    elif result is not None and all(base.keypoints is not None for base in result.tracks):
+        found = evidence_in_result(result, video, detect_size)
+        announce("the 2D evidence is the result's own.")
     elif cache is not None:
         found = tracked_once(
             video, cache, detect_size=detect_size, max_people=most, progress=tick, announce=announce
@@ -54,6 +68,8 @@ def find_people(
         found = track_video(video, max_people=most, detect_size=detect_size, progress=tick)
     for text in found.info.notes:
         announce(text)
+    if result is not None:
+        return found
     chosen = {track.id for track in select_tracks(found, tracks)}
     left = [track for track in found.tracks if track.id not in chosen]
     if left:
@@ -61,6 +77,48 @@ def find_people(
         announce(f"{frames} frames belong to {len(left)} other tracks, which are not adapted; "
                  "--track all takes them.")  # fmt: skip
     return found
+
+
+@dataclass(frozen=True)
+class MatchedVideo(TrackedVideo):
+    """A video whose tracks are the people of a result, under its numbers and in its frames."""
+
+    result: ResultFile
+
+
+def known_people(
+    model: HumanMeshRegressor,
+    video: TrackedVideo,
+    camera: Camera,
+    body: Body,
+    progress: Progress = silent,
+) -> TrackedVideo:
+    """Those people of a video that a model can say something of: everyone, or, if it starts from a
+    result, those of the result; notes say what is left out.
+
+    Raises ``SemttaError`` if there are none: it is the result of another video."""
+    result = getattr(model, "result", None)
+    if result is None:
+        return video
+    if isinstance(video, MatchedVideo) and video.result is result:
+        return video
+    for text in result.remarks:
+        progress("note", 0, None, {"text": text})
+    found = match_people(result, video.tracks, camera, body, video.times)
+    for text in found.notes:
+        progress("note", 0, None, {"text": text})
+    return MatchedVideo(video.info, found.tracks, video.times, result)
+
+
+def part_of(
+    model: HumanMeshRegressor, video: VideoSource, start: Edge | None, end: Edge | None
+) -> VideoSource:
+    """The part of a video that a model is to be adapted to; see :func:`semtta.video.cut_video`.
+
+    Raises ``SemttaError`` if it is not the whole one and the model starts from a result."""
+    if getattr(model, "result", None) is not None and (start, end) != (None, None):
+        raise SemttaError("a result is refined over its whole video; leave start and end out.")
+    return cut_video(video, start, end)
 
 
 def select_tracks(video: TrackedVideo, which: str | int) -> list[Track]:

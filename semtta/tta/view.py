@@ -7,16 +7,39 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from semtta.body import Body
+from semtta.config import CameraConfig
 from semtta.geometry import (
     Camera,
+    check_camera,
     crop_translation,
     full_translation,
     project,
     ray_rotation,
     to_image,
+    weak_perspective,
 )
-from semtta.hmr.base import CropSpec, Prediction
+from semtta.hmr.base import CropSpec, HumanMeshRegressor, Prediction
 from semtta.skeletons import Skeleton
+from semtta.video import VideoSource
+from semtta.video.lens import video_camera
+
+
+def camera_of(
+    model: HumanMeshRegressor,
+    settings: CameraConfig,
+    width: int,
+    height: int,
+    video: VideoSource | None = None,
+) -> Camera:
+    """Intrinsics of an image of this size, pixels: as the settings say, else as the model knows.
+
+    Args:
+        video: whose metadata are read if the settings say so.
+    Raises ``SemttaError`` for a camera that cannot have taken it."""
+    own = getattr(model, "camera", None)
+    if own is not None and settings.focal is None and settings.center is None:
+        return check_camera(own, width, height)
+    return video_camera(width, height, settings.focal, settings.center, video)
 
 
 @dataclass(frozen=True)
@@ -46,11 +69,19 @@ class View:
 
         A model with a camera of the crop is moved to where the full camera sees it at the same
         place and size (4D-Humans' ``cam_crop_to_full``)."""
+        if self.crop.camera == "metric":
+            return prediction.cam
         return full_translation(prediction.cam, self.boxes[frames], self.camera)
+
+    def weak(self, prediction: Prediction, frames: Tensor) -> Tensor:
+        """(B, 3) weak perspective s, tx, ty in the crop, whatever the model's camera is."""
+        if self.crop.camera == "metric":
+            return weak_perspective(prediction.cam, self.boxes[frames], self.camera)
+        return prediction.cam
 
     def project(self, prediction: Prediction, frames: Tensor, landmarks: Tensor) -> Tensor:
         """Landmarks (B, J, 3) of a prediction to image pixels (B, J, 2)."""
-        if self.crop.camera == "full":
+        if self.crop.camera != "crop":
             points = landmarks + self.translation(prediction, frames)[:, None]
             center = points.new_tensor(self.camera.center)
             return project(points, self.camera.focal, center)

@@ -1,0 +1,72 @@
+"""What ``semtta refine`` does before it is an adaptation like any other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from semtta.config import Config
+from semtta.errors import SemttaError
+from semtta.hmr import RESULT
+from semtta.hmr.own_result import ResultFile, read_result
+from semtta.output.files import is_result
+from semtta.output.load import load_result
+
+
+def prepare_refinement(
+    config: Config,
+    path: Path,
+    folder: Path,
+    track: str | None = None,
+    *,
+    body: str | None = None,
+    body_models: Path | None = None,
+) -> tuple[Config, str]:
+    """Settings and tracks of a refinement, once the result has been looked at.
+
+    Args:
+        config: settings.
+        path: the result that is refined.
+        folder: where the new one will be written.
+        track: of the result, or ``all``; None = its only one.
+        body: that the user named; None = the one that the result was made with, if it says so.
+        body_models: folder of body files that is searched first.
+    Returns: the settings, and whom to adapt.
+    Raises ``SemttaError`` if the result holds several people and nobody was chosen, would be
+    written over, or belongs to another body."""
+    result = read_result(path)
+    own = path if path.is_dir() else path.parent
+    if folder.exists() and folder.resolve() == own.resolve():
+        raise SemttaError(
+            f"'{folder}' holds the result that is refined; name another folder with -o."
+        )
+    config = replace(config, model=replace(config.model, name=RESULT, checkpoint=str(path)))
+    if is_result(own):
+        saved = load_result(own)
+        if body is None:
+            config = replace(
+                config, body=replace(config.body, name=saved.body, gender=saved.gender)
+            )
+            saved.load_body(body_models)
+        elif (body, config.body.gender) != (saved.body, saved.gender):
+            raise SemttaError(
+                f"result '{path}' was made with the body '{saved.body}' ({saved.gender}); its "
+                "betas mean something else on another one: leave --body out."
+            )
+    return config, chosen_person(result, track)
+
+
+def chosen_person(result: ResultFile, track: str | None) -> str:
+    """Whom of a result to adapt, as the Adapter says it.
+
+    Raises ``SemttaError`` for an unknown person, and if several are there and none was chosen."""
+    known = [str(base.id) for base in result.tracks]
+    if track is None and len(known) > 1:
+        raise SemttaError(
+            f"result '{result.path}' holds {len(known)} people ({', '.join(known)}); choose one by "
+            "--track, or --track all."
+        )
+    if track is not None and track not in (*known, "all", "largest"):
+        raise SemttaError(f"result '{result.path}' has no track '{track}'; it has "
+                          f"{', '.join(known)} (or: all, largest).")  # fmt: skip
+    return track or known[0]
