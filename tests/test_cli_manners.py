@@ -109,7 +109,7 @@ def test_a_file_is_shown_with_its_reasons(run):  # noqa: F811
 
 def test_every_setting_is_shown_with_default_and_comment(run, tmp_path):  # noqa: F811
     code, out, _ = run("config", "show", "default", "--resolved")
-    assert code == 0 and "  lr: 0.00015  # default 5.0e-05\n" in out
+    assert code == 0 and "  lr: 0.00015  # default 5.0e-05; of Adam, at its highest\n" in out
     assert "  weight: 0.05  # default 0.2; lambda 2\n" in out
     (tmp_path / "all.yaml").write_text(out)
     assert load_config(tmp_path / "all.yaml") == load_config("default")

@@ -195,7 +195,7 @@ def test_a_name_without_a_known_word_adapts_through_its_motion(folder, prior):
     """The denoiser reads words: it gets none, and what another phrase of a name means."""
     added = UserDictionary.load(write(folder, "прыжок: hop hop @ walk.npz\nstroll: прогулка\n"))
     extended = ExtendedPrior(prior, added)
-    config = load_config("default", ["optimizer.epochs=1"])
+    config = load_config("default", ["optimizer.epochs=1", "gate.guards=fill"])  # heard or not
     adapter = Adapter(config=config, prior=extended, gate_prior=extended)
 
     def adapted(label):

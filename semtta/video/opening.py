@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shlex
 import sys
@@ -56,7 +57,9 @@ def existing(path: str | Path) -> Path:
 def refuse_live(path: str | Path) -> None:
     """Raise ``SemttaError`` for the number of a webcam or an address, and say what to do."""
     text = str(path)
-    if _WEBCAM.fullmatch(text) and not Path(path).is_file():
+    if os.path.exists(path):  # a name may look like either
+        return
+    if _WEBCAM.fullmatch(text):
         raise SemttaError(
             f"'{text}' is a webcam, and a video is read from a file: record one first, e.g. with: "
             f"{_RECORD.get(sys.platform, _RECORD['linux']).format(_device(text))}"
