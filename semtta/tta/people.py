@@ -12,8 +12,8 @@ from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.hmr.base import HumanMeshRegressor
-from semtta.hmr.own_result import ResultFile
 from semtta.hmr.result_match import evidence_in_result, match_people
+from semtta.hmr.results.parts import ResultFile
 from semtta.keypoints import Track
 from semtta.labels import Labels
 from semtta.people import (
