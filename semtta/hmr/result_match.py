@@ -21,7 +21,7 @@ from semtta.people.own_poses import look_at, timed
 from semtta.people.pipeline import TrackedVideo
 from semtta.people.tracker import Detections
 from semtta.skeletons import BODY27, COCO17
-from semtta.video import VideoSource
+from semtta.video import VideoInfo, VideoSource
 
 _SURE = 0.1  # confidence from which a detection speaks for or against a person
 _FEW = 2  # landmarks without which a frame shows nobody
@@ -136,9 +136,7 @@ def evidence_in_result(
     The detector looks at a few frames, to find out a result of another video.
 
     Raises ``SemttaError`` if they do not fit together."""
-    info, times = timed(video)
-    held_against(result, len(times))
-    result = in_picture(result, info.width, info.height)
+    info, times, result = check_video(result, video)
     tracks = []
     for base in result.tracks:
         assert base.keypoints is not None  # the caller looked
@@ -159,6 +157,16 @@ def evidence_in_result(
     if apart < float("inf") and apart > _APART:
         raise SemttaError(f"result '{result.path}' does not fit this video: {_misfit(apart)}.")
     return TrackedVideo(info, tracks, times)
+
+
+def check_video(
+    result: ResultFile, video: str | Path | VideoSource
+) -> tuple[VideoInfo, Tensor, ResultFile]:
+    """A video, the times of its frames, and a result in its pixels; raises ``SemttaError`` if their
+    lengths or their pictures say that they do not belong together."""
+    info, times = timed(video)
+    held_against(result, len(times))
+    return info, times, in_picture(result, info.width, info.height)
 
 
 def _apart_from_detections(track: Track, seen: dict[int, Detections]) -> float:
