@@ -12,8 +12,10 @@ from semtta.errors import SemttaError
 from semtta.geometry import Camera, project
 from semtta.hmr.result_base import in_camera, in_picture, on_body, refined_of
 from semtta.hmr.results import as_same, read_result
+from semtta.jobs.refine import SameLayout
 from semtta.output.load import load_result
 from semtta.skeletons import COCO17
+from semtta.video import VideoInfo
 
 FRAMES = 12
 QUICK = ("optimizer.epochs=2", "optimizer.coverage=1", "optimizer.lr=3e-3",
@@ -189,3 +191,15 @@ def test_what_cannot_be_refined_is_refused_in_one_sentence(run, clip, tmp_path):
     refused(run("refine", clip, "--result", "short.pt"),
             "covers 8 frames, the video has 12")  # fmt: skip
     assert not (tmp_path / "semtta-out").exists() or not any((tmp_path / "semtta-out").iterdir())
+
+
+def test_a_name_of_ours_is_left_to_ours(tmp_path, body):
+    path = files.cliff(tmp_path / "track-07.npz", {0: files.person(FRAMES)}, FRAMES)
+    result, said = read_result(path), []
+    info = VideoInfo(path, files.WIDTH, files.HEIGHT, 30.0, FRAMES)
+    (tmp_path / "new").mkdir()
+    SameLayout(result)(
+        tmp_path / "new", [], body, info, lambda stage, done, total, values: said.append(values)
+    )
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["result-track-07.npz"]
+    assert any("written again as result-track-07.npz" in values["text"] for values in said)

@@ -110,7 +110,8 @@ class SameLayout:
             notes.append("the file's betas mean something else to this body: they stay as they are "
                          "in it, and so does the median distance from the camera.")  # fmt: skip
         path = folder / self.result.path.name
-        if path.exists():
+        if path.exists() or path.name.startswith("track-"):  # or it would pass for one of ours
             path = folder / f"result-{path.name}"
+            notes.append(f"the file is written again as {path.name}.")
         for text in (*notes, *as_same(self.result, refined, path)):
             progress("note", 0, None, {"text": text})
