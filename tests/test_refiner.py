@@ -17,10 +17,10 @@ from semtta.errors import SemttaError
 from semtta.geometry import Camera, full_translation, keypoint_boxes, project
 from semtta.hmr import HumanMeshRegressor, load_model, prepare_inputs, result_match
 from semtta.hmr.base import Batch
-from semtta.hmr.own_result import ResultFile, ResultTrack, read_result
 from semtta.hmr.refiner import Refiner, RefinerSettings, make_refiner
-from semtta.hmr.refiner_inputs import in_camera
+from semtta.hmr.result_base import in_camera
 from semtta.hmr.result_match import evidence_in_result, match_people
+from semtta.hmr.results import ResultFile, ResultTrack, read_result
 from semtta.jobs.refine import chosen_person, prepare_refinement
 from semtta.keypoints import Keypoints2D, Track
 from semtta.people import TrackedVideo
@@ -273,7 +273,7 @@ def test_a_result_of_another_video_is_refused(body):
     with pytest.raises(SemttaError, match="does not fit track 1: its joints are off"):
         adapter(result_of(elsewhere)).adapt(track, CAMERA)
     _, longer = person(frames=range(30, 50))
-    with pytest.raises(SemttaError, match="goes on to frame 49, the video has 40"):
+    with pytest.raises(SemttaError, match="has frames up to 49, the video only 40"):
         adapter(result_of(longer)).run(tracked(track))
     early, late = person(frames=range(10)), person(frames=range(20, 40))
     with pytest.raises(SemttaError, match="no frame of it shows a person that was seen there"):
@@ -360,16 +360,17 @@ def arrays(id=1, count=4, **changed):
 
 def test_the_library_s_own_file_is_read(tmp_path):
     np.savez(tmp_path / "track-03.npz", **arrays(3))
-    np.savez(tmp_path / "track-05.npz", **arrays(5, landmark_names=None))
+    np.savez(tmp_path / "track-05.npz", **arrays(5))
     np.savez(tmp_path / "other.npz", a=1)
     result = read_result(tmp_path)
     _, base = person(3, range(4), off=0.1)
     assert [track.id for track in result.tracks] == [3, 5]
-    assert result.tracks[0].keypoints.skeleton == BODY27 and result.tracks[1].keypoints is None
+    assert result.tracks[0].keypoints.skeleton == BODY27
     torch.testing.assert_close(result.tracks[0].rotmats, base.rotmats, atol=1e-5, rtol=0)
     assert torch.equal(result.tracks[0].trans, base.trans)
     model = load_model("result", tmp_path / "track-03.npz")
-    assert isinstance(model, Refiner) and model.camera == CAMERA and len(model.sha256) == 64
+    assert isinstance(model, Refiner) and model.camera(640, 480) == CAMERA
+    assert len(model.sha256) == 64
     assert Adapter(model).config.model.name == "result"
     with pytest.raises(SemttaError, match="needs a result"):
         load_model("result")
@@ -378,15 +379,13 @@ def test_the_library_s_own_file_is_read(tmp_path):
 @pytest.mark.parametrize(
     "changed, words",
     [
-        ({"trans": None}, "it has no 'trans'"),
-        ({"betas": np.full((4, 10), np.nan)}, "'betas' holds NaN"),
+        ({"trans": None}, "is no result of a program that is known"),
+        ({"betas": np.full((4, 10), np.nan)}, "'betas'.* NaN"),
         ({"body_pose": np.zeros((4, 63))}, r"'body_pose' has shape \(4, 63\)"),
         ({"frames": np.array([3, 2, 1, 0])}, "do not increase"),
         ({"frames": np.zeros(0, int)}, "expected"),
-        ({"trans": np.zeros((4, 3))}, "not in front of a camera"),
         ({"trans": np.array(["a"] * 4)}, "'trans'"),
-        ({"detected_conf": np.full((4, 27), 3.0)}, "between 0 and 1"),
-        ({"focal": np.float64(0)}, "not in front of a camera"),
+        ({"focal": np.float64(0)}, "holds no focal length"),
     ],
 )
 def test_damaged_results_are_named(tmp_path, changed, words):
@@ -405,12 +404,23 @@ def test_several_people_need_a_choice():
     assert chosen_person(result_of(person(3)[1]), None) == "3"
 
 
+def test_a_person_behind_the_camera_is_refused_or_left_out(tmp_path, body):
+    np.savez(tmp_path / "track-01.npz", **arrays(trans=-np.ones((4, 3))))
+    with pytest.raises(SemttaError, match="person 1 is not in front of a camera"):
+        prepare_refinement(load_config("refine"), tmp_path / "track-01.npz", tmp_path / "new")
+    track, base = person(1)
+    behind = replace(person(2)[1], trans=-torch.ones(40, 3))
+    found = match_people(result_of(base, behind), [track], CAMERA, body)
+    assert [one.id for one in found.tracks] == [1]
+    assert any("person 2 is not in front of a camera; it is left out" in n for n in found.notes)
+
+
 def test_a_result_is_not_written_over(tmp_path):
     np.savez(tmp_path / "track-01.npz", **arrays())
     config = load_config("refine")
     with pytest.raises(SemttaError, match="holds the result that is refined"):
         prepare_refinement(config, tmp_path / "track-01.npz", tmp_path)
-    ready, track = prepare_refinement(config, tmp_path, tmp_path / "new")
+    ready, track, _ = prepare_refinement(config, tmp_path, tmp_path / "new")
     assert (ready.model.name, ready.model.checkpoint, track) == ("result", str(tmp_path), "1")
 
 
@@ -445,7 +455,7 @@ def test_the_command_refuses_in_one_sentence(run, empty_room, tmp_path):  # noqa
     refused(run("refine", empty_room, "--result", "broken.npz"), "broken.npz")
     np.savez(tmp_path / "track-01.npz", **arrays(count=9))
     refused(run("refine", empty_room, "--result", "track-01.npz"),
-            "goes on to frame 8, the video has 4")  # fmt: skip
+            "has frames up to 8, the video only 4")  # fmt: skip
     np.savez(tmp_path / "track-01.npz", **arrays())
     refused(run("refine", empty_room, "--result", "track-01.npz"),
             "of its 2D joints lie outside the picture of 160 x 120")  # fmt: skip

@@ -25,8 +25,8 @@ from semtta.bench.mocap import open_mocap
 from semtta.bench.seeding import named_generator
 from semtta.config import Config, load_config
 from semtta.geometry import gaussian_smooth
-from semtta.hmr.own_result import ResultFile, ResultTrack
 from semtta.hmr.refiner import make_refiner
+from semtta.hmr.results.parts import ResultFile, ResultTrack
 from semtta.tta.adapter import Adapter
 from semtta.tta.result import Motion, Result
 

@@ -39,7 +39,8 @@ def refine(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A file, or a folder of images.")],
     overrides: Overrides = None,
     result: Annotated[
-        Optional[Path], typer.Option(help="A track-XX.npz, or the folder with it.")
+        Optional[Path],
+        typer.Option(help="A file of GVHMR, WHAM, VIBE, ...; a track-XX.npz, or its folder."),
     ] = None,
     labels: Annotated[
         Optional[str],
@@ -64,6 +65,10 @@ def refine(
     static_camera: Annotated[
         bool, typer.Option("--static-camera", help="It stands still: find up and the floor.")
     ] = False,
+    written_as: Annotated[
+        Optional[str],
+        typer.Option("--as", help="same: also write FILE again, in its own layout."),
+    ] = None,
     output: Output = None,
     device: Device = None,
     seed: Seed = None,
@@ -84,6 +89,8 @@ def refine(
 
     if result is None:
         raise SemttaError("--result FILE is missing: what is to be refined.")
+    if written_as not in (None, "same"):
+        raise SemttaError(f"--as is 'same' or left out, not '{written_as}'.")
     if labels is not None and label is not None:
         raise SemttaError("give either --labels or --label, not both.")
     named = {
@@ -93,13 +100,14 @@ def refine(
     settings = load_config(config, as_overrides(named, overrides))
     drawn = OverlayOptions(overlay_scale, overlay_layout)
     from semtta.jobs.labels import LABELLERS  # PyTorch, after what can be said without it
-    from semtta.jobs.refine import prepare_refinement
+    from semtta.jobs.refine import SameLayout, prepare_refinement
     from semtta.jobs.video import adapt_video
 
     folder = output or Path("semtta-out") / f"{video.stem}-refined"
-    settings, tracks = prepare_refinement(
+    settings, tracks, read = prepare_refinement(
         settings, result, folder, track, body=body, body_models=body_models
     )
+    beside = SameLayout(read) if written_as else None
     labeller = labels if labels in LABELLERS else None
     given: str | Path | None = label
     if labels is not None and labeller is None:
@@ -113,7 +121,7 @@ def refine(
             ),
             body_models=body_models, labeller=labeller, overlay=not no_overlay,
             overlay_options=drawn, page=not no_page, overwrite=overwrite, progress=progress,
-            dry_run=dry_run,
+            dry_run=dry_run, beside=beside,
         )  # fmt: skip
     if dry_run:
         out.print("Everything is in place; nothing was written.")

@@ -61,8 +61,8 @@ def load_model(
         model.robust = ROBUST.get(name)
         return model
     if name == RESULT:
-        from semtta.hmr.own_result import read_result
         from semtta.hmr.refiner import make_refiner
+        from semtta.hmr.results import read_result
 
         if checkpoint is None:
             raise SemttaError("the model 'result' needs a result: model.checkpoint, or --result.")
@@ -100,11 +100,12 @@ def prepare_inputs(
     if model.crop.reads == "parameters":
         from semtta.hmr.refiner import Refiner
         from semtta.hmr.refiner_inputs import refiner_inputs
+        from semtta.hmr.result_base import on_body
         from semtta.hmr.result_match import check_fit
 
         if not isinstance(model, Refiner) or body is None:
             raise SemttaError("this model reads a result: give the body that its betas belong to.")
-        base = model.person(track)
+        base = on_body(model.result, model.person(track), body, camera)
         check_fit(base, track, camera, body, model.result.path)
         squares = square_boxes(track.boxes, model.crop.box_scale)
         return refiner_inputs(base, track, camera, body), squares

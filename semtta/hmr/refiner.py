@@ -19,9 +19,10 @@ from semtta.geometry import Camera, columns_to_rotmat, rotmat_to_columns
 from semtta.hmr.base import Batch, CropSpec, Prediction
 from semtta.hmr.features import BOX_SCALE, OFFSETS
 from semtta.hmr.lifter import ResidualBlock
-from semtta.hmr.own_result import ResultFile, ResultTrack
 from semtta.hmr.refiner_inputs import BASE, FRAME, split_base
+from semtta.hmr.result_base import in_picture
 from semtta.hmr.result_match import rows_of
+from semtta.hmr.results.parts import ResultFile, ResultTrack
 from semtta.keypoints import Track
 
 _JOINTS, _BETAS = 24, 10
@@ -59,7 +60,8 @@ class Refiner(nn.Module):
 
     def __init__(self, result: ResultFile, settings: RefinerSettings = RefinerSettings()):
         super().__init__()
-        self.result = result
+        self.result = self._read = result
+        self._size: tuple[int, int] | None = None
         self.sha256 = result.sha256
         self.embed = nn.Linear(FRAME, settings.embed)
         self.frame = ResidualBlock(settings.embed)
@@ -70,16 +72,13 @@ class Refiner(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    @property
-    def camera(self) -> Camera | None:
-        """The result's own, where it says one: the middle one of its frames'."""
+    def camera(self, width: int, height: int) -> Camera | None:
+        """The result's own, where it says one: the middle one of its frames'. From here on the
+        result's pixels are those of a picture of this size, in which it is to be refined."""
+        if self._size != (width, height):
+            self.result, self._size = in_picture(self._read, width, height), (width, height)
         first = self.result.tracks[0]
-        if first.focal is None:
-            return None
-        if first.center is None:
-            raise SemttaError(f"result '{self.result.path}' has a focal length but no centre.")
-        x, y = first.center.contiguous().median(0).values.tolist()
-        return Camera(float(first.focal.contiguous().median()), (x, y))
+        return None if first.trans is None else first.camera(width, height)
 
     def person(self, track: Track) -> ResultTrack:
         """The person of a track's number in its frames.

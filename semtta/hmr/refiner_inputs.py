@@ -11,7 +11,8 @@ from semtta.body import Body
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, project, rotmat_to_columns, square_boxes
 from semtta.hmr.features import JOINTS, window_index
-from semtta.hmr.own_result import ResultTrack
+from semtta.hmr.result_base import in_camera
+from semtta.hmr.results.parts import ResultTrack
 from semtta.keypoints import Track
 from semtta.skeletons import BODY27, Skeleton
 
@@ -34,21 +35,6 @@ def split_base(packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return rotmats.unflatten(-1, _SHAPES[0]), betas, trans
 
 
-def in_camera(base: ResultTrack, camera: Camera) -> Tensor:
-    """(T, 3) metres: where the result's people stand in front of another camera than its own, so
-    that they stay where they are in the picture, at their size."""
-    if base.focal is None:
-        return base.trans
-    center = base.trans.new_tensor(camera.center)
-    given = center.expand(len(base), 2) if base.center is None else base.center
-    if bool((base.focal == camera.focal).all()) and torch.equal(given, center.expand_as(given)):
-        return base.trans
-    depth = base.trans[:, 2:]
-    pixels = base.trans[:, :2] / depth * base.focal[:, None] + given
-    depth = depth * (camera.focal / base.focal)[:, None]
-    return torch.cat(((pixels - center) / camera.focal * depth, depth), -1)
-
-
 def base_pixels(base: ResultTrack, body: Body, camera: Camera, skeleton: Skeleton) -> Tensor:
     """(T, J, 2) image pixels where a result has a skeleton's landmarks, on the body's device."""
     device = next(body.buffers()).device
@@ -61,7 +47,7 @@ def refiner_inputs(base: ResultTrack, track: Track, camera: Camera, body: Body) 
     """Input of the refiner for a whole track, computed once per video.
 
     Args:
-        base: of the same frames as the track.
+        base: of the same frames as the track, on the body (``on_body``).
         track: with the 2D evidence, in any skeleton that shares names with BODY27.
         camera: intrinsics of the image.
         body: whose betas the result has.

@@ -12,14 +12,16 @@ from torch import Tensor
 from semtta.body import Body
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, keypoint_boxes
-from semtta.hmr.own_result import ResultFile, ResultTrack
 from semtta.hmr.refiner_inputs import base_pixels
+from semtta.hmr.result_base import check_places, in_picture, on_body
+from semtta.hmr.results import held_against
+from semtta.hmr.results.parts import ResultFile, ResultTrack
 from semtta.keypoints import Keypoints2D, Track
 from semtta.people.own_poses import look_at, timed
 from semtta.people.pipeline import TrackedVideo
 from semtta.people.tracker import Detections
 from semtta.skeletons import BODY27, COCO17
-from semtta.video import VideoSource
+from semtta.video import VideoInfo, VideoSource
 
 _SURE = 0.1  # confidence from which a detection speaks for or against a person
 _FEW = 2  # landmarks without which a frame shows nobody
@@ -57,8 +59,9 @@ def rows_of(base: ResultTrack, frames: Tensor) -> ResultTrack:
 
     return replace(
         base, frames=base.frames[rows], rotmats=base.rotmats[rows], betas=base.betas[rows],
-        trans=base.trans[rows], focal=cut(base.focal), center=cut(base.center),
-        boxes=cut(base.boxes), keypoints=cut(base.keypoints),
+        trans=cut(base.trans), focal=cut(base.focal), center=cut(base.center),
+        boxes=cut(base.boxes), keypoints=cut(base.keypoints), cam=cut(base.cam),
+        crops=cut(base.crops), world=None,
     )  # fmt: skip
 
 
@@ -82,21 +85,21 @@ def match_people(
 
     Raises ``SemttaError`` if the result has nobody who is in the video."""
     if times is not None:
-        check_length(result, len(times))
+        held_against(result, len(times))
     tracks = [track.to(_CPU) for track in tracks]
-    pixels = {base.id: base_pixels(base, body, camera, BODY27).cpu() for base in result.tracks}
+    people, notes = _placed(result, body, camera)
+    pixels = {id: base_pixels(base, body, camera, BODY27).cpu() for id, base in people.items()}
     parts: dict[int, list[Track]] = {}
     least = float("inf")
     for track in tracks:
         apart, person = min((_apart(base, pixels[base.id], track), base.id)
-                            for base in result.tracks)  # fmt: skip
+                            for base in people.values())  # fmt: skip
         least = min(least, apart)
         if apart <= _APART:
             parts.setdefault(person, []).append(track)
     if not parts:
         raise SemttaError(f"result '{result.path}' does not fit this video: {_misfit(least)}.")
-    people = {base.id: base for base in result.tracks}
-    notes = [f"person {id} of the result was not found in the video and is left out."
+    notes += [f"person {id} of the result was not found in the video and is left out."
              for id in people if id not in parts]  # fmt: skip
     found = []
     for person, own in parts.items():
@@ -104,6 +107,25 @@ def match_people(
         found.append(track)
         notes += _gaps(track, lost)
     return Matched(found, notes)
+
+
+def _placed(
+    result: ResultFile, body: Body, camera: Camera
+) -> tuple[dict[int, ResultTrack], list[str]]:
+    """The people of a result on a body, by number, and who is left out; raises ``SemttaError`` if
+    it would be everybody."""
+    check_places(result)
+    people, notes = {}, []
+    for base in result.tracks:
+        try:
+            people[base.id] = on_body(result, base, body, camera)
+        except SemttaError as error:
+            if len(result.tracks) == 1:
+                raise
+            notes.append(f"{str(error).rstrip('.')}; it is left out.")
+    if not people:
+        raise SemttaError(f"result '{result.path}' has nobody in front of a camera.")
+    return people, notes
 
 
 def evidence_in_result(
@@ -114,8 +136,7 @@ def evidence_in_result(
     The detector looks at a few frames, to find out a result of another video.
 
     Raises ``SemttaError`` if they do not fit together."""
-    info, times = timed(video)
-    check_length(result, len(times))
+    info, times, result = check_video(result, video)
     tracks = []
     for base in result.tracks:
         assert base.keypoints is not None  # the caller looked
@@ -136,6 +157,16 @@ def evidence_in_result(
     if apart < float("inf") and apart > _APART:
         raise SemttaError(f"result '{result.path}' does not fit this video: {_misfit(apart)}.")
     return TrackedVideo(info, tracks, times)
+
+
+def check_video(
+    result: ResultFile, video: str | Path | VideoSource
+) -> tuple[VideoInfo, Tensor, ResultFile]:
+    """A video, the times of its frames, and a result in its pixels; raises ``SemttaError`` if their
+    lengths or their pictures say that they do not belong together."""
+    info, times = timed(video)
+    held_against(result, len(times))
+    return info, times, in_picture(result, info.width, info.height)
 
 
 def _apart_from_detections(track: Track, seen: dict[int, Detections]) -> float:
@@ -161,16 +192,6 @@ def _outside(points: Tensor, width: int, height: int) -> float:
     edge = points.new_tensor([width, height])
     outside = ((points < -_MARGIN * edge) | (points > (1 + _MARGIN) * edge)).any(-1)
     return float(outside.float().mean()) if len(points) else 0.0
-
-
-def check_length(result: ResultFile, count: int) -> None:
-    """Raise ``SemttaError`` if a result goes on after a video's last frame."""
-    last = max(int(base.frames[-1]) for base in result.tracks)
-    if last >= count:
-        raise SemttaError(
-            f"result '{result.path}' does not fit this video: it goes on to frame {last}, the "
-            f"video has {count}."
-        )
 
 
 def check_fit(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from semtta.body import load_body
+from semtta.body import Body, load_body
 from semtta.cache import Cache
 from semtta.config import Config, config_to_yaml
 from semtta.engine import Progress, silent
@@ -29,7 +29,9 @@ from semtta.reading import read_json
 from semtta.tta.adapter import Adapter
 from semtta.tta.people import find_people, known_people, select_tracks
 from semtta.tta.result import Result
-from semtta.video import VideoSource, probe
+from semtta.video import VideoInfo, VideoSource, probe
+
+Beside = Callable[[Path, list[Result], Body, VideoInfo, Progress], None]
 
 
 def adapt_video(
@@ -54,6 +56,7 @@ def adapt_video(
     cache: Cache | None = None,
     skip_finished: bool = False,
     adapters: Adapters | None = None,
+    beside: Beside | None = None,
 ) -> list[Result] | None:
     """Adapt to a video and write the output folder, whole or not at all.
 
@@ -73,6 +76,7 @@ def adapt_video(
         skip_finished: leave a folder alone that holds the result of this very request; one of
             another request is named if it may not be overwritten.
         adapters: of the runs before, whose networks are used again.
+        beside: writes something more into the output folder, before it is there.
     Returns: one result per track; None if the folder was finished before."""
     from semtta.pose2d.detect import load_body_estimator
 
@@ -137,6 +141,8 @@ def adapt_video(
             overlay=overlay, overlay_options=overlay_options, page=page, renderer=draw,
             asked=asked, progress=progress,
         )  # fmt: skip
+        if beside is not None:
+            beside(partial, results, adapter.body, tracked.info, progress)
     if store is not None:
         store.clear()
     return results

@@ -12,8 +12,8 @@ from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.hmr.base import HumanMeshRegressor
-from semtta.hmr.own_result import ResultFile
-from semtta.hmr.result_match import evidence_in_result, match_people
+from semtta.hmr.result_match import check_video, evidence_in_result, match_people
+from semtta.hmr.results.parts import ResultFile
 from semtta.keypoints import Track
 from semtta.labels import Labels
 from semtta.people import (
@@ -55,9 +55,12 @@ def find_people(
 
     result = getattr(model, "result", None)
     most = 1 if tracks == "largest" and result is None else None
+    held = result is not None and all(base.keypoints is not None for base in result.tracks)
+    if result is not None and (poses2d is not None or not held):
+        check_video(result, video)  # before the work
     if poses2d is not None:
         found = tracks_from_file(video, poses2d, options, announce, detect_size)
-    elif result is not None and all(base.keypoints is not None for base in result.tracks):
+    elif result is not None and held:
         found = evidence_in_result(result, video, detect_size)
         announce("the 2D evidence is the result's own.")
     elif cache is not None:

@@ -36,7 +36,8 @@ def camera_of(
     Args:
         video: whose metadata are read if the settings say so.
     Raises ``SemttaError`` for a camera that cannot have taken it."""
-    own = getattr(model, "camera", None)
+    of_model = getattr(model, "camera", None)
+    own = None if of_model is None else of_model(width, height)
     if own is not None and settings.focal is None and settings.center is None:
         return check_camera(own, width, height)
     return video_camera(width, height, settings.focal, settings.center, video)

@@ -57,8 +57,8 @@ _OWN = re.compile(r"track-(\d{1,9})\.npz")
 _LEAST_COVERED = 0.98  # of a video, by a result with a row for each of its frames
 
 __all__ = [
-    "FORMATS", "Refined", "ResultFile", "ResultTrack", "WorldMotion", "as_same", "read_result",
-    "recognise",
+    "FORMATS", "Refined", "ResultFile", "ResultTrack", "WorldMotion", "as_same", "check_writable",
+    "held_against", "read_result", "recognise",
 ]  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def read_result(path: str | Path, video_frames: int | None = None) -> ResultFile
         video_frames: number of frames of the video that it belongs to; None = not looked at.
     Raises ``SemttaError`` if it is of no known format, damaged, or of another video."""
     result = _folder(Path(path)) if Path(path).is_dir() else _file(path)
-    return result if video_frames is None else _held_against(result, video_frames)
+    return result if video_frames is None else held_against(result, video_frames)
 
 
 def _file(path: str | Path) -> ResultFile:
@@ -125,8 +125,8 @@ def _of_bodies(tracks: tuple[ResultTrack, ...]) -> tuple[str, ...]:
             "which mean another shape to SMPL, are held out.",)  # fmt: skip
 
 
-def _held_against(result: ResultFile, video_frames: int) -> ResultFile:
-    """The result, if it can be of a video of so many frames."""
+def held_against(result: ResultFile, video_frames: int) -> ResultFile:
+    """The result, if it can be of a video of so many frames; else raises ``SemttaError``."""
     last = max(int(track.frames[-1]) for track in result.tracks)
     needed = max(last + 1, result.covers or 0)
     if needed > video_frames:
@@ -161,18 +161,7 @@ def as_same(result: ResultFile, refined: dict[int, Refined], path: str | Path) -
     path, module = Path(path), FORMATS[result.format]
     if path.exists() or os.path.realpath(path) == os.path.realpath(result.path):
         raise SemttaError(f"'{path}' exists already; it was left as it is.")
-    content = result.content
-    if content is None:
-        raise SemttaError(f"result '{result.path}' is a folder; name the file that is to be "
-                          "written again.")  # fmt: skip
-    if content.foreign:
-        raise SemttaError(
-            f"result '{result.path}' holds objects that are not read "
-            f"({', '.join(sorted(content.foreign)[:3])}) and would be lost if it was "
-            "written again."
-        )
-    if not hasattr(module, "write"):
-        raise SemttaError(f"{module.TITLE} is not written: its body is not SMPL's.")
+    content = check_writable(result)
     remarks: list[str] = []
     for id, motion in refined.items():
         track = result.track(id)
@@ -188,6 +177,24 @@ def as_same(result: ResultFile, refined: dict[int, Refined], path: str | Path) -
         remarks.append(f"{', '.join(stale)} in the file still show the motion of before.")
     write_content(content, content.data, path)
     return tuple(remarks)
+
+
+def check_writable(result: ResultFile) -> Content:
+    """What a result that can be written again was read from; raises ``SemttaError`` if it cannot:
+    a folder, a file that holds unknown objects, or one of another body."""
+    module, content = FORMATS[result.format], result.content
+    if content is None:
+        raise SemttaError(f"result '{result.path}' is a folder; name the file that is to be "
+                          "written again.")  # fmt: skip
+    if content.foreign:
+        raise SemttaError(
+            f"result '{result.path}' holds objects that are not read "
+            f"({', '.join(sorted(content.foreign)[:3])}) and would be lost if it was "
+            "written again."
+        )
+    if not hasattr(module, "write"):
+        raise SemttaError(f"{module.TITLE} is not written: its body is not SMPL's.")
+    return content
 
 
 def _check(track: ResultTrack, motion: Refined, result: ResultFile) -> None:

@@ -90,9 +90,9 @@ class ResultTrack:
         if self.focal is None:
             return None
         center = ((width - 1) / 2, (height - 1) / 2) if self.center is None else (
-            tuple(self.center.median(0).values.tolist())
+            tuple(self.center.contiguous().median(0).values.tolist())
         )  # fmt: skip
-        return Camera(float(self.focal.median()), center)
+        return Camera(float(self.focal.contiguous().median()), center)
 
     def shape(self, smplx_as_smpl: bool = False) -> Tensor:
         """(T, 10) betas for a body of SMPL: zeros for those of SMPL-X, which mean something else.
