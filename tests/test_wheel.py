@@ -1,5 +1,6 @@
 """The wheel carries everything: built, installed where only its dependencies are, and run."""
 
+import configparser
 import os
 import shutil
 import subprocess
@@ -43,6 +44,15 @@ def call(*command, folder):
     return done.stdout
 
 
+def test_every_package_is_named_for_the_wheel():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    named = set(settings["options"]["packages"].split()) - {"semtta.configs"}
+    found = {".".join(path.parent.relative_to(ROOT).parts)
+             for path in (ROOT / "semtta").rglob("__init__.py")}  # fmt: skip
+    assert named == found
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """The scripts of an environment in which the wheel is installed."""
@@ -84,6 +94,6 @@ def test_version_settings_and_assets_come_with_the_wheel(installed, tmp_path):
 
 @pytest.mark.slow
 def test_the_demo_runs_from_the_wheel(installed, tmp_path):
-    call(installed / "semtta", "demo", "--no-overlay", "--no-page", "optimizer.epochs=1", "-o",
-         "out", "--device", "cpu", folder=tmp_path)  # fmt: skip
+    call(installed / "semtta", "demo", "--quick", "--no-overlay", "--no-page",
+         "optimizer.epochs=1", "-o", "out", "--device", "cpu", folder=tmp_path)  # fmt: skip
     assert {"demo.json", "track-01.npz"} <= {p.name for p in (tmp_path / "out").iterdir()}
