@@ -29,7 +29,7 @@ from semtta.tta.gated import gate_opened
 
 FOLDER, NUMBERS = "limbs-hidden", "hidden.json"
 RIGHT, WRONG = "walking on a balance beam", "jumping jacks"
-_WHAT = {"mix": "limbs for 40 %", "gone": "legs throughout"}  # of heldout's masks
+_WHAT = {"mix": "for a while", "gone": "throughout"}  # of heldout's masks
 _ERRORS = {"PA-MPJPE": "pa_mpjpe_occluded_mm", "MPJPE": "mpjpe_occluded_mm"}
 
 
