@@ -10,7 +10,6 @@ the paper in ``configs/default.yaml``; the page holds both, so that neither is t
 from __future__ import annotations
 
 import argparse
-import ast
 import dataclasses
 import re
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from omegaconf import OmegaConf
 
 from semtta import config as schema
 from semtta.config_limits import BOUNDS, CHOICES
+from semtta.settings_help import comments_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "settings.md"
@@ -47,27 +47,8 @@ _INTRO = {
 
 def comments() -> dict[str, dict[str, str]]:
     """Name of a settings class -> field -> what the comments before and beside it say."""
-    lines = Path(schema.__file__).read_text(encoding="utf-8").splitlines()
-    found: dict[str, dict[str, str]] = {}
-    for node in ast.parse("\n".join(lines)).body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        fields = [item for item in node.body if isinstance(item, ast.AnnAssign)]
-        found[node.name] = {
-            ast.unparse(item.target): " ".join(_around(lines, item)).strip() for item in fields
-        }
-    return found
-
-
-def _around(lines: list[str], item: ast.AnnAssign) -> Iterator[str]:
-    """Comment lines right before a field, then the one on its own line."""
-    first = item.lineno - 1
-    while lines[first - 1].strip().startswith("#"):
-        first -= 1
-    yield from (line.strip().lstrip("# ") for line in lines[first : item.lineno - 1])
-    rest = lines[item.end_lineno - 1].encode()[item.end_col_offset :].decode()
-    if "#" in rest:
-        yield rest.split("#", 1)[1].strip()
+    classes = (item for item in vars(schema).values() if isinstance(item, type))
+    return {item.__name__: comments_of(item) for item in classes if dataclasses.is_dataclass(item)}
 
 
 def reasons() -> dict[str, str]:

@@ -167,7 +167,7 @@ def adapt(
         out.print("Everything is in place; nothing was written.")
         return
     if not quiet:
-        _summary(folder)
+        summary(folder)
         where = look_at(no_overlay, no_page)
         out.print(
             f"Results in [bold]{escape(str(folder))}[/bold]: track-XX.npz, report.json{where}.",
@@ -175,7 +175,7 @@ def adapt(
         )  # fmt: skip
 
 
-def _summary(folder: Path) -> None:
+def summary(folder: Path) -> None:
     """What the report in a result's folder says of each track."""
     from semtta.reading import read_json
 

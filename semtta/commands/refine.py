@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 from rich.markup import escape
 
-from semtta.commands.adapt import _summary as summary
+from semtta.commands.adapt import summary
 from semtta.commands.inputs import (
     Poses2D,
     PosesFirst,
