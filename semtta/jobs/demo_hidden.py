@@ -136,6 +136,6 @@ def _caption(gates: dict[str, str]) -> str:
     """What the columns show, by what the gate did."""
     told = f"Right label: {gates['right label']}; wrong label: {gates['wrong label']}. "
     if gates["right label"].startswith("gate open in 0 "):
-        told += ("Where the gate stays shut a label does nothing, right or wrong; what helps here "
-                 "is the motion model, which completes limbs from what is seen. ")  # fmt: skip
+        told += ("Where the gate stays shut a label does nothing, right or wrong; the step from "
+                 "'2D alone' to 'no label' is the motion model's. ")  # fmt: skip
     return told + "When labels help: docs/semantics.md."
