@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from semtta.motion.phrase_reader import Reading
-from semtta.motion.resample import stretches
 from semtta.tta.result import Result
+from semtta.tta.segments import label_stretches
 
 _MOST = 4  # labels, and runs of them, that are named
 
@@ -36,12 +36,9 @@ class LabelRun:
 def label_runs(result: Result) -> list[LabelRun]:
     """The stretches of a track in their order; see ``tta.segments`` for which can be used."""
     times, labels = result.track.times, result.labels
-    starts = {run.start for run in stretches(times)}
-    starts |= {i for i in range(1, len(labels)) if labels[i] != labels[i - 1]}
-    edges = [*sorted(starts), len(labels)]
     step = float(times.diff().median()) if len(times) > 1 else 0.0
     runs = []
-    for a, b in zip(edges[:-1], edges[1:]):
+    for a, b in label_stretches(times, labels):
         seconds = float(times[b - 1] - times[a]) + step
         runs.append(LabelRun(a, b, labels[a], seconds, _use(result, a, b)))
     return runs

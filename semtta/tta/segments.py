@@ -7,6 +7,7 @@ resampled to the prior's grid by slerp.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -112,7 +113,7 @@ def find_segments(
             run is always taken."""
     duration = (length - 1) / fps
     tolerance = 0.5 / fps
-    runs = _runs(times, labels)
+    runs = label_stretches(times, labels)
     long_enough = [
         labels[a] is not None and float(times[b - 1] - times[a]) >= duration - tolerance
         for a, b in runs
@@ -141,7 +142,7 @@ def find_segments(
     return Segments(tuple(windows), tuple(texts), grid, _joined(loose), per_window)
 
 
-def _runs(times: Tensor, labels: list[str | None]) -> list[tuple[int, int]]:
+def label_stretches(times: Tensor, labels: Sequence[str | None]) -> list[tuple[int, int]]:
     """Half-open ranges of consecutive poses with one label and no gap in time.
 
     Frame numbers say nothing: poses may come of every second frame, or of two in three."""
