@@ -35,7 +35,10 @@ def parts(result):
     numbers = [track.frames, track.times, track.boxes, track.keypoints.xy, track.keypoints.conf,
                track.landmarks3d, track.conf3d, result.boxes, result.similarity,
                result.gate_similarity, evidence.xy, evidence.present, evidence.weight,
-               evidence.filled_in, evidence.known, evidence.raw.xy, evidence.raw.conf]  # fmt: skip
+               evidence.filled_in, evidence.known, evidence.raw.xy, evidence.raw.conf,
+               evidence.heldout]  # fmt: skip
+    unshown = result.heldout
+    numbers += [None, None] if unshown is None else [unshown.base, unshown.adapted]
     for motion in (result.base, result.adapted):
         numbers += [getattr(motion, name) for name in motion.__dataclass_fields__]
     plain = (track.id, result.camera, result.labels, result.sigma,
@@ -57,7 +60,7 @@ def identical(a, b):
 @pytest.fixture
 def maker(monkeypatch):
     monkeypatch.setattr(adapters, "provenance", lambda *given: {"made": [1.5, None, "x"]})
-    return adapter(model=tiny_model())
+    return adapter("evidence.heldout=0.1", model=tiny_model())
 
 
 @pytest.mark.parametrize("texts", [TEXTS, [None] * 40])

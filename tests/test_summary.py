@@ -14,6 +14,7 @@ from semtta.output.files import report
 from semtta.output.page.data import track_data
 from semtta.output.summary import gain, label_remarks, summary
 from semtta.tta.gated import gate_opened, label_runs, short_runs, shut_out
+from semtta.tta.heldout import HeldoutErrors
 from semtta.tta.result import Heard
 
 NAN = float("nan")
@@ -112,8 +113,15 @@ def test_what_is_gained_stands_in_report_and_summary():
     base, adapted = entry["gain"]["error_px"].values()
     assert f"2D error {base:.1f} -> {adapted:.1f} px; jitter" in entry["summary"][1]
     assert entry["camera"]["focal"] == 800 and json.dumps(entry)
-    heldout = gain(result, body, heldout=(5.0, 4.0))
-    assert "held-out 2D error 5.0 -> 4.0 px" in summary(result, heldout)[1]
+    assert not any(line.startswith("held-out") for line in entry["summary"])
+    measured = torch.full((12, len(result.detections.skeleton)), NAN)
+    measured[3:5, :4] = 5.0
+    unshown = replace(result, heldout=HeldoutErrors(measured, measured - 1))
+    gained = gain(unshown, body)
+    assert gained["heldout_px"] == {"base": 5.0, "adapted": 4.0, "joint_frames": 8}
+    assert "held-out joints: base 5.0 px, adapted 4.0 px (8 joint-frames)" in summary(
+        unshown, gained
+    )
     single = waving(range(1))  # one frame has no acceleration, and says none
     assert "jitter" not in " ".join(report(single, body)["summary"])
 

@@ -17,12 +17,10 @@ from semtta.geometry import Camera, keypoint_boxes, ray_rotation
 from semtta.keypoints import Keypoints2D, Track
 from semtta.people.rois import steady
 from semtta.skeletons import LIMB12, Skeleton
+from semtta.tta.heldout import LIMBS, SURE
 
 MASKS = ("mix", "gone")
 CLASSES = ("legs", "arm", "random", "visible")
-SURE = 0.5  # confidence from which a detection may stand as truth
-_LEG = ("knee", "ankle", "heel", "big_toe", "small_toe")
-_ARM = ("elbow", "wrist", "pinky", "index", "thumb")
 _LIMB_SHARE = 0.4  # of the frames, for which legs, and an arm, are hidden in ``mix``
 _RANDOM_SHARE = 0.05  # of the other limb joints
 _RUN = 5  # frames for which a random joint stays away
@@ -98,12 +96,12 @@ def _groups(
 ) -> dict[str, Tensor]:
     """(T, J) bool of each class; a joint belongs to the first that takes it."""
     groups = {name: torch.zeros(frames, len(skeleton), dtype=torch.bool) for name in CLASSES[:-1]}
-    legs = _members(skeleton, _LEG, ("left", "right"))
+    legs = _members(skeleton, LIMBS["leg"], ("left", "right"))
     if which == "gone":
         groups["legs"][:, legs] = True
         return groups
     side = ("left", "right")[int(torch.randint(2, (1,), generator=draws))]
-    for name, joints in (("legs", legs), ("arm", _members(skeleton, _ARM, (side,)))):
+    for name, joints in (("legs", legs), ("arm", _members(skeleton, LIMBS["arm"], (side,)))):
         length = max(1, round(_LIMB_SHARE * frames))
         start = int(torch.randint(frames - length + 1, (1,), generator=draws))
         groups[name][start : start + length, joints] = True

@@ -30,6 +30,7 @@ from semtta.labels import Labels
 from semtta.motion.retrieval import Retrieval
 from semtta.output.files import clean
 from semtta.tta.adapter import Adapter
+from semtta.tta.heldout import heldout_errors
 from semtta.tta.labelling import retrieved_labels
 from semtta.tta.result import Motion, Result
 from semtta.tta.used_files import used_files
@@ -183,7 +184,7 @@ class TrackRunner:
             "filled": last.get("filled"),
             "reprojection_px": last.get("reprojection_px"),
         }
-        row |= self._judged(sample, motion)
+        row |= self._judged(sample, motion) | _heldout(result, motion)
         return clean(row | _finite(sample.truth.score(motion, self._body(job.config))))
 
     def _judged(self, sample: Sample, motion: Motion) -> dict[str, float | None]:
@@ -241,6 +242,14 @@ class TrackRunner:
                 config.body.name, gender=config.body.gender, search=self.body_models
             )
         return self._bodies[key]
+
+
+def _heldout(result: Result, motion: Motion) -> dict[str, float | None]:
+    """2D errors where the adaptation was shown nothing: of the base, and of what is judged."""
+    evidence, base = result.evidence, result.base.landmarks2d
+    errors = heldout_errors(evidence.heldout, evidence.raw, base, motion.landmarks2d)
+    mean = (None, None) if errors is None else errors.mean
+    return dict(zip(("heldout_base_px", "heldout_px"), mean, strict=True))
 
 
 def _finite(numbers: dict[str, float | None]) -> dict[str, float | None]:

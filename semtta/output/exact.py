@@ -18,14 +18,16 @@ from semtta.keypoints import Keypoints2D
 from semtta.people.track_files import LARGEST, read_track, tensor, track_arrays, track_head
 from semtta.reading import read_npz, reading
 from semtta.tta.evidence import Evidence
+from semtta.tta.heldout import HeldoutErrors
 from semtta.tta.result import Motion, Result
 
-FORMAT = 1
+FORMAT = 2
 _WHAT = "kept track"
 _MOTION = {"rotmats": ("T", 24, 3, 3), "betas": ("T", 10), "trans": ("T", 3), "cam": ("T", 3),
            "landmarks2d": ("T", "J", 2), "trans_raw": ("T", 3)}  # fmt: skip
 _EVIDENCE = {"xy": (("T", "J", 2), "f"), "present": (("T", "J"), "b"), "weight": (("T", "J"), "f"),
              "filled_in": (("T", "J"), "i"), "known": (("J",), "b")}  # fmt: skip
+_HELDOUT = ("base", "adapted")
 _SIMILARITIES = ("similarity", "gate_similarity")
 
 
@@ -46,6 +48,10 @@ def exact_arrays(result: Result, asked: str) -> Arrays:
         arrays |= {f"{name}_{f.name}": getattr(motion, f.name).numpy() for f in fields(motion)}
     arrays |= {f"evidence_{name}": getattr(result.evidence, name).numpy() for name in _EVIDENCE}
     arrays |= {"raw_xy": result.detections.xy.numpy(), "raw_conf": result.detections.conf.numpy()}
+    if (heldout := result.evidence.heldout) is not None:
+        arrays["evidence_heldout"] = heldout.numpy()
+    if result.heldout is not None:
+        arrays |= {f"heldout_{n}": getattr(result.heldout, n).numpy() for n in _HELDOUT}
     for name in _SIMILARITIES:
         if (values := getattr(result, name)) is not None:
             arrays[name] = values.cpu().numpy()
@@ -74,6 +80,11 @@ def read_exact(path: Path, asked: str) -> Result:
         if len(labels) != len(track):
             raise ValueError("its labels are not one for each frame")
         parts = {name: take(f"evidence_{name}", *rest) for name, rest in _EVIDENCE.items()}
+        if "evidence_heldout" in arrays:
+            parts["heldout"] = take("evidence_heldout", ("T", "J"), "b")
+        heldout = None
+        if "heldout_base" in arrays:
+            heldout = HeldoutErrors(*(take(f"heldout_{n}", ("T", "J")) for n in _HELDOUT))
         raw = Keypoints2D(
             take("raw_xy", ("T", "J", 2)), take("raw_conf", ("T", "J")), track.keypoints.skeleton
         )
@@ -84,5 +95,6 @@ def read_exact(path: Path, asked: str) -> Result:
             evidence=Evidence(**parts, raw=raw), labels=labels,
             sigma=None if head["sigma"] is None else float(head["sigma"]),
             history=list(head["history"]), provenance=dict(head["provenance"]),
+            heldout=heldout,
             **{name: take(name, ("T",)) if name in arrays else None for name in _SIMILARITIES},
         )  # fmt: skip

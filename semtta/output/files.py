@@ -49,6 +49,11 @@ def track_arrays(result: Result, fps: float, body: Body) -> Arrays:
         "filled_in_epoch": evidence.filled_in.numpy(),
         "smpl_joint_names": np.array(SMPL24.joints),
     }
+    if evidence.heldout is not None:
+        arrays["heldout"] = evidence.heldout.numpy().astype(np.uint8)
+    if result.heldout is not None:
+        arrays["heldout_base_px"] = result.heldout.base.numpy()
+        arrays["heldout_adapted_px"] = result.heldout.adapted.numpy()
     if result.similarity is not None:
         arrays["similarity"] = result.similarity.cpu().numpy()
     if result.gate_similarity is not None:

@@ -20,6 +20,7 @@ from semtta.output.files import is_result
 from semtta.reading import MEBI, read_json, read_npz, read_text, reading
 from semtta.skeletons import SKELETONS, Skeleton
 from semtta.tta.evidence import Evidence
+from semtta.tta.heldout import HeldoutErrors
 from semtta.tta.result import Motion, Result, World
 
 _TRACK_FILE = re.compile(r"track-(\d{1,9})\.npz")
@@ -36,11 +37,14 @@ _SHAPES = {
     "detected_xy": ("T", "J", 2), "detected_conf": ("T", "J"), "evidence_xy": ("T", "J", 2),
     "evidence_weight": ("T", "J"), "filled_in_epoch": ("T", "J"), "similarity": ("T",),
     "gate_similarity": ("T",), "sigma": (), "world_from_camera": (3, 3), "ground": (),
-    "world_confidence": (),
+    "world_confidence": (), "heldout": ("T", "J"), "heldout_base_px": ("T", "J"),
+    "heldout_adapted_px": ("T", "J"),
 }  # fmt: skip
 _WORLD = ("world_from_camera", "ground", "world_confidence")  # absent where it was not found
-_OPTIONAL = ("similarity", "gate_similarity", "sigma", *_WORLD)  # the first three: with labels
-_INTEGERS = ("track_id", "frames", "filled_in_epoch")
+_HELDOUT = ("heldout", "heldout_base_px", "heldout_adapted_px")  # where something was
+# the first three: with labels
+_OPTIONAL = ("similarity", "gate_similarity", "sigma", *_WORLD, *_HELDOUT)
+_INTEGERS = ("track_id", "frames", "filled_in_epoch", "heldout")
 _TEXTS = ("labels", "landmark_names")
 
 
@@ -225,8 +229,20 @@ def _track(path: Path, entry: dict) -> SavedTrack:
             history=history,
             provenance=made if isinstance(made, dict) else {},
             world=_world(arrays, entry.get("world")),
+            heldout=_heldout(tensors),
             fps=float(arrays["fps"]),
         )
+
+
+def _heldout(tensors: dict[str, Tensor]) -> HeldoutErrors | None:
+    """Base and adapted where the fit was shown nothing."""
+    if not all(name in tensors for name in _HELDOUT):
+        return None
+    base, adapted = tensors["heldout_base_px"], tensors["heldout_adapted_px"]
+    negative = bool((base < 0).any() or (adapted < 0).any())
+    if negative or not torch.equal(base.isnan(), adapted.isnan()):
+        raise ValueError("'heldout_base_px' and 'heldout_adapted_px' do not belong together")
+    return HeldoutErrors(base, adapted)
 
 
 def _world(arrays: dict[str, np.ndarray], entry) -> World | None:
@@ -297,6 +313,7 @@ def _seen(tensors: dict[str, Tensor], skeleton: Skeleton) -> tuple[Track, Eviden
     evidence = Evidence(
         xy=tensors["evidence_xy"], present=present, weight=weight,
         filled_in=tensors["filled_in_epoch"], known=present.any(0), raw=raw,
+        heldout=tensors["heldout"] > 0 if "heldout" in tensors else None,
     )  # fmt: skip
     return track, evidence
 

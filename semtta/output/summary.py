@@ -14,29 +14,26 @@ from semtta.tta.result import Motion, Result
 # What is measured without truth: key in the report, name and unit in the summary.
 _GAINS = (
     ("error_px", "2D error", "px"),
-    ("heldout_px", "held-out 2D error", "px"),
     ("acceleration_mm", "jitter", "mm/frame²"),
     ("shake_mm", "depth jitter", "mm/frame²"),
 )
 
 
-def gain(
-    result: Result, body: Body, heldout: tuple[float, float] | None = None
-) -> dict[str, dict[str, float]]:
+def gain(result: Result, body: Body) -> dict[str, dict[str, float]]:
     """Base and adapted of everything that can be measured without truth.
 
     Args:
         body: of the result, on the CPU.
-        heldout: 2D errors of base and adapted on joints that the adaptation was not shown, pixels.
     Returns: by name ``{"base": …, "adapted": …}``: ``error_px`` to the detections,
     ``acceleration_mm`` of the joints about the pelvis and ``shake_mm`` of its distance, per frame²;
-    NaN where there is nothing to measure."""
+    NaN where there is nothing to measure. ``heldout_px`` to detections that the fit was not shown,
+    with their number as ``joint_frames``, where some were held out."""
     base, adapted = (_measured(motion, result, body) for motion in (result.base, result.adapted))
-    if heldout is not None:
-        base["heldout_px"], adapted["heldout_px"] = heldout
-    return {
-        key: {"base": base[key], "adapted": adapted[key]} for key, _, _ in _GAINS if key in base
-    }
+    gained = {key: {"base": base[key], "adapted": adapted[key]} for key, _, _ in _GAINS}
+    if result.heldout is not None:
+        unshown = dict(zip(("base", "adapted"), result.heldout.mean, strict=True))
+        gained["heldout_px"] = unshown | {"joint_frames": result.heldout.count}
+    return gained
 
 
 def _measured(motion: Motion, result: Result, body: Body) -> dict[str, float]:
@@ -56,6 +53,11 @@ def summary(result: Result, gained: dict[str, dict[str, float]]) -> list[str]:
     lines = [_first_line(result)]
     if words := [_from_to(name, gained[key], unit) for key, name, unit in _GAINS if key in gained]:
         lines.append("; ".join(filter(None, words)))
+    if unshown := gained.get("heldout_px"):
+        base, adapted, count = (unshown[key] for key in ("base", "adapted", "joint_frames"))
+        lines.append(
+            f"held-out joints: base {base:.1f} px, adapted {adapted:.1f} px ({count} joint-frames)"
+        )
     lines.append("; ".join(_of_labels(result)))
     lines.append(f"focal length {result.camera.focal:.0f} px, {result.camera.origin}")
     if unseen := never_seen(result):
@@ -79,7 +81,7 @@ def _first_line(result: Result) -> str:
     frames = result.track.frames
     first, last = int(frames[0]), int(frames[-1])
     words = f"track {result.track.id}: {len(frames)} frames ({first} to {last})"
-    if not bool(result.evidence.detected.any()):
+    if not bool(result.evidence.seen.any()):
         words += "; no 2D evidence: nothing to adapt to"
     return words
 

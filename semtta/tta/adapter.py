@@ -38,6 +38,7 @@ from semtta.tta.closing import as_it_is, closed_motion
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.evidence import Evidence
 from semtta.tta.heard import checked_labels, heard_labels
+from semtta.tta.heldout import draw_heldout, heldout_errors
 from semtta.tta.hold import held_depth
 from semtta.tta.loop import fine_tune
 from semtta.tta.meaning import text_remarks
@@ -243,7 +244,9 @@ class Adapter:
         inputs, boxes = prepare_inputs(self.model, track, camera, video, self.body)
         view = View(self.body, camera, boxes, self.model.crop, track.keypoints.skeleton)
         known = self.body.has_landmarks(view.skeleton).to(self.device)
-        evidence = Evidence.from_keypoints(track.keypoints, known, config.evidence.min_confidence)
+        told = config.evidence
+        heldout = draw_heldout(track.keypoints, track.times, told.heldout, config.seed)
+        evidence = Evidence.from_keypoints(track.keypoints, known, told.min_confidence, heldout)
         images = self.model.crop.reads == "image"
         return Run(
             model=self.model, view=view, track=track, inputs=inputs, evidence=evidence,
@@ -301,4 +304,7 @@ class Adapter:
             history=copy.deepcopy(run.history),
             provenance=provenance(self.config, self.model, self.body, run.precision, video),
             heard=heard_labels(run, strategy),
+            heldout=heldout_errors(
+                run.evidence.heldout, run.evidence.raw, base.landmarks2d, moved.landmarks2d
+            ),
         )

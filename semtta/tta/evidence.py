@@ -22,6 +22,8 @@ class Evidence:
         known: (J,) bool, joints that the detector draws and the body has: only these can ever be
             evidence, so spine, collars and hands are never invented.
         raw: the detections as they came, never changed.
+        heldout: (T, J) bool, detections that the fit is not shown (``tta.heldout``): missing, but
+            for what was filled in; None = none.
     """
 
     xy: Tensor
@@ -30,27 +32,44 @@ class Evidence:
     filled_in: Tensor
     known: Tensor
     raw: Keypoints2D
+    heldout: Tensor | None = None
 
     @classmethod
     def from_keypoints(
-        cls, keypoints: Keypoints2D, known: Tensor, min_confidence: float
+        cls,
+        keypoints: Keypoints2D,
+        known: Tensor,
+        min_confidence: float,
+        heldout: Tensor | None = None,
     ) -> Evidence:
-        """Detections with a confidence of at least ``min_confidence`` are present."""
+        """Detections with a confidence of at least ``min_confidence`` are present.
+
+        Args:
+            heldout: (T, J) bool, detections to hold out; None = none."""
         xy, conf = keypoints.xy, keypoints.conf
-        present = (conf > 0) & (conf >= min_confidence) & known
+        detected = present = (conf > 0) & (conf >= min_confidence) & known
+        if heldout is not None:
+            heldout = heldout.to(present.device) & detected
+            present = detected & ~heldout
         return cls(
-            xy=torch.where(present[..., None], xy, torch.zeros_like(xy)),
+            xy=torch.where(detected[..., None], xy, torch.zeros_like(xy)),
             present=present,
             weight=present.to(xy.dtype),
             filled_in=torch.zeros_like(present, dtype=torch.long),
             known=known,
             raw=keypoints,
+            heldout=heldout,
         )
 
     @property
     def detected(self) -> Tensor:
-        """(T, J) bool: present from the start."""
+        """(T, J) bool: present from the start, so what the fit goes by."""
         return self.present & (self.filled_in == 0)
+
+    @property
+    def seen(self) -> Tensor:
+        """(T, J) bool: what the detector saw, held out or not."""
+        return self.detected if self.heldout is None else self.detected | self.heldout
 
     def doubt(self, expected: Tensor, side: Tensor, scale: float) -> None:
         """Weigh detections by how well they fit an expected motion, as a Cauchy loss does.
@@ -128,9 +147,11 @@ class Evidence:
         raw = Keypoints2D(self.raw.xy.cpu(), self.raw.conf.cpu(), self.raw.skeleton)
         parts = (self.xy, self.present, self.weight, self.filled_in, self.known)
         xy, present, weight, filled_in, known = (part.cpu() for part in parts)
-        return Evidence(xy, present, weight, filled_in, known, raw)
+        heldout = None if self.heldout is None else self.heldout.cpu()
+        return Evidence(xy, present, weight, filled_in, known, raw, heldout)
 
     def filled_share(self) -> float:
-        """Filled joints over those that were missing at the start (0 if none was)."""
-        missing = int((self.known & ~self.detected).sum())
-        return float((self.filled_in > 0).sum()) / missing if missing else 0.0
+        """Filled joints over those that the detector missed (0 if none was)."""
+        missing = self.known & ~self.seen
+        filled = (self.filled_in > 0) & missing
+        return float(filled.sum()) / int(missing.sum()) if bool(missing.any()) else 0.0

@@ -9,13 +9,13 @@ _PARTS = {"leg": ("knee", "ankle"), "arm": ("elbow", "wrist")}
 
 
 def seen_limbs(evidence: Evidence) -> dict[str, float]:
-    """Share of each limb's joints that were detected, over all frames."""
+    """Share of each limb's joints that were seen, over all frames."""
     skeleton, shares = evidence.raw.skeleton, {}
     for limb, joints in _PARTS.items():
         for side in ("left", "right"):
             names = [f"{side}_{joint}" for joint in joints if f"{side}_{joint}" in skeleton]
             if names:
-                shown = evidence.detected[:, skeleton.indices(names)]
+                shown = evidence.seen[:, skeleton.indices(names)]
                 shares[f"{side} {limb}"] = float(shown.double().mean())
     return shares
 
@@ -23,7 +23,7 @@ def seen_limbs(evidence: Evidence) -> dict[str, float]:
 def never_seen(result: Result) -> str:
     """A sentence about limbs that no frame shows, "" if there are none."""
     limbs = [limb for limb, share in seen_limbs(result.evidence).items() if share == 0]
-    if not limbs or not bool(result.evidence.detected.any()):
+    if not limbs or not bool(result.evidence.seen.any()):
         return ""
     names = ", ".join(limbs)
     if not result.history:

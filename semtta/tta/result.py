@@ -14,6 +14,7 @@ from semtta.geometry import Camera
 from semtta.keypoints import Keypoints2D, Track
 from semtta.motion.phrase_reader import Reading
 from semtta.tta.evidence import Evidence
+from semtta.tta.heldout import HeldoutErrors
 from semtta.video import ImageSequence
 
 
@@ -102,6 +103,8 @@ class Result:
         provenance: settings, versions and hashes of what was used.
         world: of a camera that stands still, None where nobody asked (``camera.motion``).
         heard: what became of the labels; None without labels or prior, and of a loaded result.
+        heldout: base and adapted where the fit was shown nothing (``evidence.heldout``), before
+            any choice between the two; None = nothing was held out.
     """
 
     track: Track
@@ -118,6 +121,7 @@ class Result:
     provenance: dict = field(default_factory=dict)
     world: World | None = None
     heard: Heard | None = None
+    heldout: HeldoutErrors | None = None
 
     def at(self: R, rows: Tensor) -> R:
         """The same in some of its frames only, (N,) rows; whatever it is, it stays of that class.
@@ -137,10 +141,11 @@ class Result:
             self,
             track=self.track.at(rows),
             base=cut(self.base), adapted=cut(self.adapted), boxes=self.boxes[rows],
-            evidence=replace(evidence, **{name: getattr(evidence, name)[rows]
-                                          for name in of_frames}),
+            evidence=replace(evidence, heldout=chosen(evidence.heldout),
+                             **{name: getattr(evidence, name)[rows] for name in of_frames}),
             labels=[self.labels[row] for row in rows.tolist()],
             similarity=chosen(self.similarity), gate_similarity=chosen(self.gate_similarity),
+            heldout=None if self.heldout is None else self.heldout.at(rows),
         )  # fmt: skip
 
     def save(
