@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from semtta.commands.adapt import adapt
 from semtta.commands.bench import bench
+from semtta.commands.check import check
 from semtta.commands.compare import compare
 from semtta.commands.config import app as config_app
 from semtta.commands.demo import demo
@@ -96,6 +97,7 @@ app.command()(inputs)
 app.command()(export)
 app.command()(view)
 app.command()(compare)
+app.command()(check)
 app.command()(bench)
 
 

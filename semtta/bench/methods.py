@@ -20,6 +20,7 @@ FILTER_SIGMA = 1 / 30  # seconds: a frame at 30 frames a second
 # paper's.
 OURS = {
     "lifter": "default", "lifter-narrow": "default", "hmr": "paper_hmr", "hmr2": "paper_hmr2",
+    "result": "refine",
 }  # fmt: skip
 PAPER = {
     "lifter": "paper_lifter", "lifter-narrow": "paper_lifter", "hmr": "paper_hmr",

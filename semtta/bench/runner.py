@@ -18,13 +18,13 @@ import torch
 
 import semtta
 from semtta.bench.benchmark import Benchmark, Item, Sample
+from semtta.bench.filtered import filtered
 from semtta.bench.judge import Judge
-from semtta.bench.methods import FILTER_SIGMA, Method, settings_hash
+from semtta.bench.methods import Method, settings_hash
 from semtta.bench.rows import row_key
 from semtta.body import Body, load_body
 from semtta.config import Config
 from semtta.errors import SemttaError
-from semtta.geometry import gaussian_smooth, project
 from semtta.hmr import load_model
 from semtta.labels import Labels
 from semtta.motion.retrieval import Retrieval
@@ -172,7 +172,8 @@ class TrackRunner:
         torch.manual_seed(job.seed)  # for networks with dropout, which draw from the global source
         start = time.perf_counter()
         result = adapter.adapt(sample.track, sample.camera, labels, video=sample.video)
-        motion = _filtered(result, job.method.filter, self._body(job.config))
+        plain = job.method.filter == "none"
+        motion = result.adapted if plain else filtered(result, self._body(job.config))
         seconds = time.perf_counter() - start
         last = result.history[-1] if result.history else {}
         row = job.head() | {
@@ -271,15 +272,3 @@ def _networks(config: Config) -> str:
     parts = [config.strategy, config.device, asdict(config.model), asdict(config.body), alignment,
              gate, asdict(config.smoothing), asdict(config.discriminator)]  # fmt: skip
     return json.dumps(parts, sort_keys=True)
-
-
-def _filtered(result: Result, which: str, body: Body) -> Motion:
-    motion = result.adapted
-    if which == "none":
-        return motion
-    rotmats = gaussian_smooth(motion.rotmats, result.track.times, FILTER_SIGMA)
-    skeleton = result.track.keypoints.skeleton
-    points = body.landmarks(rotmats, motion.betas, skeleton) + motion.trans[:, None]
-    center = points.new_tensor(result.camera.center)
-    seen = project(points, result.camera.focal, center)
-    return replace(motion, rotmats=rotmats, landmarks2d=seen)
