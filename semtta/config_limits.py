@@ -58,7 +58,7 @@ BOUNDS = {
     "hold.after": (1e-3, 1e6),
     "evidence.min_confidence": (0.0, 1e6), "evidence.alpha": (0.0, 1.0),
     "evidence.fill_from_epoch": (0, 10_000), "evidence.robust": (1e-6, 1e6),
-    "evidence.heldout": (0.0, 0.5),
+    "evidence.heldout": (0.0, 0.25),
     "evidence3d.weight": _WEIGHT,
     "discriminator.weight": _WEIGHT, "discriminator.hidden": (1, 16_384),
     "discriminator.lr": _RATE, "discriminator.weight_decay": (0.0, 10.0),

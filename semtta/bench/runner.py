@@ -30,7 +30,6 @@ from semtta.labels import Labels
 from semtta.motion.retrieval import Retrieval
 from semtta.output.files import clean
 from semtta.tta.adapter import Adapter
-from semtta.tta.heldout import heldout_errors
 from semtta.tta.labelling import retrieved_labels
 from semtta.tta.result import Motion, Result
 from semtta.tta.used_files import used_files
@@ -185,7 +184,7 @@ class TrackRunner:
             "filled": last.get("filled"),
             "reprojection_px": last.get("reprojection_px"),
         }
-        row |= self._judged(sample, motion) | _heldout(result, motion)
+        row |= self._judged(sample, motion) | _heldout(result)
         return clean(row | _finite(sample.truth.score(motion, self._body(job.config))))
 
     def _judged(self, sample: Sample, motion: Motion) -> dict[str, float | None]:
@@ -245,11 +244,9 @@ class TrackRunner:
         return self._bodies[key]
 
 
-def _heldout(result: Result, motion: Motion) -> dict[str, float | None]:
-    """2D errors where the adaptation was shown nothing: of the base, and of what is judged."""
-    evidence, base = result.evidence, result.base.landmarks2d
-    errors = heldout_errors(evidence.heldout, evidence.raw, base, motion.landmarks2d)
-    mean = (None, None) if errors is None else errors.mean
+def _heldout(result: Result) -> dict[str, float | None]:
+    """2D errors of base and adapted where neither was shown anything, before any filter."""
+    mean = (None, None) if result.heldout is None else result.heldout.mean
     return dict(zip(("heldout_base_px", "heldout_px"), mean, strict=True))
 
 

@@ -19,13 +19,14 @@ from semtta.errors import SemttaError
 from semtta.hmr import load_model
 from semtta.hmr.base import HumanMeshRegressor
 from semtta.jobs.labels import extended_priors
+from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
 from semtta.motion.user_dictionary import UserDictionary
 from semtta.output.measures import acceleration, distances
-from semtta.people import Poses2DOptions, TrackedVideo
+from semtta.people import Poses2DOptions
 from semtta.tta.adapter import Adapter
-from semtta.tta.heldout import HeldoutErrors, heldout_errors
-from semtta.tta.people import find_people, known_people
+from semtta.tta.heldout import HeldoutErrors, draw_heldout, heldout_errors, judged, without
+from semtta.tta.people import find_people, known_people, select_tracks
 from semtta.tta.result import Motion, Result
 from semtta.video import VideoSource
 
@@ -106,14 +107,23 @@ def check_video(
     tracked = find_people(
         video, tracks, poses2d, progress, config.detector.size, options, cache, model=model
     )
+    first = Adapter(model, config=config, body=body)
+    camera = first.camera(tracked.info.width, tracked.info.height, tracked.info.source)
+    tracked = known_people(first.model, tracked, camera, first.body, progress)
+    people = {track.id: track for track in select_tracks(tracked, tracks)}
+    unshown = {id: _drawn(track, config.seed) for id, track in people.items()}
+    shown = [without(track, unshown[id]) for id, track in people.items()]
+    tracked = replace(tracked, tracks=shown)
     rows: list[Judged] = []
     for number, name in enumerate(names):
         progress("check", number, len(names), {"summary": NAMES[name]})
         told = labels if name == "semtta" else None
         priors = extended_priors(configs[name], added) if told is not None else {}
         adapter = Adapter(model, config=configs[name], body=body, **priors)
-        results = _run(adapter, tracked, told, tracks, progress if not number else silent)
-        rows += [_judged(result, name, body.cpu()) for result in results]
+        results = adapter.run(tracked, told, tracks="all", progress=silent if number else progress)
+        for result in results:
+            id = result.track.id
+            rows.append(_judged(result, name, people[id], unshown[id], body.cpu()))
     progress("check", len(names), len(names), {})
     return sorted(rows, key=lambda row: row.track)  # stable: methods keep their order
 
@@ -123,31 +133,25 @@ def _config(
 ) -> Config:
     chosen = given or load_config(settings, overrides)
     own = replace(method, settings=settings)
-    config = own.config(chosen.model.name, [*overrides, f"evidence.heldout={SHARE}"])
+    config = own.config(chosen.model.name, [*overrides, "evidence.heldout=0"])  # all alike, here
     return replace(config, model=chosen.model, body=chosen.body)
 
 
-def _run(
-    adapter: Adapter, video: TrackedVideo, labels: Labels | None, tracks: str, progress: Progress
-) -> list[Result]:
-    info = video.info
-    camera = adapter.camera(info.width, info.height, info.source)
-    video = known_people(adapter.model, video, camera, adapter.body, progress)
-    return adapter.run(video, labels, tracks=tracks, progress=progress)
+def _drawn(track: Track, seed: int) -> Tensor:
+    """What of a person no method is shown."""
+    heldout = draw_heldout(track.keypoints, track.times, SHARE, seed)
+    if not bool(judged(heldout, track.keypoints).any()):
+        raise SemttaError(f"track {track.id} has nothing to judge by: it is too short, or no knee "
+                          "and ankle, or elbow and wrist, is sure for half a second.")  # fmt: skip
+    return heldout
 
 
-def _judged(result: Result, name: str, body: Body) -> Judged:
+def _judged(result: Result, name: str, person: Track, unshown: Tensor, body: Body) -> Judged:
     motion = result.base if name == "frozen" else result.adapted  # of a result, it is as it came
     if METHODS[name].filter != "none":
         motion = filtered(result, body)
-    evidence = result.evidence
-    errors = heldout_errors(
-        evidence.heldout, evidence.raw, result.base.landmarks2d, motion.landmarks2d
-    )
-    if errors is None:
-        raise SemttaError(f"track {result.track.id} has nothing to judge by: it is too short, or "
-                          "no knee and ankle, or elbow and wrist, is sure for a third of a "
-                          "second.")  # fmt: skip
+    errors = heldout_errors(unshown, person.keypoints, result.base.landmarks2d, motion.landmarks2d)
+    assert errors is not None  # _drawn has looked
     change, uncertainty = _change(errors)
     return Judged(
         result.track.id, NAMES[name], errors.mean[1], change, uncertainty, errors.count,

@@ -81,7 +81,7 @@ def _first_line(result: Result) -> str:
     frames = result.track.frames
     first, last = int(frames[0]), int(frames[-1])
     words = f"track {result.track.id}: {len(frames)} frames ({first} to {last})"
-    if not bool(result.evidence.seen.any()):
+    if not bool(result.evidence.detected.any()):
         words += "; no 2D evidence: nothing to adapt to"
     return words
 

@@ -90,7 +90,7 @@ def _panel(
         return mesh.numpy()
 
     evidence, skeleton = result.evidence, result.detections.skeleton
-    points = Keypoints2D(result.detections.xy, evidence.seen.float(), skeleton)
+    points = Keypoints2D(result.detections.xy, evidence.detected.float(), skeleton)
     filled = None
     if moved:
         points = Keypoints2D(evidence.xy, evidence.present.float(), skeleton)

@@ -34,11 +34,12 @@ from semtta.labels import Labels, as_labels
 from semtta.labels.coverage import coverage
 from semtta.motion.prior import MotionPrior
 from semtta.people import Poses2DOptions, TrackedVideo
+from semtta.tta.aside import put_back, set_aside
 from semtta.tta.closing import as_it_is, closed_motion
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.evidence import Evidence
 from semtta.tta.heard import checked_labels, heard_labels
-from semtta.tta.heldout import draw_heldout, heldout_errors
+from semtta.tta.heldout import HeldoutErrors, draw_heldout
 from semtta.tta.hold import held_depth
 from semtta.tta.loop import fine_tune
 from semtta.tta.meaning import text_remarks
@@ -223,10 +224,11 @@ class Adapter:
             run.cache_prefix(self.config.model.trainable)
             run.first = run.latest = run.predict_all()
             check_base(run, run.first)
+            aside = set_aside(run, self.model)
             run.begin_hold()
             fine_tune(run, strategy, parameters)
-            adapted = run.latest
-        return self._finish(run, adapted, strategy, video)
+            heldout = put_back(run, aside)
+        return self._finish(run, strategy, video, heldout)
 
     def camera(self, width: int, height: int, video: VideoSource | None = None) -> Camera:
         """Intrinsics of an image of this size, as the settings say, else as the result does.
@@ -277,13 +279,13 @@ class Adapter:
         self.load_networks(bool(texts))
         return text_remarks(self._networks.prior, texts)
 
-    def _finish(self, run: Run, adapted: Prediction, strategy: Strategy, video) -> Result:
+    def _finish(self, run: Run, strategy: Strategy, video, heldout: HeldoutErrors | None) -> Result:
         def motion(prediction: Prediction) -> Motion:
             return closed_motion(prediction, run.view, run.evidence, run.track.times, self.config)
 
         given = run.view.crop.reads == "parameters"  # a result is its own base, as it came
         base = as_it_is(run.first, run.view) if given else motion(run.first)
-        moved = motion(adapted)
+        moved = motion(run.latest)
         if run.config.hold.depth and run.held is not None:
             moved = held_depth(moved, base, run.held, run.view)
         check_base(run, base)
@@ -304,7 +306,5 @@ class Adapter:
             history=copy.deepcopy(run.history),
             provenance=provenance(self.config, self.model, self.body, run.precision, video),
             heard=heard_labels(run, strategy),
-            heldout=heldout_errors(
-                run.evidence.heldout, run.evidence.raw, base.landmarks2d, moved.landmarks2d
-            ),
+            heldout=heldout,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,8 +22,8 @@ class Evidence:
         known: (J,) bool, joints that the detector draws and the body has: only these can ever be
             evidence, so spine, collars and hands are never invented.
         raw: the detections as they came, never changed.
-        heldout: (T, J) bool, detections that the fit is not shown (``tta.heldout``): missing, but
-            for what was filled in; None = none.
+        heldout: (T, J) bool, detections that the fit is not shown (``tta.heldout``): until
+            :meth:`whole` they are missing like any other; None = none.
     """
 
     xy: Tensor
@@ -47,12 +47,12 @@ class Evidence:
         Args:
             heldout: (T, J) bool, detections to hold out; None = none."""
         xy, conf = keypoints.xy, keypoints.conf
-        detected = present = (conf > 0) & (conf >= min_confidence) & known
+        present = (conf > 0) & (conf >= min_confidence) & known
         if heldout is not None:
-            heldout = heldout.to(present.device) & detected
-            present = detected & ~heldout
+            heldout = heldout.to(present.device) & present
+            present = present & ~heldout
         return cls(
-            xy=torch.where(detected[..., None], xy, torch.zeros_like(xy)),
+            xy=torch.where(present[..., None], xy, torch.zeros_like(xy)),
             present=present,
             weight=present.to(xy.dtype),
             filled_in=torch.zeros_like(present, dtype=torch.long),
@@ -65,11 +65,6 @@ class Evidence:
     def detected(self) -> Tensor:
         """(T, J) bool: present from the start, so what the fit goes by."""
         return self.present & (self.filled_in == 0)
-
-    @property
-    def seen(self) -> Tensor:
-        """(T, J) bool: what the detector saw, held out or not."""
-        return self.detected if self.heldout is None else self.detected | self.heldout
 
     def doubt(self, expected: Tensor, side: Tensor, scale: float) -> None:
         """Weigh detections by how well they fit an expected motion, as a Cauchy loss does.
@@ -150,8 +145,20 @@ class Evidence:
         heldout = None if self.heldout is None else self.heldout.cpu()
         return Evidence(xy, present, weight, filled_in, known, raw, heldout)
 
+    def whole(self) -> Evidence:
+        """The same with what was held out in its place, as it was detected."""
+        if self.heldout is None or not bool(self.heldout.any()):
+            return self
+        out = self.heldout
+        return replace(
+            self,
+            xy=torch.where(out[..., None], self.raw.xy, self.xy),
+            present=self.present | out,
+            weight=torch.where(out, torch.ones_like(self.weight), self.weight),
+            filled_in=self.filled_in.masked_fill(out, 0),
+        )
+
     def filled_share(self) -> float:
-        """Filled joints over those that the detector missed (0 if none was)."""
-        missing = self.known & ~self.seen
-        filled = (self.filled_in > 0) & missing
-        return float(filled.sum()) / int(missing.sum()) if bool(missing.any()) else 0.0
+        """Filled joints over those that were missing at the start (0 if none was)."""
+        missing = int((self.known & ~self.detected).sum())
+        return float((self.filled_in > 0).sum()) / missing if missing else 0.0

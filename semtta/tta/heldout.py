@@ -1,19 +1,20 @@
 """Detections that the fit is not shown, so that base and adapted can be measured by them.
 
 How well a motion fits what it was fitted to says nothing: it can follow every error of the
-detector. So whole limbs are held out of the evidence for a third of a second each, spread over
-the track, and base and adapted are both measured there. What the regressor reads stays complete.
+detector, and turn limbs that nobody sees. So whole limbs are held out for half a second each,
+spread over the track: neither the fit nor a regressor that reads 2D is shown them, and base and
+adapted are both measured there. What is handed out in the end was shown everything.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from semtta.engine import make_generator
-from semtta.keypoints import Keypoints2D
+from semtta.keypoints import Keypoints2D, Track
 from semtta.skeletons import Skeleton
 
 SURE = 0.5  # confidence from which a detection may stand as truth
@@ -22,13 +23,13 @@ LIMBS = {
     "arm": ("elbow", "wrist", "pinky", "index", "thumb"),
 }
 _JUDGED = 2  # the first joints of a limb: hands and feet are too small to tell anything
-_SECONDS = 1 / 3
+_SECONDS = 1 / 2
 _SHORTEST = 20  # frames: of a shorter track every detection is needed
 
 
 @dataclass(frozen=True)
 class HeldoutErrors:
-    """2D errors of one track where the fit was shown nothing.
+    """2D errors of one track where neither fit nor regressor was shown the joints.
 
     Args:
         base, adapted: (T, J) pixels, NaN for all that was not held out.
@@ -106,6 +107,24 @@ def _one_of(which: Tensor, generator: torch.Generator) -> int:
     """One of the places that are true, each as likely."""
     places = which.nonzero()[:, 0]
     return int(places[int(torch.randint(len(places), (1,), generator=generator))])
+
+
+def without(track: Track, heldout: Tensor) -> Track:
+    """A track that does not show what is held out; its boxes stay.
+
+    Args:
+        heldout: (T, J) bool."""
+    out = heldout.to(track.keypoints.conf.device)
+    points = track.keypoints
+    left = replace(
+        points,
+        xy=points.xy.masked_fill(out[..., None], 0.0), conf=points.conf.masked_fill(out, 0.0),
+    )  # fmt: skip
+    if track.landmarks3d is None or track.conf3d is None:
+        return replace(track, keypoints=left)
+    space = track.landmarks3d.masked_fill(out[..., None], 0.0)
+    conf3d = track.conf3d.masked_fill(out, 0.0)
+    return replace(track, keypoints=left, landmarks3d=space, conf3d=conf3d)
 
 
 def judged(heldout: Tensor, points: Keypoints2D) -> Tensor:

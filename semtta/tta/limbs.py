@@ -15,7 +15,7 @@ def seen_limbs(evidence: Evidence) -> dict[str, float]:
         for side in ("left", "right"):
             names = [f"{side}_{joint}" for joint in joints if f"{side}_{joint}" in skeleton]
             if names:
-                shown = evidence.seen[:, skeleton.indices(names)]
+                shown = evidence.detected[:, skeleton.indices(names)]
                 shares[f"{side} {limb}"] = float(shown.double().mean())
     return shares
 
@@ -23,7 +23,7 @@ def seen_limbs(evidence: Evidence) -> dict[str, float]:
 def never_seen(result: Result) -> str:
     """A sentence about limbs that no frame shows, "" if there are none."""
     limbs = [limb for limb, share in seen_limbs(result.evidence).items() if share == 0]
-    if not limbs or not bool(result.evidence.seen.any()):
+    if not limbs or not bool(result.evidence.detected.any()):
         return ""
     names = ", ".join(limbs)
     if not result.history:

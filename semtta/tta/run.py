@@ -111,10 +111,15 @@ class Run:
     def begin_hold(self) -> None:
         """Hold what nothing shows for long at the first prediction, if the settings say so."""
         if self.config.hold.after is not None:
+            self.hold_unseen()
+            self.kept = self.first.rotmats
+
+    def hold_unseen(self) -> None:
+        """Hold, as far as the settings say, what the evidence as it stands does not show."""
+        if self.config.hold.after is not None:
             skeleton = self.view.skeleton
             seen = seen_rotations(self.evidence.detected, skeleton)
             self.held = held_share(seen, self.track.times, self.config.hold.after, skeleton)
-            self.kept = self.first.rotmats
 
     @torch.no_grad()
     def predict_all(self) -> Prediction:

@@ -129,7 +129,7 @@ def _remarks(first: SavedTrack, other: SavedTrack, first_name: str, name: str) -
                      f"that it lacks{person}.")  # fmt: skip
     a, b = first.detections[left], other.detections[right]
     same = a.skeleton.joints == b.skeleton.joints and (
-        torch.equal(first.evidence.seen[left], other.evidence.seen[right])
+        torch.equal(first.evidence.detected[left], other.evidence.detected[right])
         and torch.allclose(a.xy, b.xy, atol=0.01)
     )
     if not same:

@@ -79,7 +79,7 @@ def evidence_data(result: Result, onto: Tensor) -> dict:
     skeleton = evidence.raw.skeleton
     place = {joint: i for i, joint in enumerate(known)}
     state = torch.full(evidence.present.shape, _HIDDEN, dtype=torch.uint8)
-    state[evidence.seen] = _SEEN
+    state[evidence.detected] = _SEEN
     state[evidence.filled_in > 0] = _FILLED
     frames = result.track.frames
     return {
@@ -183,7 +183,7 @@ def _tiles(result: Result, body: Body) -> list[dict[str, str]]:
     if np.isfinite([before, after]).all():
         tiles.append(change("shake along the ray", before, after, "mm/frame²"))
     evidence = result.evidence
-    missing = int((evidence.known & ~evidence.seen).sum())
+    missing = int((evidence.known & ~evidence.detected).sum())
     tiles.append({
         "title": "hidden joints filled", "value": f"{100 * evidence.filled_share():.0f} %",
         "note": f"of {missing} in {len(result.track)} frames",

@@ -1,0 +1,65 @@
+"""A run to which some detections are not shown, and how it ends with everything in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from semtta.hmr import prepare_inputs
+from semtta.hmr.base import HumanMeshRegressor, Prediction
+from semtta.hmr.images import ImageCrops
+from semtta.tta.heldout import HeldoutErrors, heldout_errors, without
+from semtta.tta.run import Run
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What a run knew before detections were held out of it.
+
+    Args:
+        inputs: what the regressor reads, of every frame.
+        first: the frozen model's prediction from them.
+    """
+
+    inputs: Tensor | ImageCrops
+    first: Prediction
+
+
+def set_aside(run: Run, model: HumanMeshRegressor) -> Aside | None:
+    """From here on the regressor does not read what the evidence holds out; one that looks at
+    pixels goes on seeing them. None where nothing is held out.
+
+    Args:
+        run: with its first prediction, and nothing adapted yet.
+        model: that adapts."""
+    heldout = run.evidence.heldout
+    if heldout is None or not bool(heldout.any()):
+        return None
+    aside = Aside(run.inputs, run.first)
+    if run.view.crop.reads != "image":
+        shown = without(run.track, heldout)
+        run.inputs, _ = prepare_inputs(model, shown, run.view.camera, None, run.view.body)
+        run.first = run.latest = run.predict_all()
+    return aside
+
+
+def put_back(run: Run, aside: Aside | None) -> HeldoutErrors | None:
+    """Measure base and adapted by what neither was shown, then predict once more from everything.
+
+    Args:
+        run: adapted.
+        aside: of :func:`set_aside`."""
+    if aside is None:
+        return None
+    evidence = run.evidence
+    base, adapted = (run.project_all(motion) for motion in (run.first, run.latest))
+    errors = heldout_errors(evidence.heldout, evidence.raw, base, adapted)
+    run.evidence = evidence.whole()
+    run.inputs, run.first = aside.inputs, aside.first
+    if not run.history:  # nothing has learnt
+        run.latest = run.first
+    elif run.view.crop.reads != "image":
+        run.hold_unseen()
+        run.latest = run.predict_all()
+    return errors
