@@ -182,8 +182,8 @@ class EvidenceConfig:
     # share of the crop at which a detection that the motion does not expect counts half; auto =
     # the regressor's own (``model.robust``), null = every detection is believed
     robust: float | str | None = None
-    # share of the limbs that neither fit nor lifter is shown while it adapts, for half a second
-    # each, so that base and adapted can be measured by them
+    # share of the limbs that neither fit nor lifter is shown while it adapts, for a quarter of
+    # a second each, so that base and adapted can be measured by them
     heldout: float = 0.0
 
 
@@ -234,6 +234,9 @@ class LabelsConfig:  # where texts come from: semtta label, --labels auto and vl
 class Config:
     # semtta | cycleadapt | discriminator | unpaired | frozen: the method; frozen adapts nothing
     strategy: str = "semtta"
+    # adapted | auto | base: what is handed out. auto = the base where held-out detections
+    # (evidence.heldout) are no nearer to the adapted motion
+    select: str = "adapted"
     seed: int = 0  # same seed, same result on the same machine
     device: str = "auto"  # auto | cpu | cuda | cuda:1 | mps: where it computes
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -6,6 +6,7 @@ MAX_SEED = 2**63 - 1
 
 CHOICES = {
     "strategy": ("semtta", "cycleadapt", "discriminator", "unpaired", "frozen"),
+    "select": ("adapted", "auto", "base"),
     "optimizer.schedule": ("cosine", "warmup_cosine"),
     "alignment.text": ("label", "random"),
     "cycleadapt.targets": ("fresh", "stale"),

@@ -11,9 +11,10 @@ from test_cli import refused, run  # noqa: F401
 from test_many import clip
 
 from semtta.jobs import check as job
-from semtta.jobs.check import NAMES, check_video, stretches
+from semtta.jobs.check import NAMES, check_video
 from semtta.output.measures import distances
 from semtta.people import TrackedVideo
+from semtta.tta.heldout import HeldoutErrors
 from semtta.video import probe
 
 QUICK = ("optimizer.epochs=1", "optimizer.coverage=1", "smoothing.kind=gaussian",
@@ -87,8 +88,8 @@ def test_a_stretch_is_one_sample():
     held[1:4, :2] = 1.0
     held[4:6, 2:] = 2.0
     held[9:10, :2] = 3.0
-    assert stretches(held) == [slice(1, 4), slice(4, 6), slice(9, 10)]
-    errors = job.HeldoutErrors(held, held + 1)
+    errors = HeldoutErrors(held, held + 1)
+    assert errors.stretches == [slice(1, 4), slice(4, 6), slice(9, 10)]
     assert job._change(errors) == (1.0, None)  # three say nothing of chance
     held[11, 3] = 0.0
     change, spread = job._change(

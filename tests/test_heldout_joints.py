@@ -26,7 +26,7 @@ def drawn(seen, share=0.1, seed=0, fps=30.0):
     return draw_heldout(seen, torch.arange(len(seen.xy)) / fps, share, seed)
 
 
-def test_whole_limbs_go_for_half_a_second_all_over_the_track():
+def test_whole_limbs_go_for_a_quarter_of_a_second_all_over_the_track():
     heldout = drawn(points())
     limbs = limb_members(BODY27)
     assert len(limbs) == 4

@@ -29,6 +29,7 @@ from semtta.hmr import load_model
 from semtta.labels import Labels
 from semtta.motion.retrieval import Retrieval
 from semtta.output.files import clean
+from semtta.output.summary import kept_frames
 from semtta.tta.adapter import Adapter
 from semtta.tta.labelling import retrieved_labels
 from semtta.tta.result import Motion, Result
@@ -247,7 +248,8 @@ class TrackRunner:
 def _heldout(result: Result) -> dict[str, float | None]:
     """2D errors of base and adapted where neither was shown anything, before any filter."""
     mean = (None, None) if result.heldout is None else result.heldout.mean
-    return dict(zip(("heldout_base_px", "heldout_px"), mean, strict=True))
+    numbers = dict(zip(("heldout_base_px", "heldout_px"), mean, strict=True))
+    return numbers | {"base_kept": kept_frames(result) / len(result.labels)}
 
 
 def _finite(numbers: dict[str, float | None]) -> dict[str, float | None]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from semtta.bench.filtered import filtered
@@ -161,23 +160,12 @@ def _judged(result: Result, name: str, person: Track, unshown: Tensor, body: Bod
 
 
 def _change(errors: HeldoutErrors) -> tuple[float, float | None]:
-    """Mean change from base to adapted, and two standard errors of it: the joints and frames of a
-    stretch err alike, so each stretch is one sample."""
-    change = errors.adapted - errors.base
-    samples = torch.tensor([float(change[part].nanmean()) for part in stretches(errors.base)])
+    """Mean change from base to adapted, and two standard errors of it over the stretches."""
+    change = errors.mean[1] - errors.mean[0]
+    samples = errors.changes()
     if len(samples) < _FEWEST:
-        return float(change.nanmean()), None
-    return float(change.nanmean()), 2 * float(samples.std()) / len(samples) ** 0.5
-
-
-def stretches(heldout: Tensor) -> list[slice]:
-    """Runs of frames with the same joints in them; (T, J), NaN where nothing was held out."""
-    there = ~heldout.isnan()
-    new = torch.ones(len(there), dtype=torch.bool)
-    new[1:] = (there[1:] != there[:-1]).any(1)
-    starts = new.nonzero()[:, 0].tolist()
-    runs = [slice(a, b) for a, b in zip(starts, [*starts[1:], len(there)], strict=True)]
-    return [run for run in runs if bool(there[run.start].any())]
+        return change, None
+    return change, 2 * float(samples.std()) / len(samples) ** 0.5
 
 
 def _joints(motion: Motion, body: Body) -> Tensor:

@@ -28,7 +28,7 @@ _MOTION = {"rotmats": ("T", 24, 3, 3), "betas": ("T", 10), "trans": ("T", 3), "c
 _EVIDENCE = {"xy": (("T", "J", 2), "f"), "present": (("T", "J"), "b"), "weight": (("T", "J"), "f"),
              "filled_in": (("T", "J"), "i"), "known": (("J",), "b")}  # fmt: skip
 _HELDOUT = ("base", "adapted")
-_SIMILARITIES = ("similarity", "gate_similarity")
+_PER_FRAME = ("similarity", "gate_similarity", "base_share")
 
 
 def exact_arrays(result: Result, asked: str) -> Arrays:
@@ -52,7 +52,7 @@ def exact_arrays(result: Result, asked: str) -> Arrays:
         arrays["evidence_heldout"] = heldout.numpy()
     if result.heldout is not None:
         arrays |= {f"heldout_{n}": getattr(result.heldout, n).numpy() for n in _HELDOUT}
-    for name in _SIMILARITIES:
+    for name in _PER_FRAME:
         if (values := getattr(result, name)) is not None:
             arrays[name] = values.cpu().numpy()
     return arrays
@@ -96,5 +96,5 @@ def read_exact(path: Path, asked: str) -> Result:
             sigma=None if head["sigma"] is None else float(head["sigma"]),
             history=list(head["history"]), provenance=dict(head["provenance"]),
             heldout=heldout,
-            **{name: take(name, ("T",)) if name in arrays else None for name in _SIMILARITIES},
+            **{name: take(name, ("T",)) if name in arrays else None for name in _PER_FRAME},
         )  # fmt: skip

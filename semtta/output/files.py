@@ -16,7 +16,7 @@ from semtta.files import Arrays, write_npz
 from semtta.geometry import nearest_rotvecs
 from semtta.labels.coverage import covered
 from semtta.output.axes import Axes, y_up, z_up
-from semtta.output.summary import gain, summary
+from semtta.output.summary import gain, kept_frames, summary
 from semtta.skeletons import SMPL24
 from semtta.tta.gated import label_runs
 from semtta.tta.limbs import never_seen, seen_limbs
@@ -51,6 +51,8 @@ def track_arrays(result: Result, fps: float, body: Body) -> Arrays:
     }
     if evidence.heldout is not None:
         arrays["heldout"] = evidence.heldout.numpy().astype(np.uint8)
+    if result.base_share is not None:
+        arrays["base_share"] = result.base_share.numpy()
     if result.heldout is not None:
         arrays["heldout_base_px"] = result.heldout.base.numpy()
         arrays["heldout_adapted_px"] = result.heldout.adapted.numpy()
@@ -187,6 +189,7 @@ def report(result: Result, body: Body) -> dict:
             "filled_share": result.evidence.filled_share(),
             "seen_limbs": seen_limbs(result.evidence),
             "never_seen": never_seen(result),
+            "base_kept_frames": kept_frames(result),
             "epochs": result.history,
             "per_frame": {
                 "frame": result.track.frames.tolist(),

@@ -38,12 +38,12 @@ _SHAPES = {
     "evidence_weight": ("T", "J"), "filled_in_epoch": ("T", "J"), "similarity": ("T",),
     "gate_similarity": ("T",), "sigma": (), "world_from_camera": (3, 3), "ground": (),
     "world_confidence": (), "heldout": ("T", "J"), "heldout_base_px": ("T", "J"),
-    "heldout_adapted_px": ("T", "J"),
+    "heldout_adapted_px": ("T", "J"), "base_share": ("T",),
 }  # fmt: skip
 _WORLD = ("world_from_camera", "ground", "world_confidence")  # absent where it was not found
 _HELDOUT = ("heldout", "heldout_base_px", "heldout_adapted_px")  # where something was
 # the first three: with labels
-_OPTIONAL = ("similarity", "gate_similarity", "sigma", *_WORLD, *_HELDOUT)
+_OPTIONAL = ("similarity", "gate_similarity", "sigma", "base_share", *_WORLD, *_HELDOUT)
 _INTEGERS = ("track_id", "frames", "filled_in_epoch", "heldout")
 _TEXTS = ("labels", "landmark_names")
 
@@ -229,6 +229,7 @@ def _track(path: Path, entry: dict) -> SavedTrack:
             history=history,
             provenance=made if isinstance(made, dict) else {},
             world=_world(arrays, entry.get("world")),
+            base_share=tensors.get("base_share"),
             heldout=_heldout(tensors),
             fps=float(arrays["fps"]),
         )

@@ -58,6 +58,11 @@ def summary(result: Result, gained: dict[str, dict[str, float]]) -> list[str]:
         lines.append(
             f"held-out joints: base {base:.1f} px, adapted {adapted:.1f} px ({count} joint-frames)"
         )
+    if kept := kept_frames(result):
+        lines.append(
+            f"the base is kept in {kept} of {len(result.labels)} frames: the adapted motion did no "
+            "better on held-out joints there"
+        )
     lines.append("; ".join(_of_labels(result)))
     lines.append(f"focal length {result.camera.focal:.0f} px, {result.camera.origin}")
     if unseen := never_seen(result):
@@ -66,6 +71,11 @@ def summary(result: Result, gained: dict[str, dict[str, float]]) -> list[str]:
         sure = result.world.confidence
         lines.append(f"world motion with confidence {sure:.2f}" if sure else "no world motion")
     return [line for line in lines if line]
+
+
+def kept_frames(result: Result) -> int:
+    """Frames in which more of the base than of the adapted motion is handed out."""
+    return 0 if result.base_share is None else int((result.base_share > 0.5).sum())
 
 
 def label_remarks(result: Result) -> list[str]:

@@ -35,6 +35,7 @@ from semtta.labels.coverage import coverage
 from semtta.motion.prior import MotionPrior
 from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta.aside import put_back, set_aside
+from semtta.tta.choice import base_share, mixed
 from semtta.tta.closing import as_it_is, closed_motion
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.evidence import Evidence
@@ -291,6 +292,8 @@ class Adapter:
         check_base(run, base)
         if not finite(*numbers_of(moved)):
             raise diverged(run, len(run.history) - 1, "the motion is")
+        share = base_share(heldout, run.track.times, run.config.select)
+        moved = mixed(base, moved, share, run.view)
         gate = getattr(strategy, "gate", None)
         return Result(
             track=run.track.to(torch.device("cpu")),
@@ -306,5 +309,6 @@ class Adapter:
             history=copy.deepcopy(run.history),
             provenance=provenance(self.config, self.model, self.body, run.precision, video),
             heard=heard_labels(run, strategy),
+            base_share=share if bool(share.any()) else None,
             heldout=heldout,
         )

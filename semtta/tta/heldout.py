@@ -1,9 +1,9 @@
 """Detections that the fit is not shown, so that base and adapted can be measured by them.
 
 How well a motion fits what it was fitted to says nothing: it can follow every error of the
-detector, and turn limbs that nobody sees. So whole limbs are held out for half a second each,
-spread over the track: neither the fit nor a regressor that reads 2D is shown them, and base and
-adapted are both measured there. What is handed out in the end was shown everything.
+detector, and turn limbs that nobody sees. So whole limbs are held out for a quarter of a second
+each, spread over the track: neither the fit nor a regressor that reads 2D is shown them, and base
+and adapted are both measured there. What is handed out in the end was shown everything.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LIMBS = {
     "arm": ("elbow", "wrist", "pinky", "index", "thumb"),
 }
 _JUDGED = 2  # the first joints of a limb: hands and feet are too small to tell anything
-_SECONDS = 1 / 2
+_SECONDS = 1 / 4
 _SHORTEST = 20  # frames: of a shorter track every detection is needed
 
 
@@ -47,6 +47,22 @@ class HeldoutErrors:
     def count(self) -> int:
         """How many joint-frames are measured."""
         return int((~self.base.isnan()).sum())
+
+    @property
+    def stretches(self) -> list[slice]:
+        """Runs of frames in which the same joints are measured: they err alike, so each is one
+        sample."""
+        there = ~self.base.isnan()
+        new = torch.ones(len(there), dtype=torch.bool)
+        new[1:] = (there[1:] != there[:-1]).any(1)
+        starts = new.nonzero()[:, 0].tolist()
+        runs = [slice(a, b) for a, b in zip(starts, [*starts[1:], len(there)], strict=True)]
+        return [run for run in runs if bool(there[run.start].any())]
+
+    def changes(self) -> Tensor:
+        """(S,) pixels from base to adapted in each stretch, negative = better."""
+        change = self.adapted - self.base
+        return torch.stack([change[run].nanmean() for run in self.stretches])
 
     def at(self, rows: Tensor) -> HeldoutErrors | None:
         """Of some frames only; None if nothing was held out there."""

@@ -103,6 +103,8 @@ class Result:
         provenance: settings, versions and hashes of what was used.
         world: of a camera that stands still, None where nobody asked (``camera.motion``).
         heard: what became of the labels; None without labels or prior, and of a loaded result.
+        base_share: (T,) how much of the base is in ``adapted`` in each frame, by ``select``; None =
+            nothing anywhere.
         heldout: base and adapted where the fit was shown nothing (``evidence.heldout``), before
             any choice between the two; None = nothing was held out.
     """
@@ -121,6 +123,7 @@ class Result:
     provenance: dict = field(default_factory=dict)
     world: World | None = None
     heard: Heard | None = None
+    base_share: Tensor | None = None
     heldout: HeldoutErrors | None = None
 
     def at(self: R, rows: Tensor) -> R:
@@ -145,6 +148,7 @@ class Result:
                              **{name: getattr(evidence, name)[rows] for name in of_frames}),
             labels=[self.labels[row] for row in rows.tolist()],
             similarity=chosen(self.similarity), gate_similarity=chosen(self.gate_similarity),
+            base_share=chosen(self.base_share),
             heldout=None if self.heldout is None else self.heldout.at(rows),
         )  # fmt: skip
 
