@@ -28,7 +28,7 @@ from semtta.tta.people import select_tracks
 CAMERA = Camera(1000.0, (320.0, 240.0))
 PLAIN = ("closing.filter=none", "closing.path=frames", "shape.mode=per_frame",
          "optimizer.epochs=2", "optimizer.coverage=2", "smoothing.kind=none",
-         "evidence3d.weight=0", "optimizer.lr=1e-3")  # fmt: skip
+         "evidence3d.weight=0", "optimizer.lr=1e-3", "evidence.heldout=0")  # fmt: skip
 
 
 class TinyPrior(nn.Module):

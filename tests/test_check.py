@@ -41,7 +41,7 @@ def video(tmp_path, monkeypatch):
 def test_every_method_is_judged_by_the_same_detections(video):
     rows = check_video(video, "default", QUICK, "walk")
     assert [row.method for row in rows] == list(NAMES.values())
-    assert len({row.joint_frames for row in rows}) == 1 and rows[0].joint_frames >= 40
+    assert len({row.joint_frames for row in rows}) == 1 and rows[0].joint_frames >= 32
     base = rows[0]
     assert base.change == 0 and base.heldout_px > 0
     for row in rows:
@@ -90,7 +90,7 @@ def test_a_stretch_is_one_sample():
     held[9:10, :2] = 3.0
     errors = HeldoutErrors(held, held + 1)
     assert errors.stretches == [slice(1, 4), slice(4, 6), slice(9, 10)]
-    assert job._change(errors) == (1.0, None)  # three say nothing of chance
+    assert job._change(errors) == (pytest.approx(1.0), None)  # three say nothing of chance
     held[11, 3] = 0.0
     change, spread = job._change(
         replace(errors, base=held, adapted=held + torch.arange(12)[:, None])

@@ -136,7 +136,8 @@ def upper_body(count=70):
 
 def adapt(track, *overrides, labels=None, similarity=0.9):
     config = load_config("default", ["optimizer.epochs=4", "optimizer.coverage=4",
-                                     "optimizer.lr=1e-3", *overrides])  # fmt: skip
+                                     "optimizer.lr=1e-3", "evidence.heldout=0",
+                                     *overrides])  # fmt: skip
     prior = TinyPrior(similarity)
     whole = Adapter(tiny_model(), config=config, prior=prior, gate_prior=prior)
     return whole.adapt(track, CAMERA, labels)

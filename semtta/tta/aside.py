@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from semtta.hmr import prepare_inputs
@@ -60,6 +61,16 @@ def put_back(run: Run, aside: Aside | None) -> HeldoutErrors | None:
     if not run.history:  # nothing has learnt
         run.latest = run.first
     elif run.view.crop.reads != "image":
-        run.hold_unseen()
+        _hold_anew(run)
         run.latest = run.predict_all()
     return errors
+
+
+def _hold_anew(run: Run) -> None:
+    """Hold what the whole evidence does not show where the whole base has it; what was completed
+    stays as it was completed."""
+    run.hold_unseen()
+    if run.kept is not None:
+        base = run.first.rotmats
+        completed = run.config.hold.to == "completed"
+        run.kept = torch.cat((base[:, :1], run.kept[:, 1:]), 1) if completed else base
