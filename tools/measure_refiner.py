@@ -16,17 +16,18 @@ from pathlib import Path
 
 import roma
 import torch
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from semtta.bench.benchmark import Sample
 from semtta.bench.mocap import open_mocap
 from semtta.bench.seeding import named_generator
+from semtta.body import Body
 from semtta.config import Config, load_config
 from semtta.geometry import gaussian_smooth
 from semtta.hmr.refiner import make_refiner
 from semtta.hmr.results.parts import ResultFile, ResultTrack
+from semtta.skeletons import LIMB12
 from semtta.tta.adapter import Adapter
 from semtta.tta.result import Motion, Result
 
@@ -52,11 +53,8 @@ def refined(motion: Motion, sample: Sample, config: Config, labels) -> Result:
     return adapter.adapt(sample.track, sample.camera, labels)
 
 
-def nearly_true(sample: Sample, trans: Tensor) -> Motion:
-    """The truth with a small error that changes over half a second.
-
-    Args:
-        trans: (T, 3) metres, where a body is about."""
+def nearly_true(sample: Sample, body: Body) -> Motion:
+    """The truth with a small error that changes over half a second, where it truly is."""
     truth = sample.truth
     count, draw = len(truth.rotmats), named_generator(f"noise:{sample.item.name}")
     turn = roma.rotvec_to_rotmat(torch.randn(count, 24, 3, generator=draw) * 0.35)
@@ -65,6 +63,8 @@ def nearly_true(sample: Sample, trans: Tensor) -> Motion:
     rotmats = truth.rotmats @ roma.rotvec_to_rotmat(turn)
     betas = truth.betas + _BETAS * torch.randn(10, generator=draw)
     betas = betas.expand(count, 10).contiguous()
+    placed = truth.betas.expand(count, 10)
+    trans = (truth.joints - body.landmarks(truth.rotmats, placed, LIMB12)).mean(1)
     return Motion(rotmats, betas, trans, trans, trans, trans)
 
 
@@ -110,7 +110,7 @@ def main() -> None:
         own = lifter.adapt(sample.track, sample.camera, sample.labels)
         if sample.item.level == "easy":
             if not bool(sample.truth.occluded.any()):
-                base = nearly_true(sample, own.adapted.trans)
+                base = nearly_true(sample, lifter.body)
                 result = refined(base, sample, config, sample.labels)
                 found["nearly true"].append(
                     measured(sample, result.base, result.adapted, lifter.body)
