@@ -28,7 +28,9 @@ class ModelConfig:
     checkpoint: str | None = None  # its weights (or the result); None = shipped, or usual names
     mean_params: str | None = None  # smpl_mean_params.npz, for hmr checkpoints without them
     crop: str | None = None  # spin | boa | cycleadapt | dynaboa: crops an hmr checkpoint saw
-    trainable: str = "all"  # all | last | head | norm: what adaptation may move
+    # all | last | head | norm: what adaptation may move; of a result also frames: a correction of
+    # each frame by itself, as SMPLify does
+    trainable: str = "all"
 
 
 @dataclass

@@ -11,7 +11,7 @@ CHOICES = {
     "alignment.text": ("label", "random"),
     "cycleadapt.targets": ("fresh", "stale"),
     "camera.motion": ("unknown", "static"),
-    "model.trainable": ("all", "last", "head", "norm"),
+    "model.trainable": ("all", "last", "head", "norm", "frames"),
     "optimizer.precision": ("auto", "fp32", "bf16"),
     "body.gender": ("neutral", "male", "female"),
     "reprojection.reduction": ("all", "visible"),

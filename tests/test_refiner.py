@@ -130,7 +130,7 @@ def test_it_is_a_regressor_whose_scopes_select_parameters():
     assert isinstance(model, HumanMeshRegressor)
     counts = {scope: len(model.parameter_groups(scope)) for scope in ("all", "last", "head",
                                                                       "norm")}  # fmt: skip
-    assert counts["all"] == len(list(model.parameters()))
+    assert counts["all"] == len(list(model.parameters())) - 1  # all but the free ones
     assert counts["all"] > counts["last"] > counts["head"] == 2 and counts["norm"] == 6
     with pytest.raises(SemttaError, match="unknown scope 'tail'"):
         model.parameter_groups("tail")
@@ -460,3 +460,32 @@ def test_the_command_refuses_in_one_sentence(run, empty_room, tmp_path):  # noqa
     refused(run("refine", empty_room, "--result", "track-01.npz"),
             "of its 2D joints lie outside the picture of 160 x 120")  # fmt: skip
     nothing_written(tmp_path, "empty room.mp4", "broken.npz", "track-01.npz")
+
+
+def test_a_free_correction_of_each_frame_shares_nothing():
+    track, base = person(off=0.1)
+    maker = adapter(result_of(base), "model.trainable=frames", "optimizer.lr=1e-2")
+    before = {name: p.detach().clone() for name, p in maker.model.named_parameters()}
+    assert [p.shape for p in maker.model.parameter_groups("frames")] == [(40, 157)]
+    assert all(p is not maker.model.free for p in maker.model.parameter_groups("all"))
+    result = maker.adapt(track, CAMERA)
+    for name, p in maker.model.named_parameters():
+        assert torch.equal(p, before[name]), name  # put back
+    error = [
+        float((m.landmarks2d - track.keypoints.xy).norm(dim=-1).mean())
+        for m in (result.base, result.adapted)
+    ]
+    assert error[1] < 0.9 * error[0]
+
+
+def test_a_frame_without_evidence_learns_nothing_from_the_others_then():
+    track, base = person(off=0.1)
+    track.keypoints.conf[20] = 0
+    plain = ("evidence.heldout=0", "hold.after=null", "hold.depth=false")
+    free = adapter(result_of(base), "model.trainable=frames", "optimizer.lr=1e-2", *plain)
+    shared = adapter(result_of(base), *plain)
+    moved = [
+        float((r.adapted.rotmats - r.base.rotmats)[20].abs().max())
+        for r in (free.adapt(track, CAMERA), shared.adapt(track, CAMERA))
+    ]
+    assert moved[0] < 1e-6 < 1e-3 < moved[1]

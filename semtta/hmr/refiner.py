@@ -4,6 +4,9 @@ Its weights are shared by all frames: what it learns from frames where a limb is
 limb, in a like pose, where it is not. Its last layer is zero at first, so that before any
 adaptation it says the result itself, bit for bit. It has learnt nothing: all it will ever know is
 one video's evidence and what the losses say of human motion.
+
+For comparison, ``trainable: frames`` moves a free correction of each frame instead and no weight at
+all: what SMPLify does (Bogo et al. 2016), started from the result.
 """
 
 from __future__ import annotations
@@ -71,6 +74,8 @@ class Refiner(nn.Module):
         self.head = nn.Linear(settings.width, _JOINTS * 6 + _BETAS + 3)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        longest = max(len(person.frames) for person in result.tracks)
+        self.free = nn.Parameter(torch.zeros(longest, self.head.out_features))
 
     def camera(self, width: int, height: int) -> Camera | None:
         """The result's own, where it says one: the middle one of its frames'. From here on the
@@ -98,9 +103,8 @@ class Refiner(nn.Module):
         for block in self.blocks:
             x = block(x)
         with torch.autocast(x.device.type, enabled=False):  # angles want full precision
-            turn, shape, place = self.head(self.norm(x.float())).split(
-                (_JOINTS * 6, _BETAS, 3), dim=-1
-            )
+            change = self.head(self.norm(x.float())) + self.free[batch.frames]
+            turn, shape, place = change.split((_JOINTS * 6, _BETAS, 3), dim=-1)
             rotmats = rotmats @ _turned(_TURN * turn.unflatten(-1, (_JOINTS, 6)))
             return Prediction(rotmats, betas + _SHAPE * shape, _moved(trans, _PLACE * place))
 
@@ -109,7 +113,10 @@ class Refiner(nn.Module):
 
         Args:
             scope: "all"; "last" = last residual block and head; "head" = output layer; "norm" =
-                layer norms, which say nothing as long as the head is zero."""
+                layer norms, which say nothing as long as the head is zero; "frames" = a free
+                correction of each frame, nothing shared."""
+        if scope == "frames":
+            return [self.free]
         modules: list[nn.Module]
         if scope == "all":
             modules = [self]
@@ -120,8 +127,8 @@ class Refiner(nn.Module):
         elif scope == "norm":
             modules = [m for m in self.modules() if isinstance(m, nn.LayerNorm)]
         else:
-            raise SemttaError(f"unknown scope '{scope}'; known: all, last, head, norm.")
-        return [p for module in modules for p in module.parameters()]
+            raise SemttaError(f"unknown scope '{scope}'; known: all, last, head, norm, frames.")
+        return [p for module in modules for p in module.parameters() if p is not self.free]
 
 
 @undisturbed(torch.device("cpu"), seed=0)
