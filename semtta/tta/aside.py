@@ -35,7 +35,7 @@ def set_aside(run: Run, model: HumanMeshRegressor) -> Aside | None:
         run: with its first prediction, and nothing adapted yet.
         model: that adapts."""
     heldout = run.evidence.heldout
-    if heldout is None or not bool(heldout.any()):
+    if heldout is None:
         return None
     aside = Aside(run.inputs, run.first)
     if run.view.crop.reads != "image":

@@ -49,8 +49,9 @@ class Evidence:
         xy, conf = keypoints.xy, keypoints.conf
         present = (conf > 0) & (conf >= min_confidence) & known
         if heldout is not None:
-            heldout = heldout.to(present.device) & present
-            present = present & ~heldout
+            out = heldout.to(present.device) & present
+            heldout = out if bool(out.any()) else None
+            present = present & ~out
         return cls(
             xy=torch.where(present[..., None], xy, torch.zeros_like(xy)),
             present=present,
@@ -147,7 +148,7 @@ class Evidence:
 
     def whole(self) -> Evidence:
         """The same with what was held out in its place, as it was detected."""
-        if self.heldout is None or not bool(self.heldout.any()):
+        if self.heldout is None:
             return self
         out = self.heldout
         return replace(
