@@ -12,7 +12,7 @@ from test_cli import refused, run  # noqa: F401
 
 from semtta.config import load_config
 from semtta.errors import SemttaError
-from semtta.jobs.asked import differing, what_was_asked
+from semtta.jobs.asked import Asked, differing, what_was_asked
 from semtta.jobs.sources import find_sources, is_several, left_out, output_folders
 from semtta.labels import Labels, LabelSpan
 from semtta.people import TrackedVideo, pipeline
@@ -117,21 +117,23 @@ def test_what_was_asked_differs_in_what_makes_another_result(tmp_path):
     poses = tmp_path / "poses"
     poses.mkdir()
     (poses / "1.json").write_text("1")
-    same = what_was_asked(video, labels, config, poses2d=poses)
+    asked = Asked(config, poses2d=poses)
+    same = what_was_asked(video, labels, asked)
     assert differing(same, json.loads(json.dumps(same))) == []
-    assert what_was_asked(video, Labels((LabelSpan("walk"),), name="else"), config,
-                          poses2d=poses) == same  # fmt: skip
+    assert what_was_asked(video, Labels((LabelSpan("walk"),), name="else"), asked) == same
     others = [
-        (what_was_asked(clip(tmp_path / "b.mp4", 10, 1), labels, config, poses2d=poses), "video"),
-        (what_was_asked(video, None, config, poses2d=poses), "labels"),
-        (what_was_asked(video, labels, load_config("default", ["seed=1"]), poses2d=poses),
-         "settings"),
-        (what_was_asked(video, labels, config, poses2d=poses, tracks="all"), "track"),
-        (what_was_asked(video, labels, config, poses2d=poses, page=False), "pictures"),
-        (what_was_asked(video, labels, config), "2D poses"),
-    ]  # fmt: skip
+        (what_was_asked(clip(tmp_path / "b.mp4", 10, 1), labels, asked), "video"),
+        (what_was_asked(video, None, asked), "labels"),
+    ]
+    for name, changed in (
+        ("settings", {"config": load_config("default", ["seed=1"])}),
+        ("track", {"tracks": "all"}),
+        ("pictures", {"page": False}),
+        ("2D poses", {"poses2d": None}),
+    ):
+        others.append((what_was_asked(video, labels, replace(asked, **changed)), name))
     (poses / "1.json").write_text("2")
-    others.append((what_was_asked(video, labels, config, poses2d=poses), "2D poses"))
+    others.append((what_was_asked(video, labels, asked), "2D poses"))
     for other, name in others:
         assert differing(same, other) == [name] == differing(other, same)
     assert differing(same, "damaged") == list(same)

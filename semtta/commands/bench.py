@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from semtta.bench.options import DEFAULT_METHODS, MOCAP, NEEDS_SMPL, Options
-from semtta.commands.options import is_setting
+from semtta.commands.options import BodyModels, is_setting
 from semtta.errors import SemttaError, printable
 from semtta.messages import SafeConsole, out, progress_bars, to_stderr
 
@@ -49,7 +49,7 @@ def bench(
     seeds: Annotated[int, typer.Option(help="How many, from 0.")] = 1,
     labels: Annotated[Optional[Path], typer.Option(help="Labels of a data set's videos.")] = None,
     poses2d: Annotated[Optional[str], typer.Option(help="2D source of a data set.")] = None,
-    body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
+    body_models: BodyModels = None,
     masks: Annotated[
         Optional[int], typer.Option(help="For --data heldout: how many for each person.")
     ] = None,
