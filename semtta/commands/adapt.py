@@ -141,10 +141,10 @@ def adapt(
     file = None if labels is None or asked.labeller else Path(labels)
     kept = user_cache(no_cache)
     if engine is not None or workers is not None or is_several(sources):
-        if (poses2d, start, end) != (None, None, None):
-            raise SemttaError("--poses2d, --start and --end belong to one video; adapt it alone, "
-                              "without --engine and --workers.")  # fmt: skip
-        each = AdaptEach(asked, label, file, fps, overwrite, dry_run, kept)
+        if poses2d is not None:
+            raise SemttaError("--poses2d belongs to one video; adapt it alone, without --engine "
+                              "and --workers.")  # fmt: skip
+        each = AdaptEach(asked, label, file, fps, start, end, overwrite, dry_run, kept)
         adapt_each(
             each, sources, output=output, engine=engine or "local", workers=workers, quiet=quiet
         )

@@ -34,10 +34,12 @@ def adapt_each(
     from semtta.jobs.many import Item, adapt_many
     from semtta.jobs.sources import find_sources, output_folders
     from semtta.labels import as_labels
+    from semtta.video import cut_video
     from semtta.work import check_engine
 
     check_engine(engine, workers)
     videos, notes = find_sources(sources)
+    cut_video(videos[0], each.start, each.end)  # what no video could have is said once
     folders = output_folders(videos, output or Path("semtta-out"))
     check_writable(folders[0].parent)
     if each.label is not None:

@@ -19,7 +19,7 @@ from semtta.labels import Labels
 from semtta.labels.beside import labels_beside
 from semtta.process import quiet_libraries
 from semtta.reading import read_json, reading, reason
-from semtta.video import open_images
+from semtta.video import cut_video, open_images
 from semtta.work import Outcome, map_items
 
 
@@ -61,6 +61,7 @@ class AdaptEach:
         label: one text for all videos.
         labels: label file for all, or folder of label files; None = beside each video.
         fps: of folders of images.
+        start, end: of the part of each video, see ``cut_video``.
         overwrite, dry_run, cache: see ``adapt_video``.
         home: folder that relative paths are seen from; each machine must have it.
     """
@@ -69,6 +70,8 @@ class AdaptEach:
     label: str | None = None
     labels: Path | None = None
     fps: float | None = None
+    start: str | None = None
+    end: str | None = None
     overwrite: bool = False
     dry_run: bool = False
     cache: Cache | None = None
@@ -106,10 +109,10 @@ class AdaptEach:
         given: str | Labels | None = self.label
         if given is None and self.asked.labeller is None:
             given = labels_beside(item.video, self.labels)
+        part = cut_video(open_images(item.video, self.fps), self.start, self.end)
         return adapt_video(
-            open_images(item.video, self.fps), given, self.asked, item.folder,
-            overwrite=self.overwrite, progress=progress, dry_run=self.dry_run, cache=self.cache,
-            skip_finished=True, adapters=self._adapters,
+            part, given, self.asked, item.folder, overwrite=self.overwrite, progress=progress,
+            dry_run=self.dry_run, cache=self.cache, skip_finished=True, adapters=self._adapters,
         )  # fmt: skip
 
     def _go_home(self) -> None:
