@@ -1,6 +1,7 @@
 """What a command line tool owes its user: streams, pipes, version, completion, reasons."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -41,6 +42,46 @@ def test_a_pipe_that_closes_is_no_fault():
         assert process.stdout.readline().startswith("# Every setting")
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+INTERRUPTED = """
+import sys, time
+from semtta import cli
+from semtta.jobs import video
+
+def adapt_video(*given, **settings):
+    print("ready", flush=True)
+    time.sleep(60)
+
+video.adapt_video = adapt_video
+sys.argv = ["semtta", "adapt", "a.mp4", *sys.argv[1:]]
+cli.main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such signals here")
+@pytest.mark.parametrize(
+    ("words", "signum", "kept"),
+    [
+        ((), signal.SIGINT, "the people found and every finished track are kept, the same command "
+         "goes on"),
+        (("--no-cache",), signal.SIGTERM, "nothing was kept (no cache), the same command starts "
+         "anew"),
+    ],
+)  # fmt: skip
+def test_a_run_that_is_stopped_says_what_is_kept(tmp_path, words, signum, kept):
+    def as_usual():  # whoever runs the tests in the background has them ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, *words], cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, preexec_fn=as_usual,
+    ) as child:  # fmt: skip
+        assert child.stdout.readline() == "ready\n", child.stderr.read()
+        child.send_signal(signum)
+        assert child.communicate(timeout=90)[1] == f"semtta: stopped; {kept}.\n"
+    assert child.returncode == 128 + signum and not list(tmp_path.iterdir())
 
 
 def test_version_and_completion(run):  # noqa: F811

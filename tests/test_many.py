@@ -224,7 +224,7 @@ def test_ctrl_c_says_that_finished_videos_are_kept(run, tmp_path, monkeypatch): 
 
     monkeypatch.setattr("semtta.jobs.many.map_items", interrupted)
     code, _, err = run("adapt", "a.mp4", "b.mp4", "--quiet")
-    said = "semtta: stopped; finished videos are kept, the same command goes on."
+    said = "semtta: stopped; finished videos are kept in semtta-out, the same command goes on."
     assert code == 130 and " ".join(err.split()) == said
     assert not (tmp_path / "semtta-out").exists()
 

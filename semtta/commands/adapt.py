@@ -40,6 +40,7 @@ from semtta.commands.options import (
     StaticCamera,
     TrackChoice,
     as_overrides,
+    kept_for_later,
     look_at,
     split_words,
     user_cache,
@@ -47,6 +48,7 @@ from semtta.commands.options import (
 from semtta.commands.verbose import Stopwatch, Verbose, tell_setup
 from semtta.errors import SemttaError
 from semtta.messages import out, progress_bars
+from semtta.process import if_stopped
 
 
 def adapt(
@@ -154,7 +156,7 @@ def adapt(
     if verbose:
         tell_setup(settings)
     watch = Stopwatch(verbose)
-    with progress_bars(quiet) as bars:
+    with if_stopped(kept_for_later(kept)), progress_bars(quiet) as bars:
         for text in left_out(video):
             bars("note", 0, None, {"text": text})
         part = cut_video(open_images(video, fps), start, end)

@@ -13,7 +13,8 @@ from rich.text import Text
 from semtta.bench.options import DEFAULT_METHODS, MOCAP, NEEDS_SMPL, Options
 from semtta.commands.options import BodyModels, is_setting
 from semtta.errors import SemttaError, printable
-from semtta.messages import SafeConsole, out, progress_bars, to_stderr
+from semtta.messages import SafeConsole, out, progress_bars
+from semtta.process import if_stopped
 
 DATA = (*NEEDS_SMPL, "beam", *MOCAP, "heldout")
 _DEFAULT = ",".join(DEFAULT_METHODS)
@@ -98,15 +99,9 @@ def bench(
         videos=tuple(Path(word) for word in words if not is_setting(word)),
     )  # fmt: skip
 
-    try:
-        with progress_bars(quiet) as progress:
-            outcome = run_session(options, progress)
-    except KeyboardInterrupt:
-        to_stderr().print(
-            f"semtta: stopped; what is done is kept in {options.output}, the same command goes on.",
-            highlight=False, soft_wrap=True, markup=False,
-        )  # fmt: skip
-        raise typer.Exit(130) from None
+    kept = f"what is done is kept in {options.output}, the same command goes on"
+    with if_stopped(kept), progress_bars(quiet) as progress:
+        outcome = run_session(options, progress)
     for view in outcome.views:
         _print_view(view, console, outcome.failures)
     console.print(

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from semtta.errors import SemttaError
 from semtta.messages import SafeConsole, out, progress_bars, to_stderr
+from semtta.process import if_stopped
 
 if TYPE_CHECKING:  # everything heavy is imported when a command runs
     from semtta.jobs.many import AdaptEach
@@ -50,15 +51,11 @@ def adapt_each(
         most = each.asked.config.labels.max_requests
         notes.append(f"labels.max_requests={most} holds for each of the {len(videos)} videos.")
     items = [Item(*pair) for pair in zip(videos, folders, strict=True)]
-    try:
-        with progress_bars(quiet) as progress:
-            for text in notes:
-                progress("note", 0, None, {"text": text})
-            outcomes = adapt_many(each, items, engine=engine, workers=workers, progress=progress)
-    except KeyboardInterrupt:
-        to_stderr().print("semtta: stopped; finished videos are kept, the same command goes on.",
-                          highlight=False)  # fmt: skip
-        raise typer.Exit(130) from None
+    kept = f"finished videos are kept in {folders[0].parent}, the same command goes on"
+    with if_stopped(kept), progress_bars(quiet) as progress:
+        for text in notes:
+            progress("note", 0, None, {"text": text})
+        outcomes = adapt_many(each, items, engine=engine, workers=workers, progress=progress)
     errors = {outcome.error for outcome in outcomes}
     if len(errors) == 1 and not any(o.ok or o.trace for o in outcomes):
         raise SemttaError(errors.pop())  # of what is common to all, as of one video

@@ -93,6 +93,13 @@ def is_setting(word: str) -> bool:
         return True
 
 
+def kept_for_later(kept: Cache | None) -> str:
+    """What a run that is stopped leaves, and how to go on; see ``process.if_stopped``."""
+    if kept is None:
+        return "nothing was kept (no cache), the same command starts anew"
+    return "the people found and every finished track are kept, the same command goes on"
+
+
 def user_cache(no_cache: bool) -> Cache | None:
     """Where detections are kept; None = nowhere, as where the user has no home."""
     from semtta.cache import Cache
