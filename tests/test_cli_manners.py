@@ -11,7 +11,9 @@ import yaml
 from test_cli import empty_room, refused, run, write_poses  # noqa: F401 - fixtures
 
 import semtta
+from semtta.commands.options import kept_for_later
 from semtta.config import Config, load_config, shipped_configs
+from semtta.process import if_stopped, kept_if_stopped
 from semtta.settings_help import changed, comments_of, explained_yaml
 
 COMMAND = [sys.executable, "-c", "from semtta.cli import main; main()"]
@@ -54,34 +56,35 @@ def adapt_video(*given, **settings):
     time.sleep(60)
 
 video.adapt_video = adapt_video
-sys.argv = ["semtta", "adapt", "a.mp4", *sys.argv[1:]]
+sys.argv = ["semtta", "adapt", "a.mp4"]
 cli.main()
 """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no such signals here")
-@pytest.mark.parametrize(
-    ("words", "signum", "kept"),
-    [
-        ((), signal.SIGINT, "the people found and every finished track are kept, the same command "
-         "goes on"),
-        (("--no-cache",), signal.SIGTERM, "nothing was kept (no cache), the same command starts "
-         "anew"),
-    ],
-)  # fmt: skip
-def test_a_run_that_is_stopped_says_what_is_kept(tmp_path, words, signum, kept):
-    def as_usual():  # whoever runs the tests in the background has them ignored
+def test_a_run_that_is_stopped_says_what_is_kept(tmp_path):
+    def as_usual():  # whoever runs the tests in the background has it ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, *words], cwd=tmp_path, stdout=subprocess.PIPE,
+        [sys.executable, "-c", INTERRUPTED], cwd=tmp_path, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, preexec_fn=as_usual,
     ) as child:  # fmt: skip
         assert child.stdout.readline() == "ready\n", child.stderr.read()
-        child.send_signal(signum)
-        assert child.communicate(timeout=90)[1] == f"semtta: stopped; {kept}.\n"
-    assert child.returncode == 128 + signum and not list(tmp_path.iterdir())
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=90)[1]
+    assert said == ("semtta: stopped; the people found and every finished track are kept, the same "
+                    "command goes on.\n")  # fmt: skip
+    assert child.returncode == 130 and not list(tmp_path.iterdir())
+    assert kept_for_later(None).startswith("nothing was kept")
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143)])
+def test_what_is_kept_is_what_the_innermost_block_says(stop):
+    with pytest.raises(type(stop)) as caught, if_stopped("all"), if_stopped("some"):
+        raise stop
+    assert kept_if_stopped(caught.value) == "some"
+    assert "no unfinished result" in kept_if_stopped(KeyboardInterrupt())
 
 
 def test_version_and_completion(run):  # noqa: F811

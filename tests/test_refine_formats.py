@@ -97,6 +97,28 @@ def test_it_is_refined_and_written_in_its_layout(name, run, clip, tmp_path, body
                                    rtol=0)  # fmt: skip
 
 
+def test_a_part_is_refined_and_the_rest_stays(run, clip, tmp_path, body):  # noqa: F811
+    result = written(tmp_path, "wham.pkl")
+    poses(tmp_path / "poses.npz", result, body)
+    words = ("refine", clip, "--result", "wham.pkl", "--poses2d", "poses.npz", "--no-overlay",
+             "--no-page", *QUICK)  # fmt: skip
+    code, out, err = run(*words, "--as", "same", "-o", "new", "--start", "4", "--end", "0.3s")
+    assert code == 0 and "frames outside the part stay in the file" in " ".join(err.split()), err
+    saved = load_result(tmp_path / "new").tracks[0]
+    assert saved.track.frames.tolist() == list(range(4, 9))
+    before, after = result.tracks[0], read_result(tmp_path / "new" / "wham.pkl").tracks[0]
+    torch.testing.assert_close(saved.base.rotmats, before.rotmats[4:9], atol=1e-5, rtol=0)
+    moved = (after.rotmats - before.rotmats).flatten(1).abs().amax(1)
+    assert (moved[4:9] > 1e-4).all() and (moved[[*range(4), *range(9, 12)]] < 1e-5).all()
+    world = (after.world.trans - before.world.trans).abs().amax(1)
+    assert (world[[*range(4), *range(9, 12)]] < 1e-5).all() and world[4:9].max() > 1e-4
+    refused(run(*words, "--start", "12", "-o", "no"), "lies outside")
+    files.wham(tmp_path / "late.pkl", {3: files.person(4, first=8)})
+    refused(run("refine", clip, "--result", "late.pkl", "--end", "6", *words[4:]),
+            "result 'late.pkl' has nobody in this part of")  # fmt: skip
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("larger", [1, 2])
 def test_what_did_not_move_comes_back_as_it_was(name, larger, tmp_path, body):

@@ -22,6 +22,10 @@ from semtta.commands.options import (
     ConfigName,
     Device,
     DryRun,
+    End,
+    Estimator,
+    Fps,
+    NoCache,
     NoOverlay,
     NoPage,
     OneLabel,
@@ -32,12 +36,17 @@ from semtta.commands.options import (
     Overwrite,
     Quiet,
     Seed,
+    Start,
     StaticCamera,
     as_overrides,
+    kept_for_later,
     look_at,
+    user_cache,
 )
+from semtta.commands.verbose import Stopwatch, Verbose, tell_setup
 from semtta.errors import SemttaError
 from semtta.messages import out, progress_bars
+from semtta.process import if_stopped
 
 
 def refine(
@@ -62,7 +71,10 @@ def refine(
     poses2d_size: PosesSize = None,
     poses2d_first: PosesFirst = None,
     skeleton: PosesSkeleton = None,
-    fps: Annotated[Optional[float], typer.Option(help="Of a folder of images; else 30.")] = None,
+    estimator: Estimator = None,
+    fps: Fps = None,
+    start: Start = None,
+    end: End = None,
     track: Annotated[
         Optional[str],
         typer.Option(help="Of the result: its number, or all. Default: its only one."),
@@ -81,7 +93,9 @@ def refine(
     no_page: NoPage = False,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
+    no_cache: NoCache = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Refine a result of VIDEO: start from what is there, write what `semtta adapt` writes."""
     from semtta.config import load_config
@@ -103,7 +117,7 @@ def refine(
     from semtta.jobs.labels import LABELLERS
     from semtta.jobs.refine import SameLayout, prepare_refinement
     from semtta.jobs.video import adapt_video
-    from semtta.video import open_images
+    from semtta.video import cut_video, open_images
 
     folder = output or Path("semtta-out") / f"{video.stem}-refined"
     settings, tracks, read = prepare_refinement(
@@ -113,13 +127,19 @@ def refine(
     asked = Asked(
         settings, tracks, poses2d,
         poses_options(poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first),
-        body_models=body_models, labeller=labels if labels in LABELLERS else None,
+        estimator, body_models, labeller=labels if labels in LABELLERS else None,
         overlay=not no_overlay, overlay_options=drawn, page=not no_page,
     )  # fmt: skip
     file = None if labels is None or asked.labeller else Path(labels)
-    with progress_bars(quiet) as progress:
-        adapt_video(open_images(video, fps), file or label, asked, folder, overwrite=overwrite,
-                    progress=progress, dry_run=dry_run, beside=beside)  # fmt: skip
+    part = cut_video(open_images(video, fps), start, end)
+    kept = user_cache(no_cache)
+    if verbose:
+        tell_setup(settings)
+    watch = Stopwatch(verbose)
+    with if_stopped(kept_for_later(kept)), progress_bars(quiet) as bars:
+        adapt_video(part, file or label, asked, folder, overwrite=overwrite, dry_run=dry_run,
+                    progress=watch.watch(bars), cache=kept, beside=beside)  # fmt: skip
+    watch.tell()
     if dry_run:
         out.print("Everything is in place; nothing was written.")
         return
