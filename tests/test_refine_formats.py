@@ -73,7 +73,8 @@ def test_it_is_refined_and_written_in_its_layout(name, run, clip, tmp_path, body
     result = written(tmp_path, name)
     camera = poses(tmp_path / "poses.npz", result, body)
     code, out, err = run("refine", clip, "--result", result.path, "--as", "same", "-o", "new",
-                         "--quiet", "--poses2d", "poses.npz", "--no-overlay", "--no-page", *QUICK)  # fmt: skip
+                         "--quiet", "--poses2d", "poses.npz", "--no-overlay", "--no-page",
+                         *QUICK)  # fmt: skip
     assert code == 0, err
     saved = load_result(tmp_path / "new").tracks[0]
     again = tmp_path / "new" / result.path.name
