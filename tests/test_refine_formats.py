@@ -279,6 +279,46 @@ def test_what_cannot_be_refined_is_refused_in_one_sentence(run, clip, tmp_path):
     assert not (tmp_path / "semtta-out").exists() or not any((tmp_path / "semtta-out").iterdir())
 
 
+def test_results_of_other_videos_and_broken_ones_are_refused(
+    run, clip, tmp_path, body  # noqa: F811
+):  # fmt: skip
+    whole = files.person(FRAMES)
+
+    def refine(name, *words):
+        return run("refine", clip, "--result", name, "--no-overlay", "--no-page", "--quiet",
+                   *words)  # fmt: skip
+
+    data = torch.load(files.gvhmr(tmp_path / "tall.pt", whole))
+    data["K_fullimg"][:, :2, 2] = torch.tensor([240.0, 320.0])
+    torch.save(data, tmp_path / "tall.pt")
+    refused(refine("tall.pt"), "is of a picture of 480 x 640, the video has 640 x 480")
+    result = written(tmp_path, "wham.pkl")
+    poses(tmp_path / "poses.npz", result, body, shift=90)
+    refused(refine("wham.pkl", "--poses2d", "poses.npz"), "does not fit this video: its joints are "
+            "off the nearest person's there by")  # fmt: skip
+    whole.trans[3, 1] = np.nan
+    files.wham(tmp_path / "nan.pkl", {3: whole})
+    refused(refine("nan.pkl"), "person 3, 'trans': holds NaN")
+    np.savez(tmp_path / "other.npz", theta=np.zeros((FRAMES, 72)), tran=np.zeros((FRAMES, 3)))
+    refused(refine("other.npz"), "it holds the keys theta, tran. Known are GVHMR's")
+    refused(refine("wham.pkl", "--track", "5"), "has no track '5'; it has 1")
+    refused(refine("wham.pkl", "--body", "smplx"), "smplx")
+    assert not (tmp_path / "semtta-out").exists() or not any((tmp_path / "semtta-out").iterdir())
+
+
+def test_the_shape_of_another_body_is_held_out_and_that_is_said(
+    run, clip, tmp_path, body  # noqa: F811
+):  # fmt: skip
+    """SMPL-X's betas have no mapping to SMPL's: the mean shape is refined, the file's stays."""
+    result = written(tmp_path, "prompthmr.pkl")
+    assert result.tracks[0].betas.abs().max() > 0.5
+    poses(tmp_path / "poses.npz", result, body)
+    code, out, err = run("refine", clip, "--result", "prompthmr.pkl", "--poses2d", "poses.npz",
+                         "--no-overlay", "--no-page", "-o", "new", "strategy=frozen")  # fmt: skip
+    assert code == 0 and "its body is SMPL-X" in " ".join(err.split()), err
+    assert not load_result(tmp_path / "new").tracks[0].base.betas.any()
+
+
 def test_a_name_of_ours_is_left_to_ours(tmp_path, body):
     path = files.cliff(tmp_path / "track-07.npz", {0: files.person(FRAMES)}, FRAMES)
     result, said = read_result(path), []
