@@ -32,7 +32,7 @@ from semtta.commands.refine import refine
 from semtta.commands.view import view
 from semtta.errors import SemttaError
 from semtta.messages import show_announcements, to_stderr
-from semtta.process import STOPPED, quiet_libraries, stoppable
+from semtta.process import STOPPED, kept_if_stopped, quiet_libraries, stoppable
 
 
 class _Commands(TyperGroup):
@@ -119,15 +119,16 @@ def _run() -> None:
         text = f"[red]semtta:[/red] {escape(str(error))}"
         to_stderr().print(text, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        _stopped()
+    except KeyboardInterrupt as stop:
+        _tell_stopped(stop)
         sys.exit(130)
     except SystemExit as stop:  # Typer turns Ctrl-C into a silent exit
-        interrupted = isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt)
-        if interrupted or stop.code in STOPPED:
-            _stopped()
+        cause = getattr(stop.__context__, "__cause__", None)
+        if isinstance(cause, KeyboardInterrupt) or stop.code in STOPPED:
+            _tell_stopped(stop if stop.code in STOPPED else cause)
         raise
 
 
-def _stopped() -> None:
-    to_stderr().print("semtta: stopped; no unfinished result was kept.")
+def _tell_stopped(stop: BaseException | None) -> None:
+    to_stderr().print(f"semtta: stopped; {kept_if_stopped(stop)}.", highlight=False, markup=False,
+                      soft_wrap=True)  # fmt: skip

@@ -23,6 +23,15 @@ def silent(stage: str, done: int, total: int | None, values: dict) -> None:
     """The progress callback that shows nothing."""
 
 
+def as_notes(progress: Progress) -> Callable[[str], None]:
+    """What tells a progress callback sentences, as notes."""
+
+    def announce(text: str) -> None:
+        progress("note", 0, None, {"text": text})
+
+    return announce
+
+
 def pick_device(name: str = "auto") -> torch.device:
     """``auto`` = CUDA, else MPS, else CPU; anything else must exist on this machine."""
     if name == "auto":

@@ -1,5 +1,5 @@
-"""What the command line does to its own process, and the library never: signals, other
-libraries' words."""
+"""What the command line does to its own process, and the library never: signals, what is said when
+they stop it, other libraries' words."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 STOPPED = {128 + getattr(signal, name): name for name in ("SIGTERM", "SIGHUP")
            if hasattr(signal, name)}  # fmt: skip
+_KEPT = "kept_by_semtta"  # attribute of what stops a run
 
 
 @contextmanager
@@ -40,6 +41,25 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def if_stopped(kept: str) -> Iterator[None]:
+    """What of a block is kept if it is stopped, and how to go on: ``cli`` says it.
+
+    Args:
+        kept: the middle of a sentence; one inside another counts."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        stop.__dict__.setdefault(_KEPT, kept)
+        raise
+
+
+def kept_if_stopped(stop: BaseException | None) -> str:
+    """What :func:`if_stopped` said of the block that was stopped."""
+    nothing = "no unfinished result was kept, the same command starts anew"
+    return nothing if stop is None else stop.__dict__.get(_KEPT, nothing)
 
 
 @contextmanager

@@ -402,7 +402,8 @@ def test_ctrl_c_is_one_sentence(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr("semtta.jobs.demo.run_demo", interrupted)
     code, _, err = run("demo", "-o", "out")
-    assert code == 130 and err.split() == "semtta: stopped; no unfinished result was kept.".split()
+    said = "semtta: stopped; no unfinished result was kept, the same command starts anew."
+    assert code == 130 and " ".join(err.split()) == said
     nothing_written(tmp_path)
 
 

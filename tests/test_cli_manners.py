@@ -1,6 +1,7 @@
 """What a command line tool owes its user: streams, pipes, version, completion, reasons."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -10,7 +11,9 @@ import yaml
 from test_cli import empty_room, refused, run, write_poses  # noqa: F401 - fixtures
 
 import semtta
+from semtta.commands.options import kept_for_later
 from semtta.config import Config, load_config, shipped_configs
+from semtta.process import if_stopped, kept_if_stopped
 from semtta.settings_help import changed, comments_of, explained_yaml
 
 COMMAND = [sys.executable, "-c", "from semtta.cli import main; main()"]
@@ -41,6 +44,47 @@ def test_a_pipe_that_closes_is_no_fault():
         assert process.stdout.readline().startswith("# Every setting")
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+INTERRUPTED = """
+import sys, time
+from semtta import cli
+from semtta.jobs import video
+
+def adapt_video(*given, **settings):
+    print("ready", flush=True)
+    time.sleep(60)
+
+video.adapt_video = adapt_video
+sys.argv = ["semtta", "adapt", "a.mp4"]
+cli.main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such signals here")
+def test_a_run_that_is_stopped_says_what_is_kept(tmp_path):
+    def as_usual():  # whoever runs the tests in the background has it ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, preexec_fn=as_usual,
+    ) as child:  # fmt: skip
+        assert child.stdout.readline() == "ready\n", child.stderr.read()
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=90)[1]
+    assert said == ("semtta: stopped; the people found and every finished track are kept, the same "
+                    "command goes on.\n")  # fmt: skip
+    assert child.returncode == 130 and not list(tmp_path.iterdir())
+    assert kept_for_later(None).startswith("nothing was kept")
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143)])
+def test_what_is_kept_is_what_the_innermost_block_says(stop):
+    with pytest.raises(type(stop)) as caught, if_stopped("all"), if_stopped("some"):
+        raise stop
+    assert kept_if_stopped(caught.value) == "some"
+    assert "no unfinished result" in kept_if_stopped(KeyboardInterrupt())
 
 
 def test_version_and_completion(run):  # noqa: F811

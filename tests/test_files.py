@@ -295,7 +295,8 @@ def test_a_run_that_is_told_to_stop_leaves_nothing(tmp_path, name, code):
         child.send_signal(getattr(signal, name))
         _, said = child.communicate(timeout=90)
     assert child.returncode == code
-    assert said == "semtta: stopped; no unfinished result was kept.\n"
+    assert said == ("semtta: stopped; no unfinished result was kept, the same command starts "
+                    "anew.\n")  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,11 +12,11 @@ from test_cli import refused, run  # noqa: F401
 
 from semtta.config import load_config
 from semtta.errors import SemttaError
-from semtta.jobs.asked import differing, what_was_asked
+from semtta.jobs.asked import Asked, differing, what_was_asked
 from semtta.jobs.sources import find_sources, is_several, left_out, output_folders
 from semtta.labels import Labels, LabelSpan
 from semtta.people import TrackedVideo, pipeline
-from semtta.video import probe, write_video
+from semtta.video import VideoSource, probe, read_frames, write_video
 
 QUICK = ("--no-overlay", "--no-page", "optimizer.epochs=1", "optimizer.coverage=1")
 
@@ -26,13 +26,13 @@ def clip(path: Path, shade: int = 90, count: int = 20) -> Path:
     return write_video(path, [np.full((480, 640, 3), shade, np.uint8)] * count, 30, (640, 480))
 
 
-def people_in(video: Path, count: int = 20) -> TrackedVideo:
-    """Who is in a clip: somebody, by its brightness; and a smaller one."""
-    from semtta.video import read_frames
-
-    shade = int(next(iter(read_frames(video)))[2].mean())
+def people_in(video: VideoSource, count: int = 20) -> TrackedVideo:
+    """Who is in a clip, or a part of it: somebody, by its brightness; and a smaller one."""
+    seen = list(read_frames(video))
+    shade, frames = int(seen[0][2].mean()), torch.tensor([index for index, _, _ in seen])
     tracks = [walker(count, seed=shade, id=1), walker(count - 5, seed=shade + 1, id=2)]
-    return TrackedVideo(probe(video), tracks, torch.arange(count).double() / 30)
+    tracks = [track.at(torch.isin(track.frames, frames).nonzero()[:, 0]) for track in tracks]
+    return TrackedVideo(probe(video), tracks, torch.arange(int(frames[-1]) + 1).double() / 30)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def detector(monkeypatch):
 
     def track_video(video, *, detect_size, max_people, progress=None):
         calls.append(Path(video).name)
-        found = people_in(Path(video))
+        found = people_in(video)
         return replace(found, tracks=found.tracks[:max_people])
 
     monkeypatch.setattr(pipeline, "track_video", track_video)
@@ -117,21 +117,23 @@ def test_what_was_asked_differs_in_what_makes_another_result(tmp_path):
     poses = tmp_path / "poses"
     poses.mkdir()
     (poses / "1.json").write_text("1")
-    same = what_was_asked(video, labels, config, poses2d=poses)
+    asked = Asked(config, poses2d=poses)
+    same = what_was_asked(video, labels, asked)
     assert differing(same, json.loads(json.dumps(same))) == []
-    assert what_was_asked(video, Labels((LabelSpan("walk"),), name="else"), config,
-                          poses2d=poses) == same  # fmt: skip
+    assert what_was_asked(video, Labels((LabelSpan("walk"),), name="else"), asked) == same
     others = [
-        (what_was_asked(clip(tmp_path / "b.mp4", 10, 1), labels, config, poses2d=poses), "video"),
-        (what_was_asked(video, None, config, poses2d=poses), "labels"),
-        (what_was_asked(video, labels, load_config("default", ["seed=1"]), poses2d=poses),
-         "settings"),
-        (what_was_asked(video, labels, config, poses2d=poses, tracks="all"), "track"),
-        (what_was_asked(video, labels, config, poses2d=poses, page=False), "pictures"),
-        (what_was_asked(video, labels, config), "2D poses"),
-    ]  # fmt: skip
+        (what_was_asked(clip(tmp_path / "b.mp4", 10, 1), labels, asked), "video"),
+        (what_was_asked(video, None, asked), "labels"),
+    ]
+    for name, changed in (
+        ("settings", {"config": load_config("default", ["seed=1"])}),
+        ("track", {"tracks": "all"}),
+        ("pictures", {"page": False}),
+        ("2D poses", {"poses2d": None}),
+    ):
+        others.append((what_was_asked(video, labels, replace(asked, **changed)), name))
     (poses / "1.json").write_text("2")
-    others.append((what_was_asked(video, labels, config, poses2d=poses), "2D poses"))
+    others.append((what_was_asked(video, labels, asked), "2D poses"))
     for other, name in others:
         assert differing(same, other) == [name] == differing(other, same)
     assert differing(same, "damaged") == list(same)
@@ -181,6 +183,30 @@ def test_good_videos_are_done_bad_ones_named_and_the_next_run_goes_on(
     assert detector == ["b.mp4"]  # nobody is looked for again because of another seed
 
 
+def test_a_range_is_that_of_each_and_the_failure_of_those_that_are_shorter(
+    run, tmp_path, detector  # noqa: F811
+):  # fmt: skip
+    for name, shade, count in (("a", 50, 20), ("b", 90, 8), ("c", 130, 20)):
+        clip(tmp_path / "v" / f"{name}.mp4", shade, count)
+    words = ("adapt", "v", "--start", "6", "--end", "0.5s", "--workers", "1", "-o", "o", *QUICK)
+    code, out, err = run(*words)
+    said = " ".join(err.split())
+    assert code == 1 and "1 of 3 videos failed" in said, err
+    assert ("failed: v/b.mp4: the range from frame 6 to 0.5s lies outside 'v/b.mp4', which has 8 "
+            "frames" in said)  # fmt: skip
+    for name in "ac":
+        with np.load(tmp_path / "o" / name / "track-01.npz") as saved:
+            assert saved["frames"].tolist() == list(range(6, 15))
+    detector.clear()
+    code, out, err = run("adapt", "v/a.mp4", "v/b.mp4", "--start", "6", *words[6:])
+    assert code == 1 and "holds a result of another request (video)" in " ".join(err.split())
+    assert detector == ["b.mp4"]
+    with np.load(tmp_path / "o" / "b" / "track-01.npz") as saved:
+        assert saved["frames"].tolist() == [6, 7]
+    refused(run("adapt", "v", "--start", "soon"), "start 'soon' is neither a frame")
+    refused(run("adapt", "v", "--start", "9", "--end", "4"), "not after its start")
+
+
 def test_what_is_wrong_with_all_of_them_is_one_sentence(run, tmp_path, detector):  # noqa: F811
     clip(tmp_path / "a.mp4"), clip(tmp_path / "b.mp4", 30)
     code, out, err = run("adapt", "a.mp4", "b.mp4", "--workers", "1", "--prior", "motionclip",
@@ -198,7 +224,7 @@ def test_ctrl_c_says_that_finished_videos_are_kept(run, tmp_path, monkeypatch): 
 
     monkeypatch.setattr("semtta.jobs.many.map_items", interrupted)
     code, _, err = run("adapt", "a.mp4", "b.mp4", "--quiet")
-    said = "semtta: stopped; finished videos are kept, the same command goes on."
+    said = "semtta: stopped; finished videos are kept in semtta-out, the same command goes on."
     assert code == 130 and " ".join(err.split()) == said
     assert not (tmp_path / "semtta-out").exists()
 

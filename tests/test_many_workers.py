@@ -4,7 +4,6 @@ import importlib.util
 import os
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ from semtta.cache import Cache
 from semtta.config import load_config
 from semtta.errors import SemttaError
 from semtta.files import write_npz
+from semtta.jobs.asked import Asked
 from semtta.jobs.many import AdaptEach, Item, adapt_many
-from semtta.jobs.video import adapt_video
 from semtta.people.cache import detector_key
 from semtta.people.track_files import tracked_arrays
 from semtta.video import content_hash
@@ -32,8 +31,8 @@ def planted(tmp_path: Path, count: int = 2) -> tuple[AdaptEach, list[Item]]:
         arrays = tracked_arrays(people_in(video), asked | {"people": None})
         kept.keep(path, lambda file, arrays=arrays: write_npz(file, arrays, False))
         items.append(Item(video, tmp_path / "out" / str(number)))
-    each = partial(adapt_video, config=config, overlay=False, page=False, cache=kept, tracks="all")
-    return AdaptEach(each, label="walk"), items
+    asked = Asked(config, tracks="all", overlay=False, page=False)
+    return AdaptEach(asked, label="walk", cache=kept), items
 
 
 class DiesOnce(AdaptEach):
@@ -61,7 +60,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(tmp_path):
     alone = adapt_many(each, items, workers=1)
     assert all(outcome.ok for outcome in alone), alone
     each, items = planted(tmp_path / "b")
-    dying = DiesOnce(each.run, label="walk")
+    dying = DiesOnce(each.asked, label="walk", cache=each.cache)
     heard: list[str] = []
 
     def hear(stage, done, total, values):
@@ -77,7 +76,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(tmp_path):
 
 
 def test_a_machine_that_lacks_the_folder_says_so(tmp_path):
-    each = AdaptEach(partial(adapt_video), home=tmp_path / "absent")
+    each = AdaptEach(Asked(load_config()), home=tmp_path / "absent")
     with pytest.raises(SemttaError, match="this machine has no folder"):
         each(Item(tmp_path / "a.mp4", tmp_path / "o"))
 

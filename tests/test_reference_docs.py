@@ -12,7 +12,7 @@ import semtta
 from semtta.body.landmarks import HIP_WIDTH
 from semtta.output.axes import y_up, z_up
 from semtta.skeletons import SKELETONS, SMPL24, SMPL_PARENTS
-from tools import make_cli_docs, make_settings_docs
+from tools import made_pages, make_cli_docs, make_settings_docs
 
 API = docs_pages.read(ROOT / "docs" / "reference" / "api.md")
 CONVENTIONS = docs_pages.read(ROOT / "docs" / "conventions.md")
@@ -108,3 +108,13 @@ def test_the_rest_pose_stands_as_the_page_says():
     assert joints["pelvis"].norm() < 1e-3  # the CC0 body's origin
     hips = (joints["left_hip"] - joints["right_hip"]).norm()
     assert f"({hips:.2f} m)" in CONVENTIONS and f"{HIP_WIDTH:.2f} m\n" in CONVENTIONS
+
+
+def test_a_made_page_is_written_or_compared(tmp_path):
+    path = tmp_path / "page.md"
+    assert made_pages.main("A page.", path, lambda: "new", ["--check"]) == 1
+    assert not path.exists()
+    assert made_pages.main("A page.", path, lambda: "new", []) == 0 and path.read_text() == "new"
+    assert made_pages.main("A page.", path, lambda: "new", ["--check"]) == 0
+    assert made_pages.main("A page.", path, lambda: "other", ["--check"]) == 1
+    assert path.read_text() == "new"

@@ -55,26 +55,30 @@ def written(tmp_path, name):
     return read_result(WRITERS[name](tmp_path / name, files.person(FRAMES)))
 
 
-def poses(path, result, body, shift=4.0):
-    """Points of a result's only person, a little beside where it has them."""
-    track = result.tracks[0]
+def poses(path, result, body, shift=4.0, number=0):
+    """Points of one of a result's people, a little beside where it has them."""
+    track = result.tracks[number]
     camera = track.camera(files.WIDTH, files.HEIGHT) or MIDDLE
     base = on_body(result, track, body, camera)
     points = body.landmarks(base.rotmats, base.betas, COCO17) + in_camera(base, camera)[:, None]
     xy = project(points, camera.focal, torch.tensor(camera.center)).numpy() + shift
-    np.savez(path, xy=xy, conf=np.ones(xy.shape[:2]), skeleton="coco17")
+    every = np.zeros((FRAMES, *xy.shape[1:])), np.zeros((FRAMES, xy.shape[1]))
+    every[0][track.frames], every[1][track.frames] = xy, 1
+    np.savez(path, xy=every[0], conf=every[1], skeleton="coco17")
     return camera
 
 
-@pytest.mark.parametrize("name", ["gvhmr.pt", "wham.pkl", "vibe.pkl", "cliff.npz"])
+@pytest.mark.parametrize("name", WRITERS)
 def test_it_is_refined_and_written_in_its_layout(name, run, clip, tmp_path, body):  # noqa: F811
     result = written(tmp_path, name)
     camera = poses(tmp_path / "poses.npz", result, body)
-    code, out, err = run("refine", clip, "--result", name, "--as", "same", "-o", "new", "--quiet",
-                         "--poses2d", "poses.npz", "--no-overlay", "--no-page", *QUICK)  # fmt: skip
+    code, out, err = run("refine", clip, "--result", result.path, "--as", "same", "-o", "new",
+                         "--quiet", "--poses2d", "poses.npz", "--no-overlay", "--no-page",
+                         *QUICK)  # fmt: skip
     assert code == 0, err
     saved = load_result(tmp_path / "new").tracks[0]
-    before, after = result.tracks[0], read_result(tmp_path / "new" / name).tracks[0]
+    again = tmp_path / "new" / result.path.name
+    before, after = result.tracks[0], read_result(again).tracks[0]
     assert torch.equal(saved.base.rotmats.float(), saved.base.rotmats)
     torch.testing.assert_close(saved.base.rotmats, before.rotmats, atol=1e-5, rtol=0)
     torch.testing.assert_close(after.rotmats[:, :22], saved.adapted.rotmats[:, :22], atol=1e-4,
@@ -97,6 +101,28 @@ def test_it_is_refined_and_written_in_its_layout(name, run, clip, tmp_path, body
                                    rtol=0)  # fmt: skip
 
 
+def test_a_part_is_refined_and_the_rest_stays(run, clip, tmp_path, body):  # noqa: F811
+    result = written(tmp_path, "wham.pkl")
+    poses(tmp_path / "poses.npz", result, body)
+    words = ("refine", clip, "--result", "wham.pkl", "--poses2d", "poses.npz", "--no-overlay",
+             "--no-page", *QUICK)  # fmt: skip
+    code, out, err = run(*words, "--as", "same", "-o", "new", "--start", "4", "--end", "0.3s")
+    assert code == 0 and "frames outside the part stay in the file" in " ".join(err.split()), err
+    saved = load_result(tmp_path / "new").tracks[0]
+    assert saved.track.frames.tolist() == list(range(4, 9))
+    before, after = result.tracks[0], read_result(tmp_path / "new" / "wham.pkl").tracks[0]
+    torch.testing.assert_close(saved.base.rotmats, before.rotmats[4:9], atol=1e-5, rtol=0)
+    moved = (after.rotmats - before.rotmats).flatten(1).abs().amax(1)
+    assert (moved[4:9] > 1e-4).all() and (moved[[*range(4), *range(9, 12)]] < 1e-5).all()
+    world = (after.world.trans - before.world.trans).abs().amax(1)
+    assert (world[[*range(4), *range(9, 12)]] < 1e-5).all() and world[4:9].max() > 1e-4
+    refused(run(*words, "--start", "12", "-o", "no"), "lies outside")
+    files.wham(tmp_path / "late.pkl", {3: files.person(4, first=8)})
+    refused(run("refine", clip, "--result", "late.pkl", "--end", "6", *words[4:]),
+            "result 'late.pkl' has nobody in this part of")  # fmt: skip
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("larger", [1, 2])
 def test_what_did_not_move_comes_back_as_it_was(name, larger, tmp_path, body):
@@ -113,8 +139,68 @@ def test_what_did_not_move_comes_back_as_it_was(name, larger, tmp_path, body):
     after, before = read_result(tmp_path / f"again-{name}").tracks[0], result.tracks[0]
     torch.testing.assert_close(after.rotmats, before.rotmats, atol=1e-5, rtol=0)
     torch.testing.assert_close(after.pelvis(MIDDLE), before.pelvis(MIDDLE), atol=1e-4, rtol=1e-4)
-    if before.world is not None and name != "tram.npy":  # whose world is in camera.npy beside it
+    if before.world is not None:
         torch.testing.assert_close(after.world.trans, before.world.trans, atol=1e-4, rtol=1e-4)
+
+
+def with_a_gap(first=2, gap=(5, 6)):
+    """Somebody who comes late, and is not seen for a while."""
+    p = files.person(FRAMES, seed=1)
+    rows = [i for i in range(first, FRAMES) if i not in gap]
+    return files.Person(**{key: value[rows] for key, value in vars(p).items()})
+
+
+TWO = {
+    "phalp.pkl": lambda path, a, b: files.phalp(path, {3: a, 5: b}),
+    "romp.npz": lambda path, a, b: files.romp(path, {3: a, 5: b}),
+    "prompthmr.pkl": lambda path, a, b: files.prompthmr(path, {3: a, 5: b}, FRAMES),
+}
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_of_two_people_one_with_gaps_is_refined_and_the_other_stays(
+    name, run, clip, tmp_path, body  # noqa: F811
+):  # fmt: skip
+    late = with_a_gap()
+    result = read_result(TWO[name](tmp_path / name, files.person(FRAMES), late))
+    poses(tmp_path / "poses.npz", result, body, number=1)
+    code, out, err = run("refine", clip, "--result", name, "--as", "same", "-o", "new", "--quiet",
+                         "--poses2d", "poses.npz", "--no-overlay", "--no-page", "--track", "2",
+                         *QUICK)  # fmt: skip
+    assert code == 0, err
+    (saved,) = load_result(tmp_path / "new").tracks
+    assert saved.track.id == 2 and saved.track.frames.tolist() == late.frames.tolist()
+    other, moved = read_result(tmp_path / "new" / name).tracks
+    assert torch.equal(other.rotmats, result.tracks[0].rotmats)
+    assert torch.equal(other.pelvis(MIDDLE), result.tracks[0].pelvis(MIDDLE))
+    assert moved.frames.tolist() == late.frames.tolist()
+    torch.testing.assert_close(moved.rotmats[:, :22], saved.adapted.rotmats[:, :22], atol=1e-4,
+                               rtol=0)  # fmt: skip
+
+
+def test_every_frame_s_own_focal_length_counts(tmp_path, body):
+    """A zoom: one camera shows the base where the file's cameras do, and it comes back."""
+    path = files.gvhmr(tmp_path / "zoom.pt", files.person(FRAMES))
+    data = torch.load(path)
+    data["K_fullimg"][:, 0, 0] *= torch.linspace(1, 1.4, FRAMES)
+    data["K_fullimg"][:, 1, 1] = data["K_fullimg"][:, 0, 0]
+    torch.save(data, path)
+    result = read_result(path)
+    track = result.tracks[0]
+    camera = track.camera(files.WIDTH, files.HEIGHT)
+    base = on_body(result, track, body, camera)
+    places = in_camera(base, camera)
+    center = torch.tensor(camera.center)
+    for i in (0, FRAMES - 1):
+        there = project(base.trans[i][None, None], float(track.focal[i]), track.center[i])
+        here = project(places[i][None, None], camera.focal, center)
+        torch.testing.assert_close(here, there, atol=1e-2, rtol=0)
+    motion = (base.rotmats, base.betas, places)
+    same = refined_of(result, result, 1, base.frames, motion, body, camera)
+    as_same(result, {1: same}, tmp_path / "again.pt")
+    after = read_result(tmp_path / "again.pt").tracks[0]
+    torch.testing.assert_close(after.trans, track.trans, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(after.world.trans, track.world.trans, atol=1e-4, rtol=1e-4)
 
 
 class Smpl(Body):
@@ -191,6 +277,46 @@ def test_what_cannot_be_refined_is_refused_in_one_sentence(run, clip, tmp_path):
     refused(run("refine", clip, "--result", "short.pt"),
             "covers 8 frames, the video has 12")  # fmt: skip
     assert not (tmp_path / "semtta-out").exists() or not any((tmp_path / "semtta-out").iterdir())
+
+
+def test_results_of_other_videos_and_broken_ones_are_refused(
+    run, clip, tmp_path, body  # noqa: F811
+):  # fmt: skip
+    whole = files.person(FRAMES)
+
+    def refine(name, *words):
+        return run("refine", clip, "--result", name, "--no-overlay", "--no-page", "--quiet",
+                   *words)  # fmt: skip
+
+    data = torch.load(files.gvhmr(tmp_path / "tall.pt", whole))
+    data["K_fullimg"][:, :2, 2] = torch.tensor([240.0, 320.0])
+    torch.save(data, tmp_path / "tall.pt")
+    refused(refine("tall.pt"), "is of a picture of 480 x 640, the video has 640 x 480")
+    result = written(tmp_path, "wham.pkl")
+    poses(tmp_path / "poses.npz", result, body, shift=90)
+    refused(refine("wham.pkl", "--poses2d", "poses.npz"), "does not fit this video: its joints are "
+            "off the nearest person's there by")  # fmt: skip
+    whole.trans[3, 1] = np.nan
+    files.wham(tmp_path / "nan.pkl", {3: whole})
+    refused(refine("nan.pkl"), "person 3, 'trans': holds NaN")
+    np.savez(tmp_path / "other.npz", theta=np.zeros((FRAMES, 72)), tran=np.zeros((FRAMES, 3)))
+    refused(refine("other.npz"), "it holds the keys theta, tran. Known are GVHMR's")
+    refused(refine("wham.pkl", "--track", "5"), "has no track '5'; it has 1")
+    refused(refine("wham.pkl", "--body", "smplx"), "smplx")
+    assert not (tmp_path / "semtta-out").exists() or not any((tmp_path / "semtta-out").iterdir())
+
+
+def test_the_shape_of_another_body_is_held_out_and_that_is_said(
+    run, clip, tmp_path, body  # noqa: F811
+):  # fmt: skip
+    """SMPL-X's betas have no mapping to SMPL's: the mean shape is refined, the file's stays."""
+    result = written(tmp_path, "prompthmr.pkl")
+    assert result.tracks[0].betas.abs().max() > 0.5
+    poses(tmp_path / "poses.npz", result, body)
+    code, out, err = run("refine", clip, "--result", "prompthmr.pkl", "--poses2d", "poses.npz",
+                         "--no-overlay", "--no-page", "-o", "new", "strategy=frozen")  # fmt: skip
+    assert code == 0 and "its body is SMPL-X" in " ".join(err.split()), err
+    assert not load_result(tmp_path / "new").tracks[0].base.betas.any()
 
 
 def test_a_name_of_ours_is_left_to_ours(tmp_path, body):

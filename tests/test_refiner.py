@@ -260,11 +260,6 @@ def test_a_person_of_the_result_whom_nobody_saw_is_left_out_and_named():
     assert any("person 2 of the result was not found" in text for text in said)
 
 
-def test_a_part_of_a_video_is_refused():
-    with pytest.raises(SemttaError, match="refined over its whole video"):
-        adapter(result_of(person()[1])).run(CLIP, start=3)
-
-
 def test_a_result_of_another_video_is_refused(body):
     track, _ = person()
     _, elsewhere = person(x=0.9)

@@ -155,6 +155,10 @@ def test_ctrl_c_in_the_command_keeps_detections_and_finished_tracks(
         patched.setattr(Adapter, "_adapt", interrupted)
         code, _, err = run(*words, "-o", "o")
     assert code == 130 and not (tmp_path / "o").exists()
+    assert err.splitlines()[-1] == (
+        "semtta: stopped; the people found and every finished track are kept, the same command "
+        "goes on."
+    )
     code, out, err = run(*words, "-o", "o")
     said = " ".join((out + err).split())
     assert code == 0 and detector == ["a.mp4"]

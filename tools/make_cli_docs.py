@@ -8,9 +8,10 @@ The page is made of the commands themselves, so that it cannot say anything else
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
+
+from tools import made_pages
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 _TOP = """\
@@ -82,16 +83,5 @@ def _one_line(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
-    made = page()
-    if check:
-        return int(not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != made)
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(made_pages.main(__doc__, PAGE, page))

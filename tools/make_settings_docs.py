@@ -9,7 +9,6 @@ the paper in ``configs/default.yaml``; the page holds both, so that neither is t
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import re
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from omegaconf import OmegaConf
 from semtta import config as schema
 from semtta.config_limits import BOUNDS, CHOICES
 from semtta.settings_help import comments_of
+from tools import made_pages
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "settings.md"
@@ -129,16 +129,5 @@ def _yaml(value: object) -> str:
     return "[" + ", ".join(map(str, value)) + "]" if isinstance(value, list) else text[3:].strip()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
-    made = page()
-    if check:
-        return int(not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != made)
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(made_pages.main(__doc__, PAGE, page))

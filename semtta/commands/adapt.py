@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -19,13 +18,18 @@ from semtta.commands.inputs import (
 )
 from semtta.commands.many import adapt_each
 from semtta.commands.options import (
+    BodyModels,
+    ConfigName,
     Device,
+    DryRun,
     End,
+    Estimator,
     FocalLength,
     Fps,
     NoCache,
     NoOverlay,
     NoPage,
+    OneLabel,
     Output,
     OverlayLayout,
     OverlayScale,
@@ -33,7 +37,10 @@ from semtta.commands.options import (
     Quiet,
     Seed,
     Start,
+    StaticCamera,
+    TrackChoice,
     as_overrides,
+    kept_for_later,
     look_at,
     split_words,
     user_cache,
@@ -41,6 +48,7 @@ from semtta.commands.options import (
 from semtta.commands.verbose import Stopwatch, Verbose, tell_setup
 from semtta.errors import SemttaError
 from semtta.messages import out, progress_bars
+from semtta.process import if_stopped
 
 
 def adapt(
@@ -59,8 +67,8 @@ def adapt(
             "videos: a folder of NAME.labels.json; default: beside each."
         ),
     ] = None,
-    label: Annotated[Optional[str], typer.Option(help="One text for the whole video.")] = None,
-    config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "default",
+    label: OneLabel = None,
+    config: ConfigName = "default",
     model: Annotated[
         Optional[str], typer.Option(help="lifter, lifter-narrow, hmr or hmr2.")
     ] = None,
@@ -69,22 +77,18 @@ def adapt(
     prior_checkpoint: Annotated[Optional[Path], typer.Option(help="Weights for the prior.")] = None,
     clip: Annotated[Optional[Path], typer.Option(help="CLIP ViT-B/32, for motionclip.")] = None,
     body: Annotated[Optional[str], typer.Option(help="cc0, smpl, or a file.")] = None,
-    body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
+    body_models: BodyModels = None,
     poses2d: Poses2D = None,
     poses2d_format: PosesFormat = None,
     poses2d_size: PosesSize = None,
     poses2d_first: PosesFirst = None,
     skeleton: PosesSkeleton = None,
-    estimator: Annotated[
-        Optional[Path], typer.Option(help="A checkpoint of `semtta pose2d` as 2D detector.")
-    ] = None,
+    estimator: Estimator = None,
     fps: Fps = None,
     start: Start = None,
     end: End = None,
-    track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
-    static_camera: Annotated[
-        bool, typer.Option("--static-camera", help="It stands still: find up and the floor.")
-    ] = False,
+    track: TrackChoice = "largest",
+    static_camera: StaticCamera = False,
     focal: FocalLength = None,
     output: Output = None,
     device: Device = None,
@@ -95,9 +99,7 @@ def adapt(
     no_page: NoPage = False,
     renderer: Annotated[str, typer.Option(help="Of the overlay: own or pytorch3d.")] = "own",
     overwrite: Overwrite = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, load everything, then stop.")
-    ] = False,
+    dry_run: DryRun = False,
     engine: Annotated[
         Optional[str], typer.Option(help="Several videos: local, or ray (RAY_ADDRESS).")
     ] = None,
@@ -113,7 +115,6 @@ def adapt(
     Several videos get a folder each; the same command goes on where it was stopped."""
     from semtta.config import load_config
     from semtta.output.layout import OverlayOptions
-    from semtta.video import cut_video, open_images
 
     if labels is not None and label is not None:
         raise SemttaError("give either --labels or --label, not both.")
@@ -126,42 +127,41 @@ def adapt(
     sources, overrides = split_words(arguments)
     settings = load_config(config, as_overrides(named, overrides))
     drawn = OverlayOptions(overlay_scale, overlay_layout)
-    from semtta.jobs.labels import LABELLERS  # PyTorch, after what can be said without it
+    from semtta.jobs.asked import Asked  # PyTorch, after what can be said without it
+    from semtta.jobs.labels import LABELLERS
+    from semtta.jobs.many import AdaptEach
     from semtta.jobs.sources import is_several, left_out
     from semtta.jobs.video import adapt_video
+    from semtta.video import cut_video, open_images
 
-    run = partial(
-        adapt_video, config=settings, tracks=track, poses2d=poses2d,
-        poses2d_options=poses_options(
-            poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first
-        ),
-        estimator=estimator, body_models=body_models,
-        labeller=labels if labels in LABELLERS else None, overlay=not no_overlay,
-        overlay_options=drawn, page=not no_page, renderer=renderer, overwrite=overwrite,
-        cache=user_cache(no_cache),
+    asked = Asked(
+        settings, track, poses2d,
+        poses_options(poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first),
+        estimator, body_models, labeller=labels if labels in LABELLERS else None,
+        overlay=not no_overlay, overlay_options=drawn, page=not no_page, renderer=renderer,
     )  # fmt: skip
+    file = None if labels is None or asked.labeller else Path(labels)
+    kept = user_cache(no_cache)
     if engine is not None or workers is not None or is_several(sources):
-        if (poses2d, start, end) != (None, None, None):
-            raise SemttaError("--poses2d, --start and --end belong to one video; adapt it alone, "
-                              "without --engine and --workers.")  # fmt: skip
+        if poses2d is not None:
+            raise SemttaError("--poses2d belongs to one video; adapt it alone, without --engine "
+                              "and --workers.")  # fmt: skip
+        each = AdaptEach(asked, label, file, fps, start, end, overwrite, dry_run, kept)
         adapt_each(
-            run, sources, settings=settings, label=label, labels=labels, fps=fps, output=output,
-            engine=engine or "local", workers=workers, dry_run=dry_run, quiet=quiet,
-        )  # fmt: skip
+            each, sources, output=output, engine=engine or "local", workers=workers, quiet=quiet
+        )
         return
     video = sources[0]
     folder = output or Path("semtta-out") / video.stem
-    given: str | Path | None = label
-    if labels is not None and labels not in LABELLERS:
-        given = Path(labels)
     if verbose:
         tell_setup(settings)
     watch = Stopwatch(verbose)
-    with progress_bars(quiet) as bars:
+    with if_stopped(kept_for_later(kept)), progress_bars(quiet) as bars:
         for text in left_out(video):
             bars("note", 0, None, {"text": text})
         part = cut_video(open_images(video, fps), start, end)
-        run(part, given, folder=folder, progress=watch.watch(bars), dry_run=dry_run)
+        adapt_video(part, file or label, asked, folder, overwrite=overwrite,
+                    progress=watch.watch(bars), dry_run=dry_run, cache=kept)  # fmt: skip
     watch.tell()
     if dry_run:
         out.print("Everything is in place; nothing was written.")

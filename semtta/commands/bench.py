@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.text import Text
 
 from semtta.bench.options import DEFAULT_METHODS, MOCAP, NEEDS_SMPL, Options
-from semtta.commands.options import is_setting
+from semtta.commands.options import BodyModels, is_setting
 from semtta.errors import SemttaError, printable
-from semtta.messages import SafeConsole, out, progress_bars, to_stderr
+from semtta.messages import SafeConsole, out, progress_bars
+from semtta.process import if_stopped
 
 DATA = (*NEEDS_SMPL, "beam", *MOCAP, "heldout")
 _DEFAULT = ",".join(DEFAULT_METHODS)
@@ -49,7 +50,7 @@ def bench(
     seeds: Annotated[int, typer.Option(help="How many, from 0.")] = 1,
     labels: Annotated[Optional[Path], typer.Option(help="Labels of a data set's videos.")] = None,
     poses2d: Annotated[Optional[str], typer.Option(help="2D source of a data set.")] = None,
-    body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
+    body_models: BodyModels = None,
     masks: Annotated[
         Optional[int], typer.Option(help="For --data heldout: how many for each person.")
     ] = None,
@@ -98,15 +99,9 @@ def bench(
         videos=tuple(Path(word) for word in words if not is_setting(word)),
     )  # fmt: skip
 
-    try:
-        with progress_bars(quiet) as progress:
-            outcome = run_session(options, progress)
-    except KeyboardInterrupt:
-        to_stderr().print(
-            f"semtta: stopped; what is done is kept in {options.output}, the same command goes on.",
-            highlight=False, soft_wrap=True, markup=False,
-        )  # fmt: skip
-        raise typer.Exit(130) from None
+    kept = f"what is done is kept in {options.output}, the same command goes on"
+    with if_stopped(kept), progress_bars(quiet) as progress:
+        outcome = run_session(options, progress)
     for view in outcome.views:
         _print_view(view, console, outcome.failures)
     console.print(

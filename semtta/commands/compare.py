@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 from rich.markup import escape
 
+from semtta.commands.options import BodyModels
 from semtta.messages import out, progress_bars
 
 
@@ -20,7 +21,7 @@ def compare(
     )
     / "compare",
     video: Annotated[Optional[Path], typer.Option(help="The video, if it is not found.")] = None,
-    body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
+    body_models: BodyModels = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier comparison.")
     ] = False,

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from semtta.commands.options import (
+    ConfigName,
     Device,
     NoOverlay,
     NoPage,
@@ -29,7 +30,7 @@ from semtta.messages import out, progress_bars
 def demo(
     overrides: Overrides = None,
     output: Output = None,
-    config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "default",
+    config: ConfigName = "default",
     model: Annotated[Optional[str], typer.Option(help="lifter or lifter-narrow.")] = None,
     device: Device = None,
     seed: Seed = None,

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 from rich.markup import escape
 
+from semtta.commands.options import BodyModels
 from semtta.messages import out, progress_bars
 
 
@@ -26,7 +27,7 @@ def export(
     every: Annotated[
         Optional[int], typer.Option(help="Every n-th frame, of obj and ply. Default: all to 300.")
     ] = None,
-    body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
+    body_models: BodyModels = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export.")
     ] = False,

@@ -20,7 +20,16 @@ from semtta.commands.inputs import (
     PosesSkeleton,
     poses_options,
 )
-from semtta.commands.options import DictionaryFile, End, Fps, NoCache, Start, user_cache
+from semtta.commands.options import (
+    ConfigName,
+    DictionaryFile,
+    End,
+    Fps,
+    NoCache,
+    Start,
+    TrackChoice,
+    user_cache,
+)
 from semtta.errors import SemttaError
 from semtta.messages import out, progress_bars, say, tell, to_stderr
 
@@ -59,13 +68,13 @@ def label(
     fps: Fps = None,
     start: Start = None,
     end: End = None,
-    track: Annotated[str, typer.Option(help="largest, all, or a track id.")] = "largest",
+    track: TrackChoice = "largest",
     poses2d: Poses2D = None,
     poses2d_format: PosesFormat = None,
     poses2d_size: PosesSize = None,
     poses2d_first: PosesFirst = None,
     skeleton: PosesSkeleton = None,
-    config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "default",
+    config: ConfigName = "default",
     output: Annotated[
         Optional[Path], typer.Option("-o", "--output", help="Default: VIDEO's name.labels.json.")
     ] = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,65 +11,56 @@ from rich.markup import escape
 
 from semtta.errors import SemttaError
 from semtta.messages import SafeConsole, out, progress_bars, to_stderr
+from semtta.process import if_stopped
 
 if TYPE_CHECKING:  # everything heavy is imported when a command runs
-    from semtta.config import Config
+    from semtta.jobs.many import AdaptEach
     from semtta.work import Outcome
 
 
 def adapt_each(
-    run: Callable,
+    each: AdaptEach,
     sources: Sequence[Path],
     *,
-    settings: Config,
-    label: str | None,
-    labels: str | None,
-    fps: float | None,
     output: Path | None,
     engine: str,
     workers: int | None,
-    dry_run: bool,
     quiet: bool,
 ) -> None:
     """Adapt to all videos that are named; exit code 1 if some failed.
 
     Args:
-        run: ``adapt_video`` with everything given but video, labels and folder."""
+        each: what is done with each of them."""
     from semtta.files import check_writable
-    from semtta.jobs.labels import LABELLERS
-    from semtta.jobs.many import AdaptEach, Item, adapt_many
+    from semtta.jobs.many import Item, adapt_many
     from semtta.jobs.sources import find_sources, output_folders
     from semtta.labels import as_labels
+    from semtta.video import cut_video
     from semtta.work import check_engine
 
     check_engine(engine, workers)
     videos, notes = find_sources(sources)
+    cut_video(videos[0], each.start, each.end)  # what no video could have is said once
     folders = output_folders(videos, output or Path("semtta-out"))
     check_writable(folders[0].parent)
-    place = None if labels is None or labels in LABELLERS else Path(labels)
-    if label is not None:
-        as_labels(label)
-    if place is not None and not place.exists():
-        raise SemttaError(f"label file or folder '{labels}' does not exist.")
-    if labels == "vlm":
-        notes.append(f"labels.max_requests={settings.labels.max_requests} holds for each of the "
-                     f"{len(videos)} videos.")  # fmt: skip
+    if each.label is not None:
+        as_labels(each.label)
+    if each.labels is not None and not each.labels.exists():
+        raise SemttaError(f"label file or folder '{each.labels}' does not exist.")
+    if each.asked.labeller == "vlm":
+        most = each.asked.config.labels.max_requests
+        notes.append(f"labels.max_requests={most} holds for each of the {len(videos)} videos.")
     items = [Item(*pair) for pair in zip(videos, folders, strict=True)]
-    each = AdaptEach(run, label, place, fps, dry_run)
-    try:
-        with progress_bars(quiet) as progress:
-            for text in notes:
-                progress("note", 0, None, {"text": text})
-            outcomes = adapt_many(each, items, engine=engine, workers=workers, progress=progress)
-    except KeyboardInterrupt:
-        to_stderr().print("semtta: stopped; finished videos are kept, the same command goes on.",
-                          highlight=False)  # fmt: skip
-        raise typer.Exit(130) from None
+    kept = f"finished videos are kept in {folders[0].parent}, the same command goes on"
+    with if_stopped(kept), progress_bars(quiet) as progress:
+        for text in notes:
+            progress("note", 0, None, {"text": text})
+        outcomes = adapt_many(each, items, engine=engine, workers=workers, progress=progress)
     errors = {outcome.error for outcome in outcomes}
     if len(errors) == 1 and not any(o.ok or o.trace for o in outcomes):
         raise SemttaError(errors.pop())  # of what is common to all, as of one video
     if not quiet:
-        _print_table(outcomes, dry_run)
+        _print_table(outcomes, each.dry_run)
     _print_failures(outcomes)
     if not all(outcome.ok for outcome in outcomes):
         raise typer.Exit(1)

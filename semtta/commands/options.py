@@ -46,6 +46,19 @@ DictionaryFile = Annotated[
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Look for people anew, and keep nothing for later runs.")
 ]
+OneLabel = Annotated[Optional[str], typer.Option(help="One text for the whole video.")]
+ConfigName = Annotated[str, typer.Option(help="Shipped name or YAML path.")]
+BodyModels = Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")]
+TrackChoice = Annotated[str, typer.Option(help="largest, all, or a track id.")]
+Estimator = Annotated[
+    Optional[Path], typer.Option(help="A checkpoint of `semtta pose2d` as 2D detector.")
+]
+StaticCamera = Annotated[
+    bool, typer.Option("--static-camera", help="It stands still: find up and the floor.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything, load everything, then stop.")
+]
 NoPage = Annotated[bool, typer.Option("--no-page", help="Skip result.html.")]
 
 
@@ -78,6 +91,13 @@ def is_setting(word: str) -> bool:
         return "=" in word and not Path(word).exists()
     except (OSError, ValueError):  # no name that a file could have
         return True
+
+
+def kept_for_later(kept: Cache | None) -> str:
+    """What a run that is stopped leaves, and how to go on; see ``process.if_stopped``."""
+    if kept is None:
+        return "nothing was kept (no cache), the same command starts anew"
+    return "the people found and every finished track are kept, the same command goes on"
 
 
 def user_cache(no_cache: bool) -> Cache | None:

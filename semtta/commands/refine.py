@@ -18,9 +18,17 @@ from semtta.commands.inputs import (
     poses_options,
 )
 from semtta.commands.options import (
+    BodyModels,
+    ConfigName,
     Device,
+    DryRun,
+    End,
+    Estimator,
+    Fps,
+    NoCache,
     NoOverlay,
     NoPage,
+    OneLabel,
     Output,
     OverlayLayout,
     OverlayScale,
@@ -28,11 +36,17 @@ from semtta.commands.options import (
     Overwrite,
     Quiet,
     Seed,
+    Start,
+    StaticCamera,
     as_overrides,
+    kept_for_later,
     look_at,
+    user_cache,
 )
+from semtta.commands.verbose import Stopwatch, Verbose, tell_setup
 from semtta.errors import SemttaError
 from semtta.messages import out, progress_bars
+from semtta.process import if_stopped
 
 
 def refine(
@@ -46,25 +60,26 @@ def refine(
         Optional[str],
         typer.Option(help="Label file; or auto (retrieval), vlm (the model in labels.model)."),
     ] = None,
-    label: Annotated[Optional[str], typer.Option(help="One text for the whole video.")] = None,
-    config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "refine",
+    label: OneLabel = None,
+    config: ConfigName = "refine",
     body: Annotated[
         Optional[str], typer.Option(help="cc0, smpl, or a file. Default: the result's.")
     ] = None,
-    body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
+    body_models: BodyModels = None,
     poses2d: Poses2D = None,
     poses2d_format: PosesFormat = None,
     poses2d_size: PosesSize = None,
     poses2d_first: PosesFirst = None,
     skeleton: PosesSkeleton = None,
-    fps: Annotated[Optional[float], typer.Option(help="Of a folder of images; else 30.")] = None,
+    estimator: Estimator = None,
+    fps: Fps = None,
+    start: Start = None,
+    end: End = None,
     track: Annotated[
         Optional[str],
         typer.Option(help="Of the result: its number, or all. Default: its only one."),
     ] = None,
-    static_camera: Annotated[
-        bool, typer.Option("--static-camera", help="It stands still: find up and the floor.")
-    ] = False,
+    static_camera: StaticCamera = False,
     written_as: Annotated[
         Optional[str],
         typer.Option("--as", help="same: also write FILE again, in its own layout."),
@@ -77,15 +92,14 @@ def refine(
     overlay_layout: OverlayLayout = "side",
     no_page: NoPage = False,
     overwrite: Overwrite = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, load everything, then stop.")
-    ] = False,
+    dry_run: DryRun = False,
+    no_cache: NoCache = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Refine a result of VIDEO: start from what is there, write what `semtta adapt` writes."""
     from semtta.config import load_config
     from semtta.output.layout import OverlayOptions
-    from semtta.video import open_images
 
     if result is None:
         raise SemttaError("--result FILE is missing: what is to be refined.")
@@ -99,30 +113,33 @@ def refine(
     }  # fmt: skip
     settings = load_config(config, as_overrides(named, overrides))
     drawn = OverlayOptions(overlay_scale, overlay_layout)
-    from semtta.jobs.labels import LABELLERS  # PyTorch, after what can be said without it
+    from semtta.jobs.asked import Asked  # PyTorch, after what can be said without it
+    from semtta.jobs.labels import LABELLERS
     from semtta.jobs.refine import SameLayout, prepare_refinement
     from semtta.jobs.video import adapt_video
+    from semtta.video import cut_video, open_images
 
     folder = output or Path("semtta-out") / f"{video.stem}-refined"
     settings, tracks, read = prepare_refinement(
         settings, result, folder, track, body=body, body_models=body_models
     )
     beside = SameLayout(read) if written_as else None
-    labeller = labels if labels in LABELLERS else None
-    given: str | Path | None = label
-    if labels is not None and labeller is None:
-        given = Path(labels)
-    with progress_bars(quiet) as progress:
-        adapt_video(
-            open_images(video, fps), given, settings, folder,
-            tracks=tracks, poses2d=poses2d,
-            poses2d_options=poses_options(
-                poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first
-            ),
-            body_models=body_models, labeller=labeller, overlay=not no_overlay,
-            overlay_options=drawn, page=not no_page, overwrite=overwrite, progress=progress,
-            dry_run=dry_run, beside=beside,
-        )  # fmt: skip
+    asked = Asked(
+        settings, tracks, poses2d,
+        poses_options(poses2d, poses2d_format, skeleton, poses2d_size, poses2d_first),
+        estimator, body_models, labeller=labels if labels in LABELLERS else None,
+        overlay=not no_overlay, overlay_options=drawn, page=not no_page,
+    )  # fmt: skip
+    file = None if labels is None or asked.labeller else Path(labels)
+    part = cut_video(open_images(video, fps), start, end)
+    kept = user_cache(no_cache)
+    if verbose:
+        tell_setup(settings)
+    watch = Stopwatch(verbose)
+    with if_stopped(kept_for_later(kept)), progress_bars(quiet) as bars:
+        adapt_video(part, file or label, asked, folder, overwrite=overwrite, dry_run=dry_run,
+                    progress=watch.watch(bars), cache=kept, beside=beside)  # fmt: skip
+    watch.tell()
     if dry_run:
         out.print("Everything is in place; nothing was written.")
         return

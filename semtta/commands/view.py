@@ -11,6 +11,7 @@ from typing import Annotated, Optional
 import typer
 from rich.markup import escape
 
+from semtta.commands.options import BodyModels
 from semtta.messages import out, progress_bars
 
 
@@ -19,7 +20,7 @@ def view(
     video: Annotated[
         Optional[Path], typer.Option(help="The video, if it is not found; the page is made anew.")
     ] = None,
-    body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
+    body_models: BodyModels = None,
     remake: Annotated[bool, typer.Option("--remake", help="Make the page anew.")] = False,
     no_open: Annotated[bool, typer.Option("--no-open", help="Only say where it is.")] = False,
 ) -> None:

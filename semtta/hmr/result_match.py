@@ -17,11 +17,11 @@ from semtta.hmr.result_base import check_places, in_picture, on_body
 from semtta.hmr.results import held_against
 from semtta.hmr.results.parts import ResultFile, ResultTrack
 from semtta.keypoints import Keypoints2D, Track
-from semtta.people.own_poses import look_at, timed
+from semtta.people.own_poses import held_frames, look_at, timed
 from semtta.people.pipeline import TrackedVideo
 from semtta.people.tracker import Detections
 from semtta.skeletons import BODY27, COCO17
-from semtta.video import VideoInfo, VideoSource
+from semtta.video import VideoCut, VideoInfo, VideoSource
 
 _SURE = 0.1  # confidence from which a detection speaks for or against a person
 _FEW = 2  # landmarks without which a frame shows nobody
@@ -162,11 +162,37 @@ def evidence_in_result(
 def check_video(
     result: ResultFile, video: str | Path | VideoSource
 ) -> tuple[VideoInfo, Tensor, ResultFile]:
-    """A video, the times of its frames, and a result in its pixels; raises ``SemttaError`` if their
-    lengths or their pictures say that they do not belong together."""
-    info, times = timed(video)
+    """A video, the times of its frames, and a result in its pixels; of a part of a video all three
+    as that part has them.
+
+    Raises ``SemttaError`` if their lengths or their pictures say that they do not belong together,
+    and if nobody is in the part."""
+    info, times = timed(video.whole if isinstance(video, VideoCut) else video)
     held_against(result, len(times))
-    return info, times, in_picture(result, info.width, info.height)
+    result = in_picture(result, info.width, info.height)
+    if isinstance(video, VideoCut):
+        held = held_frames(video, times, info.fps)
+        info = replace(info, frames=len(times), cut=video)
+        times = times[: int(torch.nonzero(held)[-1]) + 1]
+    return info, times, in_part(result, info, times)
+
+
+def in_part(result: ResultFile, info: VideoInfo, times: Tensor) -> ResultFile:
+    """A result in those frames of its video that are read.
+
+    Args:
+        times: (N,) seconds of the video's frames, up to the last one that is read.
+    Raises ``SemttaError`` if they show nobody of it."""
+    if info.cut is None:
+        return result
+    held = [frame for frame, seconds in enumerate(times.tolist()) if info.cut.holds(frame, seconds)]
+    tracks = []
+    for track in result.tracks:
+        frames = track.frames[torch.isin(track.frames, torch.tensor(held))]
+        tracks += [rows_of(track, frames)] if len(frames) else []
+    if not tracks:
+        raise SemttaError(f"result '{result.path}' has nobody in this part of '{info.path}'.")
+    return replace(result, tracks=tuple(tracks), covers=None)
 
 
 def _apart_from_detections(track: Track, seen: dict[int, Detections]) -> float:

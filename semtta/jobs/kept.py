@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+
+from torch import Tensor
 
 from semtta.cache import ADAPTED, Cache
 from semtta.errors import SemttaError
@@ -52,6 +54,8 @@ class KeptTracks:
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
         for name, windows in sorted(added.motions.items()):
             digest.update(name.encode() + windows.numpy().tobytes())
+        for value in _base_values(adapter.model):
+            digest.update(f"{tuple(value.shape)}".encode() + value.cpu().numpy().tobytes())
         self._common = digest
         self._used: set[Path] = set()
 
@@ -99,6 +103,15 @@ class KeptTracks:
 
     def _path(self, asked: str) -> Path:
         return self.cache.path(ADAPTED, asked[:40])
+
+
+def _base_values(model: object) -> Iterator[Tensor]:
+    """Of a model that starts from a result, what it starts from: one file may read others."""
+    result = getattr(model, "result", None)
+    for track in () if result is None else result.tracks:
+        parts = (track.frames, track.rotmats, track.betas, track.trans, track.focal, track.center,
+                 track.cam, track.crops)  # fmt: skip
+        yield from (part for part in parts if part is not None)
 
 
 @cache

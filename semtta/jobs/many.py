@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from semtta.cache import Cache
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError, SemttaWarning
-from semtta.jobs.video import Adapters
+from semtta.jobs.asked import Asked
+from semtta.jobs.video import Adapters, adapt_video
+from semtta.labels import Labels
 from semtta.labels.beside import labels_beside
 from semtta.process import quiet_libraries
 from semtta.reading import read_json, reading, reason
-from semtta.video import open_images
+from semtta.video import cut_video, open_images
 from semtta.work import Outcome, map_items
 
 
@@ -54,19 +57,24 @@ class AdaptEach:
     """Adapts to one video after the other, in whatever process it is sent to.
 
     Args:
-        run: ``jobs.video.adapt_video`` with everything given but video, labels and folder.
+        asked: what each result is to be.
         label: one text for all videos.
         labels: label file for all, or folder of label files; None = beside each video.
         fps: of folders of images.
-        dry_run: nothing is written.
+        start, end: of the part of each video, see ``cut_video``.
+        overwrite, dry_run, cache: see ``adapt_video``.
         home: folder that relative paths are seen from; each machine must have it.
     """
 
-    run: Callable
+    asked: Asked
     label: str | None = None
     labels: Path | None = None
     fps: float | None = None
+    start: str | None = None
+    end: str | None = None
+    overwrite: bool = False
     dry_run: bool = False
+    cache: Cache | None = None
     home: Path = field(default_factory=Path.cwd)
 
     def __post_init__(self) -> None:
@@ -98,13 +106,13 @@ class AdaptEach:
         return Done(finished, seconds, tuple(notes), **_numbers(item.folder))
 
     def _adapt(self, item: Item, progress: Progress):
-        asked_model = self.run.keywords.get("labeller") is not None  # type: ignore[attr-defined]
-        given: object = self.label
-        if given is None and not asked_model:
+        given: str | Labels | None = self.label
+        if given is None and self.asked.labeller is None:
             given = labels_beside(item.video, self.labels)
-        return self.run(
-            open_images(item.video, self.fps), given, folder=item.folder, progress=progress,
-            dry_run=self.dry_run, skip_finished=True, adapters=self._adapters,
+        part = cut_video(open_images(item.video, self.fps), self.start, self.end)
+        return adapt_video(
+            part, given, self.asked, item.folder, overwrite=self.overwrite, progress=progress,
+            dry_run=self.dry_run, cache=self.cache, skip_finished=True, adapters=self._adapters,
         )  # fmt: skip
 
     def _go_home(self) -> None:

@@ -113,5 +113,7 @@ class SameLayout:
         if path.exists() or path.name.startswith("track-"):  # or it would pass for one of ours
             path = folder / f"result-{path.name}"
             notes.append(f"the file is written again as {path.name}.")
+        if info.cut is not None:
+            notes.append("frames outside the part stay in the file as they were.")
         for text in (*notes, *as_same(self.result, refined, path)):
             progress("note", 0, None, {"text": text})

@@ -48,12 +48,7 @@ def tracks_from_file(
 
 def _only(cut: VideoCut, tracked: TrackedVideo, poses2d: str | Path) -> TrackedVideo:
     """The part of a tracked video; poses of the rest of it are left out."""
-    info, seconds = tracked.info, tracked.times.tolist()
-    if cut.lies_past(*tracked.length):
-        raise cut.outside(*tracked.length)
-    wanted = torch.tensor([cut.holds(*frame) for frame in enumerate(seconds)])
-    if not bool(wanted.any()):
-        raise cut.outside(*tracked.length)
+    info, wanted = tracked.info, held_frames(cut, tracked.times, tracked.info.fps)
     tracks = [
         track.at(rows) for track in tracked.tracks
         if len(rows := torch.nonzero(wanted[track.frames])[:, 0])
@@ -61,6 +56,21 @@ def _only(cut: VideoCut, tracked: TrackedVideo, poses2d: str | Path) -> TrackedV
     if not tracks:
         raise SemttaError(f"'{poses2d}' has nobody in the range of '{info.path}'.")
     return TrackedVideo(info, tracks, tracked.times[: int(torch.nonzero(wanted)[-1]) + 1])
+
+
+def held_frames(cut: VideoCut, times: torch.Tensor, fps: float) -> torch.Tensor:
+    """(N,) bool: which frames of a video are in a part of it.
+
+    Args:
+        times: (N,) seconds of all its frames.
+        fps: its mean rate.
+    Raises ``SemttaError`` for a part that lies outside of it."""
+    seconds = times.tolist()
+    length = len(seconds), (seconds[-1] if seconds else 0.0) + 1 / fps
+    held = torch.tensor([cut.holds(*frame) for frame in enumerate(seconds)])
+    if cut.lies_past(*length) or not bool(held.any()):
+        raise cut.outside(*length)
+    return held
 
 
 def inspect_poses2d(

@@ -45,7 +45,7 @@ from semtta.tta.hold import held_depth
 from semtta.tta.loop import fine_tune
 from semtta.tta.meaning import text_remarks
 from semtta.tta.memory import memory_note
-from semtta.tta.people import check_tracks, find_people, known_people, part_of, select_tracks
+from semtta.tta.people import check_tracks, find_people, known_people, select_tracks
 from semtta.tta.provenance import provenance
 from semtta.tta.result import Motion, Result
 from semtta.tta.resume import Store, recalled
@@ -55,7 +55,7 @@ from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
 from semtta.tta.strategy import Networks, Strategy
 from semtta.tta.view import View, camera_of
-from semtta.video import VideoSource
+from semtta.video import VideoSource, cut_video
 from semtta.video.cut import Edge
 
 
@@ -148,7 +148,7 @@ class Adapter:
                 min_confidence=self.config.evidence.min_confidence
             )
             size = self.config.detector.size
-            part = part_of(self.model, video, start, end)
+            part = cut_video(video, start, end)
             video = find_people(part, tracks, poses2d, progress, size, options, model=self.model)
         elif (poses2d, start, end) != (None, None, None):
             raise SemttaError("poses2d goes with the path of a video, as do start and end, not "

@@ -12,7 +12,7 @@ from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.hmr.base import HumanMeshRegressor
-from semtta.hmr.result_match import check_video, evidence_in_result, match_people
+from semtta.hmr.result_match import check_video, evidence_in_result, in_part, match_people
 from semtta.hmr.results.parts import ResultFile
 from semtta.keypoints import Track
 from semtta.labels import Labels
@@ -23,8 +23,7 @@ from semtta.people import (
     tracked_once,
     tracks_from_file,
 )
-from semtta.video import VideoSource, cut_video
-from semtta.video.cut import Edge
+from semtta.video import VideoSource
 
 
 def find_people(
@@ -107,21 +106,11 @@ def known_people(
         return video
     for text in result.remarks:
         progress("note", 0, None, {"text": text})
-    found = match_people(result, video.tracks, camera, body, video.times)
+    part = in_part(result, video.info, video.times)
+    found = match_people(part, video.tracks, camera, body, video.times)
     for text in found.notes:
         progress("note", 0, None, {"text": text})
     return MatchedVideo(video.info, found.tracks, video.times, result)
-
-
-def part_of(
-    model: HumanMeshRegressor, video: VideoSource, start: Edge | None, end: Edge | None
-) -> VideoSource:
-    """The part of a video that a model is to be adapted to; see :func:`semtta.video.cut_video`.
-
-    Raises ``SemttaError`` if it is not the whole one and the model starts from a result."""
-    if getattr(model, "result", None) is not None and (start, end) != (None, None):
-        raise SemttaError("a result is refined over its whole video; leave start and end out.")
-    return cut_video(video, start, end)
 
 
 def select_tracks(video: TrackedVideo, which: str | int) -> list[Track]:

@@ -2,13 +2,15 @@
 
 One small module a format, each with a ``TITLE``, a ``sniff`` that looks at the content, a ``read``
 that gives a :class:`Found`, a ``write`` that gives the same content with another motion, and
-``STALE``, the keys that go on showing the motion of before. No file's name decides anything.
+``STALE``, the keys that go on showing the motion of before. One whose file says nothing without
+another has ``companions``, which are copied along. No file's name decides anything.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor
 
 from semtta.errors import SemttaError
+from semtta.files import whole_file
 from semtta.hmr.results import (
     amass,
     cliff,
@@ -176,7 +179,19 @@ def as_same(result: ResultFile, refined: dict[int, Refined], path: str | Path) -
     if stale:
         remarks.append(f"{', '.join(stale)} in the file still show the motion of before.")
     write_content(content, content.data, path)
-    return tuple(remarks)
+    return (*remarks, *_copied_along(module, content, path))
+
+
+def _copied_along(module: ModuleType, content: Content, path: Path) -> list[str]:
+    """Copy the files without which one that was written says less; sentences on them."""
+    said = []
+    for other in module.companions(content) if hasattr(module, "companions") else ():
+        target = path.parent / other.name
+        if not target.exists():
+            with whole_file(target, overwrite=False) as temporary:
+                shutil.copyfile(other, temporary)
+            said.append(f"{other.name}, without which {path.name} says less, is copied beside it.")
+    return said
 
 
 def check_writable(result: ResultFile) -> Content:

@@ -6,6 +6,8 @@ motion follows from the same ``camera.npy``.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from semtta.errors import SemttaError
@@ -54,12 +56,17 @@ def read(content: Content) -> Found:
     return Found((track,), size=size, covers=covers, remarks=note)
 
 
+def companions(content: Content) -> list[Path]:
+    """The ``camera.npy`` that belongs to the file, if there is one."""
+    folder = content.path.absolute().parent
+    places = (folder.parent / "camera.npy", folder / "camera.npy")
+    return [path for path in places if path.is_file()][:1]
+
+
 def _camera(content: Content):
     """What ``camera.npy`` holds, and a remark if there is none."""
-    folder = content.path.absolute().parent
-    for path in (folder.parent / "camera.npy", folder / "camera.npy"):
-        if path.is_file():
-            return open_content(path).data, ()
+    for path in companions(content):
+        return open_content(path).data, ()
     return {}, ("there is no camera.npy beside it, so the camera and the world are not known.",)
 
 
