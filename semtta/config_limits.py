@@ -53,6 +53,7 @@ BOUNDS = {
     "smoothing.shape_weight": _WEIGHT, "smoothing.sigma": (1e-3, 10.0),
     "smoothing.fit_steps": (0, 100_000), "smoothing.fit_lr": _RATE,
     "smoothing.from_epoch": (0, 10_000),
+    "shape.height": (0.3, 3.0), "shape.mass": (1.0, 600.0),
     "closing.cutoff": (0.1, 1000.0), "closing.along": (1e-3, 1e4),
     "closing.across": (1e-3, 1e4), "closing.noise": (1e-4, 1.0),
     "hold.after": (1e-3, 1e6),

@@ -19,10 +19,12 @@ from semtta.commands.inputs import (
 )
 from semtta.commands.many import adapt_each
 from semtta.commands.options import (
+    BetasFile,
     Device,
     End,
     FocalLength,
     Fps,
+    Height,
     NoCache,
     NoOverlay,
     NoPage,
@@ -86,6 +88,8 @@ def adapt(
         bool, typer.Option("--static-camera", help="It stands still: find up and the floor.")
     ] = False,
     focal: FocalLength = None,
+    height: Height = None,
+    betas: BetasFile = None,
     output: Output = None,
     device: Device = None,
     seed: Seed = None,
@@ -121,7 +125,7 @@ def adapt(
         "model.name": model, "model.checkpoint": checkpoint, "alignment.prior": prior,
         "alignment.checkpoint": prior_checkpoint, "alignment.clip": clip, "body.name": body,
         "camera.motion": "static" if static_camera else None, "camera.focal": focal,
-        "device": device, "seed": seed,
+        "shape.height": height, "shape.betas": betas, "device": device, "seed": seed,
     }  # fmt: skip
     sources, overrides = split_words(arguments)
     settings = load_config(config, as_overrides(named, overrides))

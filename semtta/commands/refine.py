@@ -18,7 +18,10 @@ from semtta.commands.inputs import (
     poses_options,
 )
 from semtta.commands.options import (
+    BetasFile,
     Device,
+    FocalLength,
+    Height,
     NoOverlay,
     NoPage,
     Output,
@@ -65,6 +68,9 @@ def refine(
     static_camera: Annotated[
         bool, typer.Option("--static-camera", help="It stands still: find up and the floor.")
     ] = False,
+    focal: FocalLength = None,
+    height: Height = None,
+    betas: BetasFile = None,
     written_as: Annotated[
         Optional[str],
         typer.Option("--as", help="same: also write FILE again, in its own layout."),
@@ -95,6 +101,7 @@ def refine(
         raise SemttaError("give either --labels or --label, not both.")
     named = {
         "body.name": body, "camera.motion": "static" if static_camera else None,
+        "camera.focal": focal, "shape.height": height, "shape.betas": betas,
         "device": device, "seed": seed,
     }  # fmt: skip
     settings = load_config(config, as_overrides(named, overrides))

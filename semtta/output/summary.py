@@ -58,6 +58,8 @@ def summary(result: Result, gained: dict[str, dict[str, float]]) -> list[str]:
         lines.append("; ".join(filter(None, words)))
     lines.append("; ".join(_of_labels(result)))
     lines.append(f"focal length {result.camera.focal:.0f} px, {result.camera.origin}")
+    if told := _told_body(result):
+        lines.append(told)
     if unseen := never_seen(result):
         lines.append(unseen)
     if result.world is not None:
@@ -82,6 +84,14 @@ def _first_line(result: Result) -> str:
     if not bool(result.evidence.detected.any()):
         words += "; no 2D evidence: nothing to adapt to"
     return words
+
+
+def _told_body(result: Result) -> str:
+    """Which body the settings told; nothing where it is the model's own."""
+    shape = (result.provenance.get("config") or {}).get("shape") or {}
+    told = (("height", " m"), ("mass", " kg"), ("betas", ""))
+    words = [f"{shape[key]}{unit} (shape.{key})" for key, unit in told if shape.get(key)]
+    return f"one body as told: {', '.join(words)}" if words else ""
 
 
 def _from_to(name: str, values: dict[str, float], unit: str) -> str:
