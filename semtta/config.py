@@ -66,6 +66,9 @@ class OptimizerConfig:
     # exact number of batches an epoch, whatever the track's length; None = by coverage, or one
     # pass over the frames in cycleadapt and its relatives
     steps_per_epoch: int | None = None
+    # soft reset: how much of the way back to the first weights is gone after each step. 0 = none,
+    # 1 = nothing is learnt; a video of many scenes forgets what it saw some 1/anchor steps ago
+    anchor: float = 0.0
     train_mode: bool = False  # dropout and batch statistics on while it adapts
     chunk: int | None = None  # frames held with their activations at a time; None = the batch
     precision: str = "auto"  # auto | fp32 | bf16: of image networks; fp32 is the reference

@@ -45,6 +45,7 @@ BOUNDS = {
     "optimizer.epochs": (0, 10_000), "optimizer.batch_segments": (1, 10_000),
     "optimizer.batch_frames": (1, 100_000), "optimizer.coverage": (0.01, 1000.0),
     "optimizer.steps_per_epoch": (1, 100_000), "optimizer.chunk": (1, 100_000),
+    "optimizer.anchor": (0.0, 1.0),
     "reprojection.weight": _WEIGHT,
     "alignment.weight": _WEIGHT, "alignment.from_epoch": (0, 10_000),
     "alignment.stride": (1, 10_000), "gate.sigma": (-10.0, 10.0),
