@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_adapter import CAMERA, adapter, same, tiny_model, walker
 from test_cli import empty_room, nothing_written, refused, run  # noqa: F401
 from test_refiner import adapter as refining
-from test_refiner import person, result_of
+from test_refiner import collect, person, result_of, tracked
 
 from semtta.body import load_body
 from semtta.body.shape_files import read_betas
@@ -262,6 +262,17 @@ def test_the_camera_of_a_refinement_is_told_or_the_results_or_guessed_and_says_w
 def test_shapes_that_cannot_be_are_refused(run, tmp_path, empty_room, options, words):  # noqa: F811
     refused(run("adapt", empty_room, *options), words)
     nothing_written(tmp_path, empty_room.name)
+
+
+def test_one_told_shape_of_several_people_is_said():
+    people = [person(1)[1], person(2, x=0.6)[1]]
+    tracks = [person(1)[0], person(2, x=0.6)[0]]
+    for several, said in ((True, 1), (False, 0)):
+        notes, progress = collect()
+        refining(result_of(*people[: 1 + several]), "shape.mode=track", "shape.height=1.7",
+                 "optimizer.epochs=0").run(
+            tracked(*tracks[: 1 + several]), tracks="all", progress=progress)  # fmt: skip
+        assert sum("all 2 people get it" in note for note in notes) == said
 
 
 def test_the_shape_is_checked_when_an_adapter_is_made(tmp_path):

@@ -48,7 +48,7 @@ from semtta.tta.result import Motion, Result
 from semtta.tta.resume import Store, recalled
 from semtta.tta.run import Run
 from semtta.tta.segments import lone_poses
-from semtta.tta.shape import check_shape
+from semtta.tta.shape import check_shape, shared_shape
 from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
 from semtta.tta.strategy import Networks, Strategy
@@ -161,6 +161,8 @@ class Adapter:
         chosen = select_tracks(video, tracks)
         if labels is not None:
             check_tracks(labels, chosen)
+        if note := shared_shape(self.config.shape, len(chosen)):
+            progress("note", 0, None, {"text": note})
         results = []
         for track in chosen:
             note = memory_note(self.config, self.model, len(track), video.info.fps)

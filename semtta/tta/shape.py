@@ -84,6 +84,15 @@ def told_shape(config: ShapeConfig, body: Body, predicted: Tensor) -> Tensor | N
     return shape_of(body, betas.to(predicted), config.height, config.mass)
 
 
+def shared_shape(config: ShapeConfig, people: int) -> str:
+    """A sentence where one told shape would be that of several people; "" otherwise."""
+    told = [key for key in ("betas", "height", "mass") if getattr(config, key) is not None]
+    if not told or people < 2:
+        return ""
+    return (f"shape.{told[0]} is one person's, and all {people} people get it; adapt each alone "
+            "(--track) if they differ.")  # fmt: skip
+
+
 def check_shape(config: ShapeConfig, body: Body) -> None:
     """Raise ``SemttaError`` for a told shape that cannot be, before any work is done."""
     told_shape(config, body, torch.zeros(1, 10))

@@ -40,8 +40,8 @@ def camera_of(
     of_model = getattr(model, "camera", None)
     own = None if of_model is None else of_model(width, height)
     if own is not None and settings.focal is None:
-        center = own.center if settings.center is None else tuple(settings.center)
-        return check_camera(Camera(own.focal, center, own.origin), width, height)
+        cx, cy = settings.center or own.center
+        return check_camera(Camera(own.focal, (cx, cy), own.origin), width, height)
     return video_camera(width, height, settings.focal, settings.center, video)
 
 
