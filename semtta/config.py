@@ -68,6 +68,9 @@ class OptimizerConfig:
     # exact number of batches an epoch, whatever the track's length; None = by coverage, or one
     # pass over the frames in cycleadapt and its relatives
     steps_per_epoch: int | None = None
+    # soft reset: how much of the way back to the first weights is gone after each step. 0 = none,
+    # 1 = nothing is learnt; a video of many scenes forgets what it saw some 1/anchor steps ago
+    anchor: float = 0.0
     train_mode: bool = False  # dropout and batch statistics on while it adapts
     chunk: int | None = None  # frames held with their activations at a time; None = the batch
     precision: str = "auto"  # auto | fp32 | bf16: of image networks; fp32 is the reference
@@ -147,6 +150,11 @@ class SmoothingConfig:
 @dataclass
 class ShapeConfig:
     mode: str = "track"  # track | per_frame: one body, the track's median, in what is handed out
+    # the person's betas: ten numbers as .json, .npy or .npz, or a track-XX.npz. They belong to one
+    # body; the whole adaptation wears them, and so does the base, but not that of a refinement
+    betas: str | None = None
+    height: float | None = None  # metres, standing: of all shapes the nearest of that height
+    mass: float | None = None  # kilograms, by the mesh's volume: and of that mass
 
 
 @dataclass
@@ -285,6 +293,7 @@ def validate(config: Config) -> None:
     if config.optimizer.chunk is not None and config.optimizer.train_mode:
         raise SemttaError("optimizer.chunk needs optimizer.train_mode=false to be exact.")
     _check_smoothing(config)
+    _check_shape(config)
     if config.camera.focal is not None:
         parse_focal(config.camera.focal)
     price, center = config.labels.price, config.camera.center
@@ -321,6 +330,15 @@ def _check_smoothing(config: Config) -> None:
                     f"{key}=completed needs smoothing.completion=true: nothing is completed where "
                     "the denoiser is not told what is unseen."
                 )
+
+
+def _check_shape(config: Config) -> None:
+    """Raise ``SemttaError`` for a person of one shape and of many."""
+    shape = config.shape
+    told = [key for key in ("betas", "height", "mass") if getattr(shape, key) is not None]
+    if told and shape.mode == "per_frame":
+        raise SemttaError(f"shape.{told[0]} is of one body, shape.mode=per_frame of one for each "
+                          "frame; leave one of them out.")  # fmt: skip
 
 
 def config_to_yaml(config: Config, *, labels: bool = True) -> str:

@@ -249,4 +249,25 @@ def test_a_track_has_one_body_or_one_for_each_frame(mode):
     one = raw.betas.median(0).values.expand(12, 10)
     torch.testing.assert_close(motion.betas, one if mode == "track" else raw.betas)
     assert torch.equal(motion.rotmats, raw.rotmats) and torch.equal(motion.cam, raw.cam)
-    assert torch.equal(motion.trans, motion.trans_raw)
+    if mode == "per_frame":
+        assert torch.equal(motion.trans, motion.trans_raw)
+
+
+def test_whoever_gets_the_shape_of_the_track_stays_where_the_picture_shows_him():
+    """With bodies of very different sizes in turn: one body, put where each of them was seen."""
+    track = adapters.walker(12, hidden=False)
+    runner = adapters.adapter("closing.filter=none", "closing.path=frames", "shape.mode=track")
+    begun = runner._begin(track, adapters.CAMERA, [None] * 12, silent, None)
+    raw, frames = begun.predict_all(), torch.arange(12)
+    sizes = torch.zeros(12, 10)
+    sizes[:, 0] = torch.linspace(-2, 2, 12)
+    raw = replace(raw, betas=sizes)
+    motion = closing.closed_motion(raw, begun.view, begun.evidence, track.times, begun.config)
+    was = begun.view.project(raw, frames, begun.view.landmarks(raw))
+    tall = (was[..., 1].amax(1) - was[..., 1].amin(1))[:, None]
+    assert ((motion.landmarks2d - was).norm(dim=-1) < 0.02 * tall).all()
+    other = replace(raw, betas=motion.betas)
+    unmoved = begun.view.project(other, frames, begun.view.landmarks(other))
+    assert ((unmoved - was).norm(dim=-1).amax(1) > 0.05 * tall[:, 0])[[0, -1]].all()
+    further = motion.trans[:, 2] / motion.trans_raw[:, 2]
+    assert (further.diff() < 0).all() and further[0] > 1.1 and further[-1] < 0.9

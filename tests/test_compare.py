@@ -198,7 +198,7 @@ def test_command_writes_tables_json_and_page(tmp_path, video):
         "base": data["truth"]["run2/out"]["adapted"],
         "adapted": {"pa_mpjpe_mm": 61.25, "mpjpe_mm": 80.5, "accel_mm": None,
                     "pa_mpjpe_occluded_mm": None, "abs_accel_mm": None, "depth_jitter_mm": None,
-                    "foot_slide_mm": None},
+                    "range_percent": None, "range_least_percent": None, "foot_slide_mm": None},
         "protocol": "beam12",
     }}  # fmt: skip
     page = Reader((folder / "compare.html").read_text()).data

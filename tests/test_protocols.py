@@ -113,7 +113,9 @@ def test_the_truth_itself_has_no_error(name, bodies, neutral):
     pose = sets.poses(6)
     numbers = truth_of(name, bodies, pose).score(sets.motion(pose), neutral)
     assert numbers["frames"] == 6
-    errors = {key: value for key, value in numbers.items() if key != "frames"}
+    assert numbers["range_percent"] == numbers["range_least_percent"] == 100
+    others = ("frames", "range_percent", "range_least_percent")
+    errors = {key: value for key, value in numbers.items() if key not in others}
     assert max(errors.values()) < 0.01 and {"mpjpe_mm", "pa_mpjpe_mm", "accel_mm"} <= set(errors)
     assert ("mpvpe_mm" in numbers) == (PROTOCOLS[name].mesh is not None)
     assert ("accel_m_s2" in numbers) == PROTOCOLS[name].per_second

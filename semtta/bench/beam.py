@@ -20,7 +20,7 @@ from semtta.bench import beam_variants as variants
 from semtta.bench.beam_clips import get_clips
 from semtta.bench.benchmark import Item, Sample
 from semtta.bench.gait import legs_over_time
-from semtta.bench.metrics import foot_slide, summarise
+from semtta.bench.metrics import foot_slide, range_of_motion, summarise
 from semtta.body import Body
 from semtta.cache import Cache
 from semtta.config import DetectorConfig
@@ -43,7 +43,8 @@ LIMITS = (
 LABEL = "walking on a balance beam"
 VARIANTS = ("clean", "occluded", "legs", "patch")
 CAMERAS = 4
-_HIPS = LIMB12.indices(["left_hip", "right_hip"])
+_ROOTS = ("left_hip", "right_hip")
+_HIPS = LIMB12.indices(_ROOTS)
 _ANKLES = LIMB12.indices(["left_ankle", "right_ankle"])
 _NEAR = 0.2  # of the person's height: a track this near to the truth is the man's
 
@@ -70,6 +71,7 @@ class BeamTruth:
         numbers = summarise(joints, truth, _HIPS, hidden, frames, placed)
         fps = float(_file()["fps"])
         numbers["foot_slide_mm"] = foot_slide(placed, truth, _ANKLES, fps, frames)
+        numbers |= range_of_motion(joints, truth, LIMB12, _ROOTS, fps, frames)
         return numbers | legs_over_time(joints, truth, hidden, fps, frames)
 
 

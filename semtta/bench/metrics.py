@@ -6,10 +6,14 @@ the protocol's business (``semtta.bench.protocols``).
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from semtta.geometry import procrustes_align, root_align
+from semtta.output.amplitude import amplitude
+from semtta.skeletons import Skeleton
 
 RESTING = 0.15  # m/s below which an ankle stands on the ground
 
@@ -162,6 +166,28 @@ def foot_slide(
     if frames is not None:
         resting &= (frames.diff() == 1)[:, None]
     return mean_or_none(1000 * placed[:, ankles].diff(dim=0).norm(dim=-1)[resting])
+
+
+def range_of_motion(
+    predicted: Tensor,
+    truth: Tensor,
+    skeleton: Skeleton,
+    roots: tuple[str, ...],
+    fps: float,
+    frames: Tensor | None = None,
+) -> dict[str, float | None]:
+    """How far joints move against how far they truly do; see ``output.amplitude``.
+
+    Args:
+        predicted, truth: (T, J, 3) metres.
+        skeleton: of the joints; ``roots``: whose mean they move about.
+        fps: frames a second; frames: (T,) frame numbers. None: all are consecutive.
+    Returns: ``range_percent``, the median of the joints that truly move, and
+        ``range_least_percent`` of the limb that has least; 100 is right. None = nobody moves."""
+    numbers = torch.arange(len(truth)) if frames is None else frames
+    found = amplitude(predicted, truth, numbers.double() / fps, skeleton, roots)
+    shares = {"range_percent": found.median, "range_least_percent": found.least[1]}
+    return {key: 100 * x if math.isfinite(x) else None for key, x in shares.items()}
 
 
 def mean_or_none(values: Tensor) -> float | None:

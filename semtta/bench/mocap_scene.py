@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semtta.bench.gait import legs_over_time
-from semtta.bench.metrics import foot_slide, summarise
+from semtta.bench.metrics import foot_slide, range_of_motion, summarise
 from semtta.bench.seeding import named_generator, seed_of
 from semtta.body import Body, load_body
 from semtta.errors import SemttaError
@@ -24,7 +24,8 @@ from semtta.skeletons import BODY27, LIMB12
 from semtta.tta.result import Motion
 
 SIZE = (1920, 1080)
-_HIPS = LIMB12.indices(["left_hip", "right_hip"])
+_ROOTS = ("left_hip", "right_hip")
+_HIPS = LIMB12.indices(_ROOTS)
 _ANKLES = LIMB12.indices(["left_ankle", "right_ankle"])
 _FARTHEST = 100.0  # metres that nobody walks within one window
 _SHAPE = 0.8  # standard deviation of the betas
@@ -74,6 +75,7 @@ class MocapTruth:
         placed = joints + motion.trans[:, None]
         numbers = summarise(joints, self.joints, _HIPS, self.occluded, placed=placed)
         numbers["foot_slide_mm"] = foot_slide(placed, self.joints, _ANKLES, FPS)
+        numbers |= range_of_motion(joints, self.joints, LIMB12, _ROOTS, FPS)
         return numbers | legs_over_time(joints, self.joints, self.occluded, FPS)
 
 

@@ -28,6 +28,7 @@ from semtta.errors import SemttaError
 from semtta.hmr import load_model
 from semtta.labels import Labels
 from semtta.motion.retrieval import Retrieval
+from semtta.output.amplitude import motion_amplitude
 from semtta.output.files import clean
 from semtta.output.summary import kept_frames
 from semtta.tta.adapter import Adapter
@@ -185,6 +186,8 @@ class TrackRunner:
             "filled": last.get("filled"),
             "reprojection_px": last.get("reprojection_px"),
         }
+        moved = motion_amplitude(motion, result.base, result.track.times, self._body(job.config))
+        row["range_base_percent"] = 100 * moved.median if moved.joints else None
         row |= self._judged(sample, motion) | _heldout(result)
         return clean(row | _finite(sample.truth.score(motion, self._body(job.config))))
 

@@ -24,7 +24,8 @@ ERRORS = (
 HARM = 0.1  # a track is counted as harmed when its error grows by more than this share
 OTHERS = (
     "filled", "similarity", "gate_similarity", "reprojection_px", "labelled", "leg_swing_percent",
-    "step_error_hz", "named", "named_true", "label_similarity",
+    "step_error_hz", "range_percent", "range_least_percent", "range_base_percent",
+    "named", "named_true", "label_similarity",
 )  # fmt: skip
 
 

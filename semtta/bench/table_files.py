@@ -19,9 +19,11 @@ COLUMNS = (
     "mpjpe_mm", "pa_mpjpe_mm", "mpjpe_occluded_mm", "pa_mpjpe_occluded_mm", "accel_mm",
     "accel_m_s2",  # of protocols that ask for it
     "abs_accel_mm", "foot_slide_mm",  # where the truth has a place in front of the camera
+    "range_percent", "range_least_percent",  # beside jitter: who stands still has none of it
 )  # fmt: skip
 EXTRA_COLUMNS = (
-    "mpvpe_mm", "depth_jitter_mm", "filled", "similarity", "gate_similarity", "reprojection_px",
+    "mpvpe_mm", "depth_jitter_mm", "range_base_percent", "filled", "similarity",
+    "gate_similarity", "reprojection_px",
     "heldout", "heldout_legs", "heldout_arm", "heldout_random", "heldout_visible",
     "labelled", "named", "named_true", "label_similarity", "leg_swing_percent", "step_error_hz",
     "ms_per_frame", "tracks",

@@ -18,6 +18,7 @@ from semtta.commands.inputs import (
 )
 from semtta.commands.many import adapt_each
 from semtta.commands.options import (
+    BetasFile,
     BodyModels,
     ConfigName,
     Device,
@@ -26,6 +27,7 @@ from semtta.commands.options import (
     Estimator,
     FocalLength,
     Fps,
+    Height,
     NoCache,
     NoOverlay,
     NoPage,
@@ -90,6 +92,8 @@ def adapt(
     track: TrackChoice = "largest",
     static_camera: StaticCamera = False,
     focal: FocalLength = None,
+    height: Height = None,
+    betas: BetasFile = None,
     output: Output = None,
     device: Device = None,
     seed: Seed = None,
@@ -122,7 +126,7 @@ def adapt(
         "model.name": model, "model.checkpoint": checkpoint, "alignment.prior": prior,
         "alignment.checkpoint": prior_checkpoint, "alignment.clip": clip, "body.name": body,
         "camera.motion": "static" if static_camera else None, "camera.focal": focal,
-        "device": device, "seed": seed,
+        "shape.height": height, "shape.betas": betas, "device": device, "seed": seed,
     }  # fmt: skip
     sources, overrides = split_words(arguments)
     settings = load_config(config, as_overrides(named, overrides))

@@ -39,6 +39,13 @@ FocalLength = Annotated[
         "guessed.",
     ),
 ]
+Height = Annotated[
+    Optional[float], typer.Option(help="Of the person, standing, in metres: how far is then known.")
+]
+BetasFile = Annotated[
+    Optional[Path],
+    typer.Option("--betas", help="The person's shape: ten betas (.json, .npy, .npz), or a result."),
+]
 Fps = Annotated[Optional[float], typer.Option(help="Of a folder of images. Default: 30.")]
 DictionaryFile = Annotated[
     Optional[Path], typer.Option("--dictionary", help="Your own names, a text file.")

@@ -18,13 +18,16 @@ from semtta.commands.inputs import (
     poses_options,
 )
 from semtta.commands.options import (
+    BetasFile,
     BodyModels,
     ConfigName,
     Device,
     DryRun,
     End,
     Estimator,
+    FocalLength,
     Fps,
+    Height,
     NoCache,
     NoOverlay,
     NoPage,
@@ -80,6 +83,9 @@ def refine(
         typer.Option(help="Of the result: its number, or all. Default: its only one."),
     ] = None,
     static_camera: StaticCamera = False,
+    focal: FocalLength = None,
+    height: Height = None,
+    betas: BetasFile = None,
     written_as: Annotated[
         Optional[str],
         typer.Option("--as", help="same: also write FILE again, in its own layout."),
@@ -109,6 +115,7 @@ def refine(
         raise SemttaError("give either --labels or --label, not both.")
     named = {
         "body.name": body, "camera.motion": "static" if static_camera else None,
+        "camera.focal": focal, "shape.height": height, "shape.betas": betas,
         "device": device, "seed": seed,
     }  # fmt: skip
     settings = load_config(config, as_overrides(named, overrides))

@@ -15,6 +15,7 @@ from semtta.errors import SemttaError
 from semtta.files import Arrays, write_npz
 from semtta.geometry import nearest_rotvecs
 from semtta.labels.coverage import covered
+from semtta.output.amplitude import motion_amplitude
 from semtta.output.axes import Axes, y_up, z_up
 from semtta.output.summary import gain, kept_frames, summary
 from semtta.skeletons import SMPL24
@@ -166,6 +167,7 @@ def report(result: Result, body: Body) -> dict:
     Args:
         body: of the result, on the CPU."""
     gained = gain(result, body)
+    moved = motion_amplitude(result.adapted, result.base, result.track.times, body)
     similarity = [] if result.similarity is None else result.similarity.tolist()
     gate = [] if result.gate_similarity is None else result.gate_similarity.tolist()
     values = [g for g in gate if not math.isnan(g)]
@@ -174,8 +176,9 @@ def report(result: Result, body: Body) -> dict:
         {
             "track": result.track.id,
             "frames": len(result.track),
-            "summary": summary(result, gained),
+            "summary": summary(result, gained, moved),
             "gain": gained,
+            "range_of_motion": moved.numbers(),
             "camera": {
                 "focal": result.camera.focal,
                 "center": list(result.camera.center),

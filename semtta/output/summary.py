@@ -6,6 +6,7 @@ import math
 
 from semtta.body import Body
 from semtta.labels.coverage import covered
+from semtta.output.amplitude import Amplitude
 from semtta.output.measures import acceleration, distances, shake
 from semtta.tta.gated import gate_opened, short_runs, shut_out
 from semtta.tta.limbs import never_seen
@@ -45,13 +46,19 @@ def _measured(motion: Motion, result: Result, body: Body) -> dict[str, float]:
     }
 
 
-def summary(result: Result, gained: dict[str, dict[str, float]]) -> list[str]:
+def summary(
+    result: Result, gained: dict[str, dict[str, float]], moved: Amplitude | None = None
+) -> list[str]:
     """What a user should know of one track, a line each, the first one naming it.
 
     Args:
-        gained: of :func:`gain`."""
+        gained: of :func:`gain`.
+        moved: how far the adapted joints move against the base's."""
     lines = [_first_line(result)]
-    if words := [_from_to(name, gained[key], unit) for key, name, unit in _GAINS if key in gained]:
+    words = [_from_to(name, gained[key], unit) for key, name, unit in _GAINS if key in gained]
+    if moved is not None and moved.joints:  # whoever stands still has no range
+        words.append(f"range of motion against the base's {moved}")
+    if words:
         lines.append("; ".join(filter(None, words)))
     if unshown := gained.get("heldout_px"):
         base, adapted, count = (unshown[key] for key in ("base", "adapted", "joint_frames"))
@@ -65,6 +72,8 @@ def summary(result: Result, gained: dict[str, dict[str, float]]) -> list[str]:
         )
     lines.append("; ".join(_of_labels(result)))
     lines.append(f"focal length {result.camera.focal:.0f} px, {result.camera.origin}")
+    if told := _told_body(result):
+        lines.append(told)
     if unseen := never_seen(result):
         lines.append(unseen)
     if result.world is not None:
@@ -94,6 +103,14 @@ def _first_line(result: Result) -> str:
     if not bool(result.evidence.detected.any()):
         words += "; no 2D evidence: nothing to adapt to"
     return words
+
+
+def _told_body(result: Result) -> str:
+    """Which body the settings told; nothing where it is the model's own."""
+    shape = (result.provenance.get("config") or {}).get("shape") or {}
+    told = (("height", " m"), ("mass", " kg"), ("betas", ""))
+    words = [f"{shape[key]}{unit} (shape.{key})" for key, unit in told if shape.get(key)]
+    return f"one body as told: {', '.join(words)}" if words else ""
 
 
 def _from_to(name: str, values: dict[str, float], unit: str) -> str:

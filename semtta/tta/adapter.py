@@ -51,6 +51,7 @@ from semtta.tta.result import Motion, Result
 from semtta.tta.resume import Store, recalled
 from semtta.tta.run import Run
 from semtta.tta.segments import lone_poses
+from semtta.tta.shape import check_shape, shared_shape
 from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
 from semtta.tta.strategy import Networks, Strategy
@@ -111,6 +112,7 @@ class Adapter:
             check_trainable(model, body, prior, gate_prior, denoiser)
             self.model = model.to(self.device)
             self.body = body.to(self.device)
+            check_shape(self.config.shape, self.body)
         self._networks = Networks(prior, gate_prior, denoiser)
 
     @_undisturbed
@@ -162,11 +164,13 @@ class Adapter:
         chosen = select_tracks(video, tracks)
         if labels is not None:
             check_tracks(labels, chosen)
+        if note := shared_shape(self.config.shape, len(chosen)):
+            progress("note", 0, None, {"text": note})
         results = []
         for track in chosen:
-            note = memory_note(self.config, self.model, len(track), video.info.fps)
-            if note:
-                progress("note", 0, None, {"text": note})
+            heavy = memory_note(self.config, self.model, len(track), video.info.fps)
+            if heavy:
+                progress("note", 0, None, {"text": heavy})
             texts: list[str | None] = [None] * len(track)
             if labels is not None:
                 texts = labels.for_track(track)
@@ -223,8 +227,9 @@ class Adapter:
         with adapting(self.model, parameters), undisturbed(self.device, self.config.seed):
             self.model.eval()
             run.cache_prefix(self.config.model.trainable)
-            run.first = run.latest = run.predict_all()
-            check_base(run, run.first)
+            run.given = run.predict_all()
+            check_base(run, run.given)
+            run.begin_shape()
             aside = set_aside(run, self.model)
             run.begin_hold()
             fine_tune(run, strategy, parameters)
@@ -285,10 +290,11 @@ class Adapter:
             return closed_motion(prediction, run.view, run.evidence, run.track.times, self.config)
 
         given = run.view.crop.reads == "parameters"  # a result is its own base, as it came
-        base = as_it_is(run.first, run.view) if given else motion(run.first)
+        first = as_it_is(run.first, run.view) if given else motion(run.first)
+        base = as_it_is(run.given, run.view) if given else first
         moved = motion(run.latest)
         if run.config.hold.depth and run.held is not None:
-            moved = held_depth(moved, base, run.held, run.view)
+            moved = held_depth(moved, first, run.held, run.view)
         check_base(run, base)
         if not finite(*numbers_of(moved)):
             raise diverged(run, len(run.history) - 1, "the motion is")

@@ -6,6 +6,8 @@ the mesh fits every picture and yet shakes in depth.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from semtta.hmr.base import Prediction
 from semtta.tta.evidence import Evidence
 from semtta.tta.path import solve_path
 from semtta.tta.result import Motion
+from semtta.tta.shape import track_shape, worn
 from semtta.tta.view import View
 
 
@@ -31,19 +34,21 @@ def closed_motion(
         times: (T,) seconds.
         config: ``shape.mode`` and ``closing``.
     Returns: the motion, on the CPU."""
-    rotmats, betas = prediction.rotmats, prediction.betas
+    frames = torch.arange(len(prediction.rotmats), device=prediction.rotmats.device)
+    raw, weak = view.translation(prediction, frames), view.weak(prediction, frames)
+    closed = prediction
     if config.shape.mode == "track":
-        betas = betas.median(0).values.expand_as(betas).contiguous()
+        one = track_shape(closed.betas)
+        metric = view.crop.camera == "metric"
+        closed = worn(view.body, closed.betas, one, metric).put_on(closed, frames)
     if config.closing.filter == "spline":
-        rotmats = spline_rotations(rotmats.cpu(), times.cpu(), config.closing.cutoff).to(rotmats)
-    frames = torch.arange(len(rotmats), device=rotmats.device)
-    raw = view.translation(prediction, frames)
-    closed = Prediction(rotmats, betas, prediction.cam)
-    weak = view.weak(prediction, frames)
-    if config.closing.path == "frames":
-        pixels = view.project(closed, frames, view.landmarks(closed))
-        return _motion(closed, weak, raw, raw, pixels)
+        rotmats = closed.rotmats
+        smooth = spline_rotations(rotmats.cpu(), times.cpu(), config.closing.cutoff)
+        closed = replace(closed, rotmats=smooth.to(rotmats))
     landmarks = view.landmarks(closed)
+    if config.closing.path == "frames":
+        pixels = view.project(closed, frames, landmarks)
+        return _motion(closed, weak, view.translation(closed, frames), raw, pixels)
     trans = _path(landmarks, raw, evidence, times, view.camera, config).to(raw)
     center = landmarks.new_tensor(view.camera.center)
     pixels = project(landmarks + trans[:, None], view.camera.focal, center)

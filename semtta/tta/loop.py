@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from semtta.config import OptimizerConfig
 from semtta.tta.divergence import diverged, finite, numbers_of
 from semtta.tta.heard import note_gate
 from semtta.tta.run import Run
@@ -28,11 +30,8 @@ def fine_tune(run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> N
     note_gate(run, strategy)
     if isinstance(strategy, Frozen):
         return
-    mean, square = config.betas
-    optimizer = torch.optim.Adam(
-        parameters, betas=(mean, square),
-        fused=run.device.type in ("cpu", "cuda"),  # a quarter of a small network's step
-    )  # fmt: skip
+    optimizer = _adam(parameters, config, run.device)
+    start = [weight.detach().clone() for weight in parameters] if config.anchor else []
     for epoch in range(config.epochs):
         lr = learning_rate(config, epoch)
         for group in optimizer.param_groups:
@@ -47,6 +46,7 @@ def fine_tune(run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> N
             if not all(map(math.isfinite, values.values())):
                 raise diverged(run, epoch, "the loss is")
             optimizer.step()
+            pull_back(parameters, start, config.anchor)
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value
             steps += 1
@@ -65,6 +65,27 @@ def fine_tune(run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> N
             | numbers
         )
         run.progress("adapt", epoch + 1, config.epochs, run.history[-1])
+
+
+def _adam(
+    parameters: list[nn.Parameter], config: OptimizerConfig, device: torch.device
+) -> torch.optim.Adam:
+    mean, square = config.betas
+    return torch.optim.Adam(
+        parameters, betas=(mean, square),
+        fused=device.type in ("cpu", "cuda"),  # a quarter of a small network's step
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def pull_back(weights: Sequence[Tensor], start: Sequence[Tensor], share: float) -> None:
+    """A soft reset: w <- w + share (w0 - w), in place; what many steps ago taught fades.
+
+    Args:
+        weights: that learn; start: as they were before the first step, none = leave them.
+        share: of the way back, in [0, 1]; at 1 they are what they were, bit for bit."""
+    for weight, was in zip(weights, start):
+        weight.lerp_(was, share)
 
 
 def _pixel_error(run: Run) -> float:

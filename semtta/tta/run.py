@@ -16,6 +16,7 @@ from semtta.keypoints import Track
 from semtta.skeletons import MOVED_BY, SMPL24, Skeleton
 from semtta.tta.evidence import Evidence
 from semtta.tta.hold import held_rotations, held_share
+from semtta.tta.shape import Worn, told_shape, worn
 from semtta.tta.view import View
 
 
@@ -34,7 +35,9 @@ class Run:
         generator: the run's only source of randomness.
         precision: of the forward pass, "fp32" or "bf16".
         rest: what follows the layers whose outputs ``inputs`` already are, None = the whole model.
-        first: the frozen model's prediction of every frame.
+        given: the frozen model's prediction of every frame, as it came.
+        first: the same on the person's body, where one is told.
+        worn: that body, see ``tta.shape``; None = the model's own.
         latest: the prediction of the last full pass.
         history: one dict of named numbers per epoch.
         held: (T, 24) in [0, 1] how far each rotation is held, and kept: (T, 24, 3, 3) at what, see
@@ -55,9 +58,11 @@ class Run:
     progress: Progress
     precision: str = "fp32"
     rest: Callable | None = None
+    given: Prediction = field(init=False)
     first: Prediction = field(init=False)
     latest: Prediction = field(init=False)
     history: list[dict] = field(default_factory=list)
+    worn: Worn | None = None
     held: Tensor | None = None
     kept: Tensor | None = None
     frame_similarity: Tensor | None = None
@@ -80,7 +85,8 @@ class Run:
                     out = self.rest(inputs)
                 else:
                     out = self.model(Batch(frames, inputs))
-            yield Prediction(out.rotmats.float(), out.betas.float(), out.cam.float())
+            found = Prediction(out.rotmats.float(), out.betas.float(), out.cam.float())
+            yield found if self.worn is None else self.worn.put_on(found, frames)
 
     def _read(self, chunks: Sequence[Tensor]) -> Iterator[Tensor]:
         if isinstance(self.inputs, ImageCrops):
@@ -107,6 +113,17 @@ class Run:
     def _chunks(self) -> tuple[Tensor, ...]:
         chunk = self.config.optimizer.chunk or 64
         return torch.arange(len(self.track), device=self.device).split(chunk)
+
+    def begin_shape(self) -> None:
+        """From here on the person has the body that the settings tell, if they tell one."""
+        self.first = self.given
+        body, betas = self.view.body, self.given.betas
+        told = told_shape(self.config.shape, body, betas)
+        if told is not None:
+            self.worn = worn(body, betas, told, self.view.crop.camera == "metric")
+            frames = torch.arange(len(self.track), device=self.device)
+            self.first = self.worn.put_on(self.given, frames)
+        self.latest = self.first
 
     def begin_hold(self) -> None:
         """Hold what nothing shows for long at the first prediction, if the settings say so."""

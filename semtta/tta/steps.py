@@ -43,5 +43,7 @@ def accumulate_gradient(
     gradients = [torch.zeros_like(x) if g is None else g for g, x in zip(found, leaves)]
     slices = zip(*(gradient.split(chunk) for gradient in gradients))
     for part, gradient in zip(run.forward_each(parts), slices):
-        torch.autograd.backward([part.rotmats, part.betas, part.cam], gradient)
+        pairs = zip((part.rotmats, part.betas, part.cam), gradient)
+        free = [pair for pair in pairs if pair[0].requires_grad]  # a told shape is not
+        torch.autograd.backward([x for x, _ in free], [g for _, g in free])
     return {name: value.detach() for name, value in terms.items()}

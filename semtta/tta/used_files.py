@@ -29,6 +29,7 @@ def used_files(config: Config, body_models: Path | None = None) -> dict[str, str
         "gate": config.gate.checkpoint,
         "smoothing": smoothing.checkpoint,
         "discriminator": config.discriminator.checkpoint,
+        "shape": config.shape.betas,
         "body": None if config.body.name == "cc0" else config.body.name,
     }
     if alignment.prior == "motionclip":

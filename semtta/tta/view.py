@@ -31,15 +31,17 @@ def camera_of(
     height: int,
     video: VideoSource | None = None,
 ) -> Camera:
-    """Intrinsics of an image of this size, pixels: as the settings say, else as the model knows.
+    """Intrinsics of an image of this size, pixels: as the settings say, else as the model knows
+    (a result's own), else guessed.
 
     Args:
         video: whose metadata are read if the settings say so.
     Raises ``SemttaError`` for a camera that cannot have taken it."""
     of_model = getattr(model, "camera", None)
     own = None if of_model is None else of_model(width, height)
-    if own is not None and settings.focal is None and settings.center is None:
-        return check_camera(own, width, height)
+    if own is not None and settings.focal is None:
+        cx, cy = settings.center or own.center
+        return check_camera(Camera(own.focal, (cx, cy), own.origin), width, height)
     return video_camera(width, height, settings.focal, settings.center, video)
 
 

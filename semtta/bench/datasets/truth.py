@@ -17,6 +17,7 @@ from semtta.bench.metrics import (
     aligned_joint_errors,
     joint_errors,
     mean_or_none,
+    range_of_motion,
     vertex_errors,
 )
 from semtta.bench.protocols import Protocol
@@ -85,6 +86,7 @@ class TrackTruth:
             ),
             "accel_mm": mean_or_none(acceleration),
         }
+        numbers |= range_of_motion(predicted, true, skeleton, protocol.roots, self.fps, self.frames)
         if protocol.mesh is not None:
             numbers["mpvpe_mm"] = mean_or_none(torch.cat([part[2] for part in parts]))
         if protocol.per_second:

@@ -92,7 +92,9 @@ class ResultTrack:
         center = ((width - 1) / 2, (height - 1) / 2) if self.center is None else (
             tuple(self.center.contiguous().median(0).values.tolist())
         )  # fmt: skip
-        return Camera(float(self.focal.contiguous().median()), center)
+        several = len(self.focal.unique()) > 1
+        origin = "as the result says" + several * ", the median of its frames'"
+        return Camera(float(self.focal.contiguous().median()), center, origin)
 
     def shape(self, smplx_as_smpl: bool = False) -> Tensor:
         """(T, 10) betas for a body of SMPL: zeros for those of SMPL-X, which mean something else.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from semtta.body import Body
+from semtta.output.amplitude import motion_amplitude
 from semtta.output.comparison.people import Person, common_rows
 from semtta.output.load import SavedTrack
 from semtta.output.measures import acceleration, distances, gate_open_share, shake
@@ -72,11 +73,16 @@ def _track_numbers(track: SavedTrack, common: Tensor, body: Body) -> dict:
         "labels": list(dict.fromkeys(label for label in track.labels if label)),
     }
     if not len(common):
-        return whole | dict.fromkeys(("base", "adapted", "filled_share", "gate_open_share"))
+        return whole | dict.fromkeys(
+            ("base", "adapted", "range_of_motion", "filled_share", "gate_open_share")
+        )
     compared = track.at(common_rows(track.track.frames, common)[0])
     return whole | {
         "base": _motion_numbers(compared.base, compared, body),
         "adapted": _motion_numbers(compared.adapted, compared, body),
+        "range_of_motion": motion_amplitude(
+            compared.adapted, compared.base, compared.track.times, body
+        ).numbers(),
         "filled_share": compared.evidence.filled_share(),
         "gate_open_share": gate_open_share(compared),
     }

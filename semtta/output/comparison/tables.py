@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -59,6 +60,7 @@ def _measures(person: dict, names: Sequence[str]) -> Table:
         row("gate open", lambda told: _share(told["gate_open_share"])),
         row("shake along the ray, mm/frame²", change("shake_mm")),
         row("joints' acceleration, mm/frame²", change("acceleration_mm")),
+        row("range of motion, of its base's", lambda told: _moved(told.get("range_of_motion"))),
         row(f"joints to {names[0]}, mm", to_first(lambda far: _number(far["placed_mm"], 1))),
         row("the same about the pelvis, mm", to_first(lambda far: _number(far["posed_mm"], 1))),
         row("differs most in frames",
@@ -107,6 +109,13 @@ def _number(value: float | None, digits: int) -> str:
 
 def _share(value: float | None) -> str:
     return _NONE if value is None else f"{100 * value:.0f} %"
+
+
+def _moved(told: dict | None) -> str:
+    if told is None or told["median"] is None or not math.isfinite(told["median"]):
+        return _NONE
+    least = f" ({told['least_limb']} {_share(told['least'])})" if told["least_limb"] else ""
+    return _share(told["median"]) + least
 
 
 def _labels(labels: Sequence[str]) -> str:

@@ -16,6 +16,8 @@ ROWS = (
     ("acceleration error, mm/frame²", "accel_mm"),
     ("the same in space, mm/frame²", "abs_accel_mm"),
     ("jitter in depth, mm/frame²", "depth_jitter_mm"),
+    ("range of motion, % of the true one", "range_percent"),
+    ("the same of the limb that has least", "range_least_percent"),
     ("foot slide in contact, mm/frame", "foot_slide_mm"),
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from semtta.body import Body
 from semtta.errors import printable
+from semtta.output.amplitude import motion_amplitude
 from semtta.output.measures import distances, frame_errors, gate_open_share, shake
 from semtta.output.skinned import (
     SkinnedMesh,
@@ -182,6 +183,14 @@ def _tiles(result: Result, body: Body) -> list[dict[str, str]]:
     before, after = (shake(motion, result, body) for motion in (result.base, result.adapted))
     if np.isfinite([before, after]).all():
         tiles.append(change("shake along the ray", before, after, "mm/frame²"))
+    moved = motion_amplitude(result.adapted, result.base, result.track.times, body)
+    if moved.joints:
+        limb, share = moved.least
+        least = f"; {limb} {100 * share:.0f} %" if limb else ""
+        tiles.append({
+            "title": "range of motion", "value": f"{100 * moved.median:.0f} %",
+            "note": f"of the base's{least}",
+        })  # fmt: skip
     evidence = result.evidence
     missing = int((evidence.known & ~evidence.detected).sum())
     tiles.append({

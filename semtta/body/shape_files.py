@@ -1,0 +1,45 @@
+"""A person's shape from a file: ten betas as numbers, or the shape of a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semtta.errors import SemttaError
+from semtta.reading import MEBI, check_file, read_json, read_npy, read_npz, reading
+
+_WHAT = "betas"
+_LIMIT = 64 * MEBI
+
+
+def read_betas(path: str | Path) -> Tensor:
+    """(10,) betas: of a .npy, .json or .npz file. The latter two may call them "betas", and may
+    have a row per frame, as ``track-XX.npz`` has, of which the median counts.
+
+    Raises ``SemttaError`` for a file that holds something else."""
+    path = check_file(path, _WHAT, _LIMIT)
+    with reading(path, _WHAT):
+        values = np.asarray(_content(path), np.float64)
+    fits = values.size and values.ndim in (1, 2) and values.shape[-1] == 10
+    if not fits or not np.isfinite(values).all():
+        raise SemttaError(
+            f"betas '{path}' must be ten finite numbers, or ten per frame; it holds "
+            f"{'numbers of shape ' + str(values.shape) if not fits else 'some that are not'}."
+        )
+    return torch.from_numpy(np.median(values.reshape(-1, 10), 0)).float()
+
+
+def _content(path: Path):
+    if path.suffix.lower() == ".npz":
+        arrays = read_npz(path, _WHAT, limit=_LIMIT)
+        if "betas" not in arrays and len(arrays) != 1:
+            names = ", ".join(list(arrays)[:5])
+            raise ValueError(f"it has no array 'betas', only {names or 'none'}")
+        return arrays.get("betas", next(iter(arrays.values())))
+    if path.suffix.lower() == ".npy":
+        return read_npy(path, _WHAT, _LIMIT)
+    values = read_json(path, _WHAT, _LIMIT)
+    return values["betas"] if isinstance(values, dict) else values
