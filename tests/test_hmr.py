@@ -27,9 +27,9 @@ from semtta.hmr.hmr import (
     HMR,
     SPIN_CROP,
     load_hmr,
-    read_mean_params,
 )
 from semtta.hmr.hmr2 import HMR2
+from semtta.hmr.iterative import read_mean_params
 from semtta.hmr.preprocess import (
     crop_image,
     crop_pixels,
@@ -445,7 +445,7 @@ def test_the_two_parts_of_a_split_are_the_whole_in_mixed_precision_too():
         whole = model.regress(image)
         for scope in ("head", "last"):
             prefix, rest = model.split(scope)
-            parts = rest(prefix(image))
+            parts = rest(Batch(torch.arange(1), prefix(image)))
             assert parts.rotmats.dtype == torch.float32
             assert torch.allclose(parts.rotmats, whole.rotmats, atol=1e-2)
             assert torch.allclose(parts.cam, whole.cam, atol=1e-2)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from semtta.engine import undisturbed
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, columns_to_rotmat, rotmat_to_columns
-from semtta.hmr.base import Batch, CropSpec, Prediction
+from semtta.hmr.base import Batch, CropSpec, Prediction, parameters_of
 from semtta.hmr.features import BOX_SCALE, OFFSETS
 from semtta.hmr.lifter import ResidualBlock
 from semtta.hmr.refiner_inputs import BASE, FRAME, split_base
@@ -91,14 +91,15 @@ class Refiner(nn.Module):
 
     def forward(self, batch: Batch) -> Prediction:
         """inputs (B, BASE + W FRAME) -> prediction for the B own frames of the windows."""
-        rotmats, betas, trans = split_base(batch.inputs[:, :BASE].float())
+        full = self.head.weight.dtype
+        rotmats, betas, trans = split_base(batch.inputs[:, :BASE].to(full))
         windows = batch.inputs[:, BASE:].unflatten(1, (len(OFFSETS), FRAME))
         frames = self.frame(self.embed(windows))
         x = self.fuse(frames.flatten(1))
         for block in self.blocks:
             x = block(x)
         with torch.autocast(x.device.type, enabled=False):  # angles want full precision
-            turn, shape, place = self.head(self.norm(x.float())).split(
+            turn, shape, place = self.head(self.norm(x.to(full))).split(
                 (_JOINTS * 6, _BETAS, 3), dim=-1
             )
             rotmats = rotmats @ _turned(_TURN * turn.unflatten(-1, (_JOINTS, 6)))
@@ -110,18 +111,13 @@ class Refiner(nn.Module):
         Args:
             scope: "all"; "last" = last residual block and head; "head" = output layer; "norm" =
                 layer norms, which say nothing as long as the head is zero."""
-        modules: list[nn.Module]
-        if scope == "all":
-            modules = [self]
-        elif scope == "last":
-            modules = [self.blocks[-1], self.norm, self.head]
-        elif scope == "head":
-            modules = [self.head]
-        elif scope == "norm":
-            modules = [m for m in self.modules() if isinstance(m, nn.LayerNorm)]
-        else:
-            raise SemttaError(f"unknown scope '{scope}'; known: all, last, head, norm.")
-        return [p for module in modules for p in module.parameters()]
+        groups: dict[str, list[nn.Module]] = {
+            "all": [self],
+            "last": [self.blocks[-1], self.norm, self.head],
+            "head": [self.head],
+            "norm": [m for m in self.modules() if isinstance(m, nn.LayerNorm)],
+        }
+        return parameters_of(groups, scope)
 
 
 @undisturbed(torch.device("cpu"), seed=0)

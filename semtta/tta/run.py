@@ -33,6 +33,7 @@ class Run:
         config: settings.
         generator: the run's only source of randomness.
         precision: of the forward pass, "fp32" or "bf16".
+        boxes: (T, 3) where the model's crops lie, see ``Batch``.
         rest: what follows the layers whose outputs ``inputs`` already are, None = the whole model.
         first: the frozen model's prediction of every frame.
         latest: the prediction of the last full pass.
@@ -54,6 +55,7 @@ class Run:
     generator: torch.Generator
     progress: Progress
     precision: str = "fp32"
+    boxes: Tensor | None = None
     rest: Callable | None = None
     first: Prediction = field(init=False)
     latest: Prediction = field(init=False)
@@ -75,11 +77,9 @@ class Run:
     def forward_each(self, chunks: Sequence[Tensor]) -> Iterator[Prediction]:
         """:meth:`forward` of one chunk of positions after the other, inputs read ahead."""
         for frames, inputs in zip(chunks, self._read(chunks), strict=True):
+            boxes = None if self.boxes is None else self.boxes[frames]
             with autocast(self.device, self.precision):
-                if self.rest is not None:
-                    out = self.rest(inputs)
-                else:
-                    out = self.model(Batch(frames, inputs))
+                out = (self.rest or self.model)(Batch(frames, inputs, boxes))
             yield Prediction(out.rotmats.float(), out.betas.float(), out.cam.float())
 
     def _read(self, chunks: Sequence[Tensor]) -> Iterator[Tensor]:
