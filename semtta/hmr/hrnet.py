@@ -38,7 +38,7 @@ class HRNetSettings:
     @staticmethod
     def tiny() -> HRNetSettings:
         """A network of the same classes that runs in milliseconds."""
-        return HRNetSettings(4, 1, (1, 1, 1), 4, (2, 3, 4, 5), 24)
+        return HRNetSettings(4, 1, (1, 1, 1), 4, (8, 8, 8, 8), 32)
 
 
 class BasicBlock(nn.Module):
