@@ -127,8 +127,12 @@ class CLIFF(IterativeRegressor):
             scope: "all"; "last" = last stage of the encoder and regressor; "head" = regressor;
                 "norm" = scales and shifts of the norms."""
         head = self.regressor()
-        groups = {"all": [self], "last": [*self.encoder.last_stage(), *head], "head": head,
-                  "norm": self.encoder.norms()}  # fmt: skip
+        groups: dict[str, list[nn.Module]] = {
+            "all": [self],
+            "last": [*self.encoder.last_stage(), *head],
+            "head": head,
+            "norm": self.encoder.norms(),
+        }
         return parameters_of(groups, scope)
 
 

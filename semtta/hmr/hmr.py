@@ -121,8 +121,12 @@ class HMR(ResNet50, IterativeRegressor):
             scope: "all"; "last" = last stage of the ResNet and regressor; "head" = regressor;
                 "norm" = scales and shifts of the norms."""
         head = self.regressor()
-        groups = {"all": [self], "last": [*self.last_stage(), *head], "head": head,
-                  "norm": self.norms()}  # fmt: skip
+        groups: dict[str, list[nn.Module]] = {
+            "all": [self],
+            "last": [*self.last_stage(), *head],
+            "head": head,
+            "norm": self.norms(),
+        }
         return parameters_of(groups, scope)
 
 

@@ -82,7 +82,7 @@ class Exchange(nn.Module):
         maps = [branch(x) for branch, x in zip(self.branches, maps, strict=True)]
         fused = []
         for bridges in self.fuse_layers:
-            parts = [bridge(x) for bridge, x in zip(bridges, maps, strict=True)]
+            parts = [bridge(x) for bridge, x in zip(bridges.children(), maps, strict=True)]
             fused.append(self.relu(sum(parts[1:], parts[0])))
         return fused
 
