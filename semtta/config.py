@@ -23,10 +23,11 @@ from semtta.settings_files import check_values, read_settings
 
 @dataclass
 class ModelConfig:
-    # lifter | lifter-narrow | hmr | hmr2: the regressor; result: what corrects another's result
+    # lifter | lifter-narrow | hmr | hmr2 | camerahmr | cliff: the regressor; result: what corrects
+    # another's result
     name: str = "lifter"
     checkpoint: str | None = None  # its weights (or the result); None = shipped, or usual names
-    mean_params: str | None = None  # smpl_mean_params.npz, for hmr checkpoints without them
+    mean_params: str | None = None  # smpl_mean_params.npz, for hmr and cliff checkpoints without
     crop: str | None = None  # spin | boa | cycleadapt | dynaboa: crops an hmr checkpoint saw
     # all | last | head | norm: what adaptation may move; of a result also frames: a correction of
     # each frame by itself, as SMPLify does

@@ -19,12 +19,12 @@ from semtta.bench.rows import append_row, read_rows, row_key, sole_writer, write
 from semtta.bench.runner import TrackRunner, plan
 from semtta.config import shipped_configs
 from semtta.errors import SemttaError
+from semtta.hmr import MODELS
 from semtta.shipped import asset, file_sha256
 from semtta.tta.used_files import used_files
 from semtta.work.scheduling import schedule
 
 FAKE = Path(__file__).parent / "bench_fake.py"
-MODELS = ("lifter", "lifter-narrow", "hmr", "hmr2")
 ALL_ROWS = 6 * 3  # tracks, methods
 
 

@@ -14,7 +14,8 @@ from semtta.bench.metrics import (
     vertex_errors,
 )
 from semtta.geometry import columns_to_rotmat, procrustes_align, square_boxes, to_image
-from semtta.hmr.hmr import CYCLEADAPT_CROP, _decode
+from semtta.hmr.hmr import CYCLEADAPT_CROP
+from semtta.hmr.iterative import decode
 from semtta.hmr.preprocess import square_to_crop
 from semtta.motion.mdnet import _from_numbers
 
@@ -43,7 +44,7 @@ def test_six_numbers_in_all_three_layouts(golden):
     z = golden("functions/rotations.npz")
     d6 = z["d6"]
     pose = d6.reshape(-1)[:144][None]  # 24 of the 32
-    close(_decode(pose)[0], z["spin_rot6d_to_rotmat"][:24])
+    close(decode(pose)[0], z["spin_rot6d_to_rotmat"][:24])
     for official in ("spin_rot6d_to_rotmat", "cycleadapt_rot6d_to_rotmat"):
         close(_from_numbers(pose)[0], z[official][:24])
     rows = columns_to_rotmat(d6).transpose(-1, -2)  # the same numbers read as two rows

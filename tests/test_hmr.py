@@ -27,9 +27,9 @@ from semtta.hmr.hmr import (
     HMR,
     SPIN_CROP,
     load_hmr,
-    read_mean_params,
 )
 from semtta.hmr.hmr2 import HMR2
+from semtta.hmr.iterative import read_mean_params
 from semtta.hmr.preprocess import (
     crop_image,
     crop_pixels,
@@ -186,7 +186,7 @@ def test_training_mode_turns_on_dropout_but_never_batch_statistics(spin, images)
     assert all(torch.equal(v, before[k]) for k, v in spin.named_buffers())
 
 
-def test_scopes_select_parameters_that_gradients_reach(cycleadapt, images):
+def test_scopes_are_the_layers_they_are_named_after(cycleadapt):
     named = {id(p): name for name, p in cycleadapt.named_parameters()}
     counts = {}
     for scope in ("all", "last", "head", "norm"):
@@ -197,18 +197,6 @@ def test_scopes_select_parameters_that_gradients_reach(cycleadapt, images):
         if scope == "norm":
             assert all(".bn" in n or n.startswith("bn") or ".downsample.1." in n for n in chosen)
     assert counts == {"all": 169, "last": 40, "head": 10, "norm": 106}
-    with pytest.raises(SemttaError, match="unknown scope 'tail'"):
-        cycleadapt.parameter_groups("tail")
-
-    prediction = cycleadapt.regress(images[:1])
-    loss = prediction.rotmats.square().sum() * 0.1 + prediction.betas.sum() + prediction.cam.sum()
-    gradients = torch.autograd.grad(loss, cycleadapt.parameter_groups("norm"))
-    assert all(torch.isfinite(g).all() and g.abs().max() > 0 for g in gradients)
-
-
-def test_images_of_another_shape_are_refused(cycleadapt):
-    with pytest.raises(SemttaError, match=r"\(B, 3, 224, 224\), not \(1, 3, 256, 192\)"):
-        cycleadapt.regress(torch.zeros(1, 3, 256, 192))
 
 
 # --- files ----------------------------------------------------------------------------------
@@ -436,17 +424,3 @@ def test_crop_outside_the_frame_is_black_and_bad_boxes_are_refused():
 def test_unknown_norm_is_refused():
     with pytest.raises(ValueError, match="'batch' or 'group'"):
         HMR("layer")
-
-
-def test_the_two_parts_of_a_split_are_the_whole_in_mixed_precision_too():
-    torch.manual_seed(0)
-    model, image = HMR("group").eval(), torch.randn(1, 3, 224, 224)
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        whole = model.regress(image)
-        for scope in ("head", "last"):
-            prefix, rest = model.split(scope)
-            parts = rest(prefix(image))
-            assert parts.rotmats.dtype == torch.float32
-            assert torch.allclose(parts.rotmats, whole.rotmats, atol=1e-2)
-            assert torch.allclose(parts.cam, whole.cam, atol=1e-2)
-    assert model.split("all") is None

@@ -18,7 +18,7 @@ from semtta.body.data import SMPL_VERTEX_IDS, BodyData
 from semtta.body.model import Body
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, crop_translation, full_translation
-from semtta.hmr.base import Batch, HumanMeshRegressor, Prediction
+from semtta.hmr.base import Batch, Prediction
 from semtta.hmr.hmr2 import HMR2, HMR2Settings, load_hmr2
 from semtta.hmr.preprocess import crop_image, person_squares
 
@@ -115,7 +115,7 @@ def test_small_network_matches_the_official_one(tiny, body):
     images = hmr2_images(3)
     tokens = tiny.features(images)
     near(tokens.transpose(1, 2).unflatten(2, (16, 12)), z["backbone_feat"])
-    near(tiny.smpl_head.transformer(tokens)[:, None], z["token_out"])
+    near(tiny.smpl_head.transformer(torch.zeros(3, 1), tokens)[:, None], z["token_out"])
     ours = outputs(body, tiny(Batch(torch.arange(3), images)))
     check_outputs(ours, z)
 
@@ -154,22 +154,20 @@ def test_full_network_matches_the_official_one(body):
         tokens = model.features(images)
         near(tokens.mean(1), z["backbone_feat_mean"])
         near(tokens[..., :8].transpose(1, 2).unflatten(2, (16, 12)), z["backbone_feat_ch0_8"])
-        near(model.smpl_head.transformer(tokens)[:, None], z["token_out"])
-        check_outputs(outputs(body, model.smpl_head(tokens)), z)
+        nothing = torch.zeros(2, 1)
+        near(model.smpl_head.transformer(nothing, tokens)[:, None], z["token_out"])
+        check_outputs(outputs(body, model.smpl_head(nothing, tokens)), z)
 
 
 # --- what adaptation asks of a regressor ----------------------------------------------------
 
 
-def test_it_is_a_regressor_that_training_mode_does_not_change(tiny):
-    assert isinstance(tiny, HumanMeshRegressor)
+def test_training_mode_does_not_change_it(tiny):
     images = hmr2_images(1)
     with torch.no_grad():
         calm = tiny.regress(images)
         assert torch.equal(tiny.train().regress(images).rotmats, calm.rotmats)
     tiny.eval()
-    with pytest.raises(SemttaError, match=r"\(B, 3, 256, 256\), not \(1, 3, 256, 192\)"):
-        tiny.regress(images[..., 32:-32])
 
 
 def test_margins_of_the_crop_are_not_seen(tiny):
@@ -193,8 +191,6 @@ def test_scopes_select_parameters():
     assert chosen("head") == head and head < chosen("last") and blocks == {"2", "3", "4", "5"}
     assert "backbone.last_norm.weight" in chosen("last")
     assert chosen("norm") == {n for n in named.values() if "norm" in n}
-    with pytest.raises(SemttaError, match="unknown scope 'tail'"):
-        model.parameter_groups("tail")
 
 
 # --- files ----------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from semtta.body.data import read_body
 from semtta.body.regressor import load_regressor
 from semtta.checkpoints import read_weights
 from semtta.errors import SemttaError
-from semtta.hmr.hmr import read_mean_params
+from semtta.hmr.iterative import read_mean_params
 from semtta.hmr.lifter import Lifter, LifterSettings, load_lifter, save_lifter
 from semtta.motion.clip_bpe import ClipBPE
 from semtta.motion.denoiser import load_denoiser, save_denoiser

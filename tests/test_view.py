@@ -108,8 +108,9 @@ def test_layers_that_stay_as_they_are_run_once_for_every_frame():
         calls.append(len(inputs))
         return (2 * inputs).requires_grad_()
 
-    def rest(inputs):
-        return model(Batch(torch.arange(len(inputs)), inputs / 2))
+    def rest(batch):
+        assert torch.equal(batch.boxes, run.boxes[batch.frames])
+        return model(Batch(batch.frames, batch.inputs / 2))
 
     model.split = {"head": (doubled, rest), "all": None}.get
     run.cache_prefix("all")

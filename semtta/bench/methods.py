@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import semtta
 from semtta.config import Config, config_to_yaml, load_config
 from semtta.errors import SemttaError
+from semtta.hmr import LIFTERS, MODELS
 from semtta.shipped import ROOT, file_sha256
 
 LABELS = ("right", "wrong", "auto", "none")
@@ -20,16 +21,10 @@ FILTER_SIGMA = 1 / 30  # seconds: a frame at 30 frames a second
 # paper's.
 OURS = {
     "lifter": "default", "lifter-narrow": "default", "hmr": "paper_hmr", "hmr2": "paper_hmr2",
-    "result": "refine",
+    "camerahmr": "paper_hmr2", "cliff": "paper_hmr", "result": "refine",
 }  # fmt: skip
-PAPER = {
-    "lifter": "paper_lifter", "lifter-narrow": "paper_lifter", "hmr": "paper_hmr",
-    "hmr2": "paper_hmr2",
-}  # fmt: skip
-CYCLEADAPT = {
-    "lifter": "cycleadapt_lifter", "lifter-narrow": "cycleadapt_lifter", "hmr": "cycleadapt",
-    "hmr2": "cycleadapt",
-}  # fmt: skip
+PAPER = OURS | {"lifter": "paper_lifter", "lifter-narrow": "paper_lifter"}
+CYCLEADAPT = dict.fromkeys(MODELS, "cycleadapt") | dict.fromkeys(LIFTERS, "cycleadapt_lifter")
 
 
 @dataclass(frozen=True)

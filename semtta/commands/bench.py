@@ -45,7 +45,7 @@ def bench(
     ] = None,
     model: Annotated[
         Optional[str],
-        typer.Option(help="lifter, lifter-narrow, hmr, hmr2; several by comma."),
+        typer.Option(help="lifter, lifter-narrow, hmr, hmr2, camerahmr, cliff; several by comma."),
     ] = None,
     seeds: Annotated[int, typer.Option(help="How many, from 0.")] = 1,
     labels: Annotated[Optional[Path], typer.Option(help="Labels of a data set's videos.")] = None,

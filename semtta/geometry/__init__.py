@@ -12,6 +12,7 @@ from semtta.geometry.camera import (
     default_focal,
     full_translation,
     image_camera,
+    plane_boxes,
     project,
     ray_rotation,
     weak_perspective,
@@ -32,6 +33,6 @@ __all__ = [
     "Camera", "MIRROR_SMPL24", "check_camera", "chordal_mean", "columns_to_rotmat", "crop_affine",
     "crop_translation", "default_focal", "full_translation", "gaussian_smooth",
     "geodesic_degrees", "image_camera", "keypoint_boxes", "mirror_pose", "nearest_rotvecs",
-    "procrustes_align", "project", "ray_rotation", "root_align", "rotmat_to_columns",
+    "plane_boxes", "procrustes_align", "project", "ray_rotation", "root_align", "rotmat_to_columns",
     "square_boxes", "to_crop", "to_image", "weak_perspective",
 ]  # fmt: skip

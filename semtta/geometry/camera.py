@@ -91,6 +91,17 @@ def project(points: Tensor, focal: Tensor | float, center: Tensor, eps: float = 
     return points[..., :2] / depth * focal[..., None, None] + center[..., None, :]
 
 
+def plane_boxes(boxes: Tensor, camera: Camera) -> Tensor:
+    """Where square crops lie before the camera, whatever the image's size.
+
+    Args:
+        boxes: (..., 3) centre x, centre y, side of the square crop, image pixels.
+        camera: intrinsics of the image.
+    Returns: (..., 3) in the normalised image plane: (centre - principal point) / f, side / f."""
+    center = boxes.new_tensor(camera.center)
+    return torch.cat((boxes[..., :2] - center, boxes[..., 2:]), dim=-1) / camera.focal
+
+
 def full_translation(cam: Tensor, boxes: Tensor, camera: Camera) -> Tensor:
     """Weak perspective of a square crop -> translation in front of the full image's camera.
 

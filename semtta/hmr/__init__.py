@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Cauchy scale of the 2D loss, share of the crop, where the first predictions are near the truth.
 ROBUST = {"lifter": 0.05}
 LIFTERS = {"lifter": "hmr/lifter.pt", "lifter-narrow": "hmr/lifter_narrow.pt"}
-MODELS = (*LIFTERS, "hmr", "hmr2")
+MODELS = (*LIFTERS, "hmr", "hmr2", "camerahmr", "cliff")
 RESULT = "result"  # no network of its own: a result of any program, and what corrects it
 
 __all__ = [
@@ -44,10 +44,12 @@ def load_model(
     Args:
         name: ``lifter`` (broad), ``lifter-narrow`` (walking and standing, level cameras: the
             stand-in for a network from one laboratory's data), ``hmr`` (SPIN, CycleAdapt, BOA,
-            DynaBOA), ``hmr2`` (4D-Humans) or ``result`` (what a program has found already).
+            DynaBOA), ``hmr2`` (4D-Humans), ``camerahmr``, ``cliff`` (ResNet-50 or HRNet-W48) or
+            ``result`` (what a program has found already).
         checkpoint: the weights; the lifters have shipped ones, the others are also looked for
             under their usual names (``semtta.user_files``). Of ``result`` the result itself.
-        mean_params: SPIN's ``smpl_mean_params.npz``, for ``hmr`` checkpoints without them.
+        mean_params: SPIN's ``smpl_mean_params.npz``, for ``hmr`` and ``cliff`` checkpoints without
+            them.
         crop: whose crops an ``hmr`` checkpoint was trained on, where its keys do not tell: see
             ``semtta.hmr.hmr.load_hmr``."""
     if name not in (*MODELS, RESULT):
@@ -71,10 +73,19 @@ def load_model(
     if name == "hmr2":
         from semtta.hmr.hmr2 import load_hmr2
 
-        return load_hmr2(path).eval()
+        return load_hmr2(path)
+    if name == "camerahmr":
+        from semtta.hmr.camerahmr import load_camerahmr
+
+        return load_camerahmr(path)
+    means = mean_params or find_user_file("mean_params")
+    if name == "cliff":
+        from semtta.hmr.cliff import load_cliff
+
+        return load_cliff(path, means)
     from semtta.hmr.hmr import load_hmr
 
-    return load_hmr(path, mean_params or find_user_file("mean_params"), crop).eval()
+    return load_hmr(path, means, crop)
 
 
 def prepare_inputs(

@@ -5,12 +5,14 @@ Axes, rotations and both kinds of camera: ``docs/conventions.md``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from semtta.errors import SemttaError
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,13 @@ class Batch:
     Args:
         frames: (B,) positions in the track (not frame numbers of the video).
         inputs: (B, ...) as the model's ``CropSpec.reads`` says: images (B, 3, H, W) or features.
+        boxes: (B, 3) where the square crops lie before the camera (``geometry.plane_boxes``), for
+            models that want to know; None = nobody said.
     """
 
     frames: Tensor
     inputs: Tensor
+    boxes: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,33 @@ class HumanMeshRegressor(Protocol):
         """All of them, as every module has them."""
         ...
 
-    # Optional: ``split(scope)`` returns what adaptation leaves alone and the rest, two functions
-    # whose composition is ``regress``; the first is then run once per video. ``frame_mb`` says for
-    # each scope what a frame holds in fp32, MiB: for the backward pass, and as the first's result.
+    # Optional: ``split(scope)`` returns what adaptation leaves alone, inputs -> tensor, and the
+    # rest, which is called as the model is, with a ``Batch`` whose inputs are that tensor; the
+    # first is then run once per video. ``frame_mb`` says for each scope what a frame holds in fp32,
+    # MiB: for the backward pass, and as the first's result.
     # ``robust`` is what ``evidence.robust=auto`` means: the share of the crop at which a detection
     # counts half, where the network's first predictions can be held against it; None = never.
+
+
+def parameters_of(groups: Mapping[str, Sequence[nn.Module]], scope: str) -> list[nn.Parameter]:
+    """Parameters of the modules that a network has under a scope.
+
+    Raises ``SemttaError`` for a scope that is none."""
+    if scope not in groups:
+        raise SemttaError(f"unknown scope '{scope}'; known: {', '.join(groups)}.")
+    return [p for module in groups[scope] for p in module.parameters()]
+
+
+def boxes_of(batch: Batch, who: str) -> Tensor:
+    """(B, 3) where the crops lie; raises ``SemttaError`` if nobody said."""
+    if batch.boxes is None:
+        raise SemttaError(f"{who} reads where its crops lie: give the batch's boxes.")
+    return batch.boxes
+
+
+def check_images(images: Tensor, size: int, who: str) -> None:
+    """Raise ``SemttaError`` for anything but images (B, 3, size, size)."""
+    if images.dim() != 4 or tuple(images.shape[1:]) != (3, size, size):
+        raise SemttaError(
+            f"{who} reads images of shape (B, 3, {size}, {size}), not {tuple(images.shape)}."
+        )

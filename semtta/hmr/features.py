@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semtta.errors import SemttaError
-from semtta.geometry import Camera, ray_rotation, rotmat_to_columns, square_boxes
+from semtta.geometry import Camera, plane_boxes, ray_rotation, rotmat_to_columns, square_boxes
 from semtta.hmr.bones import BONES, READ, outlined, read_pose
 from semtta.keypoints import Track
 from semtta.skeletons import BODY27
@@ -141,8 +141,7 @@ def seen_landmarks(
     keypoints = track.keypoints.to_skeleton(BODY27)
     center = keypoints.xy.new_tensor(camera.center)
     xy = (keypoints.xy - center) / camera.focal
-    boxes = square_boxes(track.boxes.to(xy), scale)
-    boxes = torch.cat((boxes[:, :2] - center, boxes[:, 2:]), dim=-1) / camera.focal
+    boxes = plane_boxes(square_boxes(track.boxes.to(xy), scale), camera)
     return xy, keypoints.conf, *_landmarks3d(track, xy), boxes
 
 

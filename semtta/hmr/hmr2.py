@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from semtta.checkpoints import load_strictly, read_weights
-from semtta.errors import SemttaError
 from semtta.geometry import columns_to_rotmat
-from semtta.hmr.base import Batch, Prediction
+from semtta.hmr.base import Batch, Prediction, check_images, parameters_of
 from semtta.hmr.preprocess import ImageCropSpec
 from semtta.hmr.vit import ViT
 from semtta.shipped import file_sha256
@@ -142,32 +141,39 @@ class CrossTransformer(nn.Module):
 
 
 class TransformerDecoder(nn.Module):
-    """One query token that looks at the image: context (B, M, C) -> (B, D)."""
+    """One query token that looks at the image: query (B, ``told``), context (B, M, C) -> (B, D)."""
 
-    def __init__(self, settings: HMR2Settings):
+    def __init__(self, settings: HMR2Settings, told: int):
         super().__init__()
         width = settings.decoder_width
-        self.to_token_embedding = nn.Linear(1, width)
+        self.to_token_embedding = nn.Linear(told, width)
         self.pos_embedding = nn.Parameter(torch.zeros(1, 1, width))
         self.transformer = CrossTransformer(settings)
         nn.init.normal_(self.pos_embedding)
 
-    def forward(self, context: Tensor) -> Tensor:
-        token = self.to_token_embedding(context.new_zeros(len(context), 1, 1))
+    def forward(self, query: Tensor, context: Tensor) -> Tensor:
+        with torch.autocast(query.device.type, enabled=False):  # what it is told is exact
+            query = query.to(self.to_token_embedding.weight.dtype)
+            token = self.to_token_embedding(query)[:, None]
         return self.transformer(token + self.pos_embedding, context)[:, 0]
 
 
 class SMPLHead(nn.Module):
-    """Image tokens to pose, shape and camera, added to the mean parameters."""
+    """Image tokens to pose, shape and camera, added to the mean parameters.
+
+    Args:
+        settings: size of the network.
+        told: numbers that the query token is made of.
+    """
 
     init_body_pose: Tensor
     init_betas: Tensor
     init_cam: Tensor
 
-    def __init__(self, settings: HMR2Settings):
+    def __init__(self, settings: HMR2Settings, told: int = 1):
         super().__init__()
         width = settings.decoder_width
-        self.transformer = TransformerDecoder(settings)
+        self.transformer = TransformerDecoder(settings, told)
         self.decpose = nn.Linear(width, _POSE)
         self.decshape = nn.Linear(width, _BETAS)
         self.deccam = nn.Linear(width, _CAM)
@@ -176,8 +182,9 @@ class SMPLHead(nn.Module):
         self.register_buffer("init_betas", torch.zeros(1, _BETAS))
         self.register_buffer("init_cam", torch.tensor([[0.9, 0.0, 0.0]]))
 
-    def forward(self, tokens: Tensor) -> Prediction:
-        x = self.transformer(tokens)
+    def forward(self, query: Tensor, tokens: Tensor) -> Prediction:
+        """query (B, told), image tokens (B, M, C) -> prediction."""
+        x = self.transformer(query, tokens)
         with torch.autocast(x.device.type, enabled=False):  # angles want full precision
             x = x.to(self.decpose.weight.dtype)
             # Two columns one after the other. The released mean pose was written in HMR's
@@ -199,6 +206,8 @@ class HMR2(nn.Module):
     """
 
     crop = ImageCropSpec(size=_SIZE, aspect=0.75, rule="blurred")
+    name = "HMR2.0"
+    told = 1  # numbers that the decoder's query is made of
     frame_mb = {
         "all": (640.0, 0.0),
         "norm": (416.0, 0.0),
@@ -211,27 +220,34 @@ class HMR2(nn.Module):
         self.settings = settings
         self.sha256 = sha256
         self.backbone = ViT(settings.width, settings.depth, settings.heads, _GRID)
-        self.smpl_head = SMPLHead(settings)
+        self.smpl_head = SMPLHead(settings, self.told)
 
     def forward(self, batch: Batch) -> Prediction:
         """inputs (B, 3, 256, 256) -> prediction for the B crops."""
-        return self.regress(batch.inputs)
+        return self.answer(self.features(batch.inputs), batch)
 
     def regress(self, images: Tensor) -> Prediction:
         """(B, 3, 256, 256) normalised RGB -> prediction."""
-        return self.smpl_head(self.features(images))
+        return self.forward(Batch(torch.arange(len(images)), images))
 
     def features(self, images: Tensor) -> Tensor:
         """(B, 3, 256, 256) normalised RGB -> image tokens (B, 192, width), 16 rows of 12."""
-        if images.dim() != 4 or tuple(images.shape[1:]) != (3, _SIZE, _SIZE):
-            raise SemttaError(
-                f"HMR2.0 reads images of shape (B, 3, {_SIZE}, {_SIZE}), not {tuple(images.shape)}."
-            )
+        check_images(images, _SIZE, self.name)
         return self.backbone(images[..., _MARGIN:-_MARGIN])
+
+    def answer(self, tokens: Tensor, batch: Batch) -> Prediction:
+        """Image tokens (B, 192, width) of a batch -> prediction."""
+        return self.smpl_head(self.query(batch), tokens)
+
+    def query(self, batch: Batch) -> Tensor:
+        """(B, told) what the decoder is told of a batch: here nothing."""
+        return batch.inputs.new_zeros(len(batch.inputs), self.told)
 
     def split(self, scope: str) -> tuple[Callable, Callable] | None:
         """The layers that ``parameter_groups(scope)`` leaves alone, and the rest."""
-        return (self.features, self.smpl_head) if scope == "head" else None
+        if scope != "head":
+            return None
+        return self.features, lambda batch: self.answer(batch.inputs, batch)
 
     def parameter_groups(self, scope: str) -> list[nn.Parameter]:
         """Parameters that adaptation may move.
@@ -239,16 +255,14 @@ class HMR2(nn.Module):
         Args:
             scope: "all"; "last" = last four blocks, last norm and head; "head" = decoder;
                 "norm" = layer norms."""
-        groups = {
+        groups: dict[str, list[nn.Module]] = {
             "all": [self],
             "last": [*self.backbone.blocks[-_LAST_BLOCKS:], self.backbone.last_norm,
                      self.smpl_head],
             "head": [self.smpl_head],
             "norm": [m for m in self.modules() if isinstance(m, nn.LayerNorm)],
         }  # fmt: skip
-        if scope not in groups:
-            raise SemttaError(f"unknown scope '{scope}'; known: all, last, head, norm.")
-        return [p for module in groups[scope] for p in module.parameters()]
+        return parameters_of(groups, scope)
 
 
 def load_hmr2(checkpoint: str | Path, settings: HMR2Settings = HMR2Settings()) -> HMR2:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from semtta.checkpoints import load_strictly, tensors, write_checkpoint
 from semtta.errors import SemttaError
 from semtta.geometry import columns_to_rotmat, ray_rotation
-from semtta.hmr.base import Batch, CropSpec, Prediction
+from semtta.hmr.base import Batch, CropSpec, Prediction, parameters_of
 from semtta.hmr.bones import READ
 from semtta.hmr.features import (
     BOX_SCALE,
@@ -110,7 +110,8 @@ class Lifter(nn.Module):
         for block in self.blocks:
             x = block(x)
         with torch.autocast(x.device.type, enabled=False):  # angles want full precision
-            return self._decode(x.float(), batch.inputs[:, 0].float())
+            full = self.head.weight.dtype
+            return self._decode(x.to(full), batch.inputs[:, 0].to(full))
 
     def _decode(self, x: Tensor, own: Tensor) -> Prediction:
         x = self.norm(x)
@@ -129,18 +130,13 @@ class Lifter(nn.Module):
         Args:
             scope: "all"; "last" = last residual block and head; "head" = output layers;
                 "norm" = layer norms."""
-        modules: list[nn.Module]
-        if scope == "all":
-            modules = [self]
-        elif scope == "last":
-            modules = [self.blocks[-1], self.norm, self.head, self.belief]
-        elif scope == "head":
-            modules = [self.head, self.belief]
-        elif scope == "norm":
-            modules = [m for m in self.modules() if isinstance(m, nn.LayerNorm)]
-        else:
-            raise SemttaError(f"unknown scope '{scope}'; known: all, last, head, norm.")
-        return [p for module in modules for p in module.parameters()]
+        groups: dict[str, list[nn.Module]] = {
+            "all": [self],
+            "last": [self.blocks[-1], self.norm, self.head, self.belief],
+            "head": [self.head, self.belief],
+            "norm": [m for m in self.modules() if isinstance(m, nn.LayerNorm)],
+        }
+        return parameters_of(groups, scope)
 
 
 def _upright_person() -> Tensor:

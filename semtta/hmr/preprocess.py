@@ -26,6 +26,8 @@ class ImageCropSpec(CropSpec):
             square, interpolated in floating point, aliasing left in. "blurred" (4D-Humans): the
             same from a frame that is blurred where it is shrunk a lot, else rounded to whole grey
             levels. "rounded" (SPIN, BOA, DynaBOA): corners cut off to whole pixels, then resized.
+            "nearest" (CLIFF): corners of what the network looks at rounded to whole pixels, then
+            resized, aliasing left in.
     """
 
     aspect: float = 1.0
@@ -61,10 +63,12 @@ def crop_pixels(image: np.ndarray, square: Tensor, spec: CropSpec) -> np.ndarray
     if not np.isfinite([x, y, side]).all() or side <= 0:
         raise SemttaError(f"cannot cut a crop around the box centre ({x}, {y}), side {side}.")
     rule = getattr(spec, "rule", "affine")
+    if rule in ("rounded", "nearest") and side > _LARGEST * max(image.shape):
+        raise SemttaError(f"a box of {side:.0f} pixels is far larger than the image.")
     if rule == "rounded":
-        if side > _LARGEST * max(image.shape):
-            raise SemttaError(f"a box of {side:.0f} pixels is far larger than the image.")
         return _resized(_whole_pixels(image, (x, y, side), spec.size), spec.size)
+    if rule == "nearest":
+        return _window(image, (x, y, side), spec)
     scale = spec.size / side
     left, top = 0, 0
     # 4D-Humans: factor f = side / size / 2, blur of (f - 1) / 2 pixels where f > 1.1
@@ -93,13 +97,31 @@ def _whole_pixels(image: np.ndarray, square: tuple[float, float, float], size: i
     on a whole pixel the rounding of the inverted matrix decides, as in the official code."""
     corners = np.linalg.inv(square_to_crop(square, size)) @ [[0, size], [0, size], [1, 1]]
     (left, right), (top, bottom) = corners[:2].astype(int)
-    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    return _part(image, left, top, max(right, left + 1), max(bottom, top + 1))
+
+
+def _part(image: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
+    """Pixels (bottom - top, right - left, 3) float32, black beyond the image."""
     part = np.zeros((bottom - top, right - left, 3), np.float32)
     height, width = image.shape[:2]
     x0, x1 = (int(np.clip(v, 0, width)) for v in (left, right))
     y0, y1 = (int(np.clip(v, 0, height)) for v in (top, bottom))
     part[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
     return part
+
+
+def _window(image: np.ndarray, square: tuple[float, float, float], spec: CropSpec) -> np.ndarray:
+    """CLIFF's crop: what the network looks at is cut as whole pixels and resized on its own; the
+    columns beside it stay black."""
+    x, y, side = square
+    seen = round(spec.size * getattr(spec, "aspect", 1.0))
+    half = side / 2 * np.array([seen / spec.size, 1.0])
+    left, top, right, bottom = (int(v) for v in np.round([[x, y] - half, [x, y] + half]).flatten())
+    part = _part(image, left, top, max(right, left + 1), max(bottom, top + 1))
+    crop = np.zeros((spec.size, spec.size, 3), np.float32)
+    margin = (spec.size - seen) // 2
+    crop[:, margin : margin + seen] = cv2.resize(part, (seen, spec.size))
+    return crop
 
 
 def _resized(part: np.ndarray, size: int) -> np.ndarray:

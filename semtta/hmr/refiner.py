@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from semtta.engine import undisturbed
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, columns_to_rotmat, rotmat_to_columns
-from semtta.hmr.base import Batch, CropSpec, Prediction
+from semtta.hmr.base import Batch, CropSpec, Prediction, parameters_of
 from semtta.hmr.features import BOX_SCALE, OFFSETS
 from semtta.hmr.lifter import ResidualBlock
 from semtta.hmr.refiner_inputs import BASE, FRAME, split_base
@@ -75,7 +75,8 @@ class Refiner(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         longest = max(len(person.frames) for person in result.tracks)
-        self.free = nn.Parameter(torch.zeros(longest, self.head.out_features))
+        self.free = nn.Embedding(longest, self.head.out_features)
+        nn.init.zeros_(self.free.weight)
 
     def camera(self, width: int, height: int) -> Camera | None:
         """The result's own, where it says one: the middle one of its frames'. From here on the
@@ -96,14 +97,15 @@ class Refiner(nn.Module):
 
     def forward(self, batch: Batch) -> Prediction:
         """inputs (B, BASE + W FRAME) -> prediction for the B own frames of the windows."""
-        rotmats, betas, trans = split_base(batch.inputs[:, :BASE].float())
+        full = self.head.weight.dtype
+        rotmats, betas, trans = split_base(batch.inputs[:, :BASE].to(full))
         windows = batch.inputs[:, BASE:].unflatten(1, (len(OFFSETS), FRAME))
         frames = self.frame(self.embed(windows))
         x = self.fuse(frames.flatten(1))
         for block in self.blocks:
             x = block(x)
         with torch.autocast(x.device.type, enabled=False):  # angles want full precision
-            change = self.head(self.norm(x.float())) + self.free[batch.frames]
+            change = self.head(self.norm(x.to(full))) + self.free(batch.frames).to(full)
             turn, shape, place = change.split((_JOINTS * 6, _BETAS, 3), dim=-1)
             rotmats = rotmats @ _turned(_TURN * turn.unflatten(-1, (_JOINTS, 6)))
             return Prediction(rotmats, betas + _SHAPE * shape, _moved(trans, _PLACE * place))
@@ -116,19 +118,14 @@ class Refiner(nn.Module):
                 layer norms, which say nothing as long as the head is zero; "frames" = a free
                 correction of each frame, nothing shared."""
         if scope == "frames":
-            return [self.free]
-        modules: list[nn.Module]
-        if scope == "all":
-            modules = [self]
-        elif scope == "last":
-            modules = [self.blocks[-1], self.norm, self.head]
-        elif scope == "head":
-            modules = [self.head]
-        elif scope == "norm":
-            modules = [m for m in self.modules() if isinstance(m, nn.LayerNorm)]
-        else:
-            raise SemttaError(f"unknown scope '{scope}'; known: all, last, head, norm, frames.")
-        return [p for module in modules for p in module.parameters() if p is not self.free]
+            return list(self.free.parameters())
+        groups: dict[str, list[nn.Module]] = {
+            "all": [self],
+            "last": [self.blocks[-1], self.norm, self.head],
+            "head": [self.head],
+            "norm": [m for m in self.modules() if isinstance(m, nn.LayerNorm)],
+        }
+        return [p for p in parameters_of(groups, scope) if p is not self.free.weight]
 
 
 @undisturbed(torch.device("cpu"), seed=0)

@@ -7,14 +7,14 @@ networks that are trained or adapted on one video.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 Norm = Callable[[int], nn.Module]
 
 _EXPANSION = 4
-_BLOCKS = (3, 4, 6, 3)
 
 
 def batch_norm(channels: int) -> nn.Module:
@@ -51,35 +51,69 @@ class Bottleneck(nn.Module):
         return self.relu(self.bn3(self.conv3(x)) + shortcut)
 
 
-class ResNet50(nn.Module):
-    """The backbone; batch norms keep the statistics of their checkpoint also in training mode,
-    because statistics of a few neighbouring frames of one person are worse than none.
+class Backbone(nn.Module):
+    """Convolutions from an image to pooled features; batch norms keep the statistics of their
+    checkpoint also in training mode, because statistics of a few neighbouring frames of one person
+    are worse than none."""
+
+    channels: int  # of the pooled features
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, channels)."""
+        raise NotImplementedError
+
+    def last_stage(self) -> list[nn.Module]:
+        """What "last" moves of it."""
+        raise NotImplementedError
+
+    def before_last(self) -> tuple[Callable, Callable] | None:
+        """What comes before the last stage, images -> one tensor, and from there to the pooled
+        features; None where no single tensor lies between."""
+        return None
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def norms(self) -> list[nn.Module]:
+        """Every normalisation layer."""
+        return [m for m in self.modules() if isinstance(m, (nn.BatchNorm2d, nn.GroupNorm))]
+
+
+class ResNet50(Backbone):
+    """The backbone.
 
     Args:
         norm: builds a normalisation of so many channels.
+        width: channels of the stem, 64 in every released network.
+        blocks: of the four stages.
     """
-
-    channels = 2048
 
     layer1: nn.Module
     layer2: nn.Module
     layer3: nn.Module
     layer4: nn.Module
 
-    def __init__(self, norm: Norm = batch_norm):
+    def __init__(
+        self, norm: Norm = batch_norm, width: int = 64, blocks: Sequence[int] = (3, 4, 6, 3)
+    ):
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = norm(64)
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = norm(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        inputs = 64
-        for stage, blocks in enumerate(_BLOCKS):
-            channels, layers = 64 * 2**stage, []
-            for block in range(blocks):
+        inputs = width
+        for stage, count in enumerate(blocks):
+            channels, layers = width * 2**stage, []
+            for block in range(count):
                 stride = 2 if stage and not block else 1
                 layers.append(Bottleneck(inputs, channels, stride, norm))
                 inputs = _EXPANSION * channels
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
+        self.channels = inputs
 
     def stages(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of (B, 3, H, W): the first convolution before its norm (B, 64, H/2, W/2),
@@ -91,13 +125,21 @@ class ResNet50(nn.Module):
         third = self.layer3(second)
         return stem, first, second, third, self.layer4(third)
 
-    def train(self, mode: bool = True) -> ResNet50:
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-        return self
+    def third(self, images: Tensor) -> Tensor:
+        """(B, 1024, H/16, W/16), the input of the last stage."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        return self.layer3(self.layer2(self.layer1(x)))
 
-    def norms(self) -> list[nn.Module]:
-        """Every normalisation layer."""
-        return [m for m in self.modules() if isinstance(m, (nn.BatchNorm2d, nn.GroupNorm))]
+    def pooled(self, images: Tensor) -> Tensor:
+        return pool(self.layer4(self.third(images)))
+
+    def last_stage(self) -> list[nn.Module]:
+        return [self.layer4]
+
+    def before_last(self) -> tuple[Callable, Callable]:
+        return self.third, lambda x: pool(self.layer4(x))
+
+
+def pool(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> mean (B, C), in full precision."""
+    return x.mean((2, 3), dtype=torch.promote_types(x.dtype, torch.float32))

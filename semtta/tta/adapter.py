@@ -26,7 +26,7 @@ from semtta.engine import (
     undisturbed,
 )
 from semtta.errors import SemttaError
-from semtta.geometry import Camera
+from semtta.geometry import Camera, plane_boxes
 from semtta.hmr import load_model, prepare_inputs
 from semtta.hmr.base import HumanMeshRegressor, Prediction
 from semtta.keypoints import Track
@@ -260,6 +260,7 @@ class Adapter:
             model=self.model, view=view, track=track, inputs=inputs, evidence=evidence,
             labels=texts, config=config, generator=make_generator(config.seed), progress=progress,
             precision=resolve_precision(config.optimizer.precision, self.device, images),
+            boxes=plane_boxes(boxes, camera),
         )  # fmt: skip
 
     @_undisturbed

@@ -34,6 +34,7 @@ class Run:
         config: settings.
         generator: the run's only source of randomness.
         precision: of the forward pass, "fp32" or "bf16".
+        boxes: (T, 3) where the model's crops lie, see ``Batch``.
         rest: what follows the layers whose outputs ``inputs`` already are, None = the whole model.
         given: the frozen model's prediction of every frame, as it came.
         first: the same on the person's body, where one is told.
@@ -57,6 +58,7 @@ class Run:
     generator: torch.Generator
     progress: Progress
     precision: str = "fp32"
+    boxes: Tensor | None = None
     rest: Callable | None = None
     given: Prediction = field(init=False)
     first: Prediction = field(init=False)
@@ -80,11 +82,9 @@ class Run:
     def forward_each(self, chunks: Sequence[Tensor]) -> Iterator[Prediction]:
         """:meth:`forward` of one chunk of positions after the other, inputs read ahead."""
         for frames, inputs in zip(chunks, self._read(chunks), strict=True):
+            boxes = None if self.boxes is None else self.boxes[frames]
             with autocast(self.device, self.precision):
-                if self.rest is not None:
-                    out = self.rest(inputs)
-                else:
-                    out = self.model(Batch(frames, inputs))
+                out = (self.rest or self.model)(Batch(frames, inputs, boxes))
             found = Prediction(out.rotmats.float(), out.betas.float(), out.cam.float())
             yield found if self.worn is None else self.worn.put_on(found, frames)
 

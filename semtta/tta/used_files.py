@@ -24,7 +24,7 @@ def used_files(config: Config, body_models: Path | None = None) -> dict[str, str
         "model": model.checkpoint
         or (find_user_file(model.name) if model.name in USER_FILES else None),
         "mean_params": model.mean_params
-        or (find_user_file("mean_params") if model.name == "hmr" else None),
+        or (find_user_file("mean_params") if model.name in ("hmr", "cliff") else None),
         "alignment": alignment.checkpoint,
         "gate": config.gate.checkpoint,
         "smoothing": smoothing.checkpoint,
