@@ -36,7 +36,8 @@ from semtta.files import whole_file
 from semtta.pose2d.adapt import DomainAdapter
 from semtta.pose2d.augment import NO_CHANGE
 from semtta.pose2d.checkpoint import load_checkpoint, save_checkpoint
-from semtta.pose2d.evaluate import estimator_of, headings, measure, predict, spread
+from semtta.pose2d.clip2pose import estimator_of
+from semtta.pose2d.evaluate import headings, measure, predict, spread
 from semtta.pose2d.layouts import coco_set, square_around
 from semtta.pose2d.runs import open_estimator
 from semtta.pose2d.samples import Entry, KeypointSet, cut_crop

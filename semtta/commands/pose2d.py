@@ -109,10 +109,10 @@ def evaluate_command(
     """PCK of checkpoints on labelled images, by groups of joints, mean ± deviation of seeds."""
     from semtta.engine import pick_device
     from semtta.pose2d.checkpoint import load_checkpoint
+    from semtta.pose2d.clip2pose import estimator_of
     from semtta.pose2d.evaluate import (
         check_refinement,
         compare,
-        estimator_of,
         headings,
         table,
         table_rows,

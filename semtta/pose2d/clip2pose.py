@@ -3,17 +3,16 @@
 Equation numbers are the paper's. Where it can be read in two ways, the comment says which one
 was taken and why; nobody has published code. In the paper's order:
 
-1. Structure-Domain Prompting (SDP): a prompt of learnt tokens, made from the skeleton's graph,
+1. Semantic-Driven Prompting (SDP): a prompt of learnt tokens, made from the skeleton's graph,
    from the image's content and from the statistics of its domain (Eq. 2-6): ``prompts``.
-2. Semantic-Modulated Visual Features (SMVF): the embedding of the prompt gates the channels of
+2. Semantic Modulation of Visual Features (SMVF): the embedding of the prompt gates the channels of
    the image's features.
-3. Directional Alignment Loss (DAL, Eq. 7), supervision (Eq. 8), adversary (Eq. 9-10), and their
-   sum (Eq. 1, 11).
+3. Directional Alignment Loss (DAL, Eq. 7), supervision (Eq. 8), adversary (Eq. 9-10: ``adversary``,
+   which is not CLIP2Pose's alone), and their sum (Eq. 1, 11).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -153,67 +152,12 @@ def collapse_gauge(embedding: Tensor) -> float:
     return float((unit.sum(0).square().sum() - count) / (count * (count - 1)))
 
 
-class _Reversal(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor, strength: float) -> Tensor:
-        ctx.strength = strength
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):
-        return -ctx.strength * gradient, None
-
-
-def reverse_gradient(x: Tensor, strength: float) -> Tensor:
-    """x itself; its gradient is multiplied by -strength (Ganin & Lempitsky 2015)."""
-    return _Reversal.apply(x, strength)
-
-
-def warm_up(step: float, steps: float, alpha: float = 1.0) -> float:
-    """2 / (1 + exp(-alpha step / steps)) - 1, from 0 towards 1 (DANN: alpha 10 over a training)."""
-    return 2 / (1 + math.exp(-alpha * step / steps)) - 1
-
-
 Model = Estimator | Clip2Pose  # images -> heat maps
 
 
-class Discriminator(nn.Sequential):
-    """D_f: pooled features (B, C) -> logit (B, 1) of "source" (C - hidden - hidden - 1).
-
-    Args:
-        bounded: normalise what is read (not in the paper). Batch statistics bound the features;
-            where batch norms are frozen nothing does, and the adversary drove those of the target
-            to ten times their size within 300 steps, PCK to 0.
-    """
-
-    def __init__(self, channels: int, hidden: int = 1024, bounded: bool = False):
-        super().__init__(
-            nn.LayerNorm(channels, elementwise_affine=False) if bounded else nn.Identity(),
-            nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
-            nn.Linear(hidden, 1),
-        )  # fmt: skip
-
-
-def adversarial_loss(
-    discriminator: nn.Module, source: Tensor, target: Tensor, strength: float
-) -> tuple[Tensor, float]:
-    """L_adv (Eq. 9, 10), with one gradient reversal for both domains.
-
-    The equations are a two-step GAN, the text says "using a Gradient Reversal Layer": with it the
-    same cross-entropy (source 1, target 0) trains D_f, and reversed the features.
-
-    Args:
-        source, target: (B, C) pooled features.
-        strength: of the reversal.
-
-    Returns:
-        the loss and the share of images that the discriminator tells right.
-    """
-    features = torch.cat((source, target)).float()
-    logits = discriminator(reverse_gradient(features, strength))[:, 0]
-    is_source = torch.cat((source.new_ones(len(source)), source.new_zeros(len(target)))).float()
-    right = float(((logits > 0) == (is_source > 0)).float().mean())
-    return F.binary_cross_entropy_with_logits(logits, is_source), right
+def estimator_of(model: Model) -> Estimator:
+    """The estimator inside a model."""
+    return model.estimator if isinstance(model, Clip2Pose) else model
 
 
 def objective(
@@ -222,7 +166,6 @@ def objective(
     truth: Tensor,
     weight: Tensor,
     adversary: Tensor,
-    adversarial_weight: float = 1.0,
     alignment_weight: float = 0.3,
     reduction: str = "sum",
 ) -> dict[str, Tensor]:
@@ -230,7 +173,7 @@ def objective(
 
     Args:
         truth, weight: (B, K, H, W) heat maps and (B, K) weights of the source images.
-        adversary: of :func:`adversarial_loss`.
+        adversary: L_adv (Eq. 9, 10) with its weight; see ``adversary``.
         alignment_weight: lambda, 0.3.
         reduction: of Eq. 8; see :func:`squared_error`.
     """
@@ -238,6 +181,6 @@ def objective(
     direction = torch.cat((source.direction, target.direction))
     return {
         "sup": squared_error(source.maps, truth, weight, reduction),
-        "adv": adversarial_weight * adversary,
+        "adv": adversary,
         "align": alignment_weight * alignment_loss(pooled, direction),
     }

@@ -1,4 +1,4 @@
-"""Structure-Domain Prompting of CLIP2Pose (Eq. 2-6): a prompt of learnt tokens.
+"""Semantic-Driven Prompting of CLIP2Pose (Eq. 2-6): a prompt of learnt tokens.
 
 They are made from the skeleton's graph, from the image's content and from the statistics of its
 domain. Equation numbers are the paper's; see ``clip2pose``.

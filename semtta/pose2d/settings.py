@@ -19,6 +19,8 @@ from semtta.settings_files import check_values, read_settings
 
 KINDS = ("coco", "renders", "frames", *LAYOUTS)
 STRATEGIES = ("source_only", "bn_only", "adversarial", "clip2pose", "regda", "uniframe")
+SOURCE_FREE: tuple[str, ...] = ()  # those that are shown no image of the source
+JOINT = ("source_only", "bn_only", "adversarial", "clip2pose")  # pass both domains in one batch
 
 
 @dataclass
@@ -187,7 +189,7 @@ def check_settings(config: Pose2DConfig) -> Pose2DConfig:
     scale = config.augment.scale
     if len(scale) != 2 or scale[0] > scale[1]:
         raise SemttaError("augment.scale must be two numbers, least and most.")
-    if config.bn == "joint" and config.strategy in ("regda", "uniframe"):
+    if config.bn == "joint" and config.strategy not in JOINT:
         raise SemttaError(f"strategy '{config.strategy}' passes the domains one after the other; "
                           "use bn=separate or bn=adabn.")  # fmt: skip
     PromptSpec(config.clip2pose.image_tokens, config.clip2pose.graph_layers)

@@ -23,7 +23,7 @@ from semtta.pose2d.estimator import Estimator
 from semtta.pose2d.heatmaps import decode
 from semtta.pose2d.losses import squared_error
 from semtta.pose2d.settings import Pose2DConfig
-from semtta.pose2d.strategies import Domains, Phase, make_optimizer
+from semtta.pose2d.strategy import Domains, Phase, make_optimizer
 
 _COVER = 20 / 256  # side of a covering patch, share of the crop
 
@@ -32,6 +32,7 @@ class UniFrame:
     """The strategy. The estimator is the teacher; the student, which learns, is its copy."""
 
     views = 2
+    source_free = False
 
     def __init__(self, estimator: Estimator, config: Pose2DConfig):
         self.model, self.config = estimator, config

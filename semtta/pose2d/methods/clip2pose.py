@@ -1,0 +1,46 @@
+"""CLIP2Pose as a strategy: its model, losses and equations are in ``semtta.pose2d.clip2pose``."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from semtta.pose2d.clip2pose import Clip2Pose, Described, collapse_gauge, objective
+from semtta.pose2d.estimator import Estimator
+from semtta.pose2d.methods.adversarial import Adversarial
+from semtta.pose2d.prompts import PromptSpec
+from semtta.pose2d.settings import Pose2DConfig
+from semtta.pose2d.strategy import Domains
+from semtta.pose2d.text import embed_words, make_tower
+
+
+class Clip2PoseMethod(Adversarial):
+    """The paper's method: one loss, one optimiser, gradient reversal."""
+
+    model: Clip2Pose
+
+    def __init__(self, estimator: Estimator, config: Pose2DConfig):
+        super().__init__(make_clip2pose(estimator, config), config)
+
+    def losses(self, domains: Domains, source: Described, target: Described) -> dict[str, Tensor]:
+        config = self.config
+        adversary = self.adversary(domains, source, target)
+        everything = torch.cat((source.embedding, target.embedding))
+        self.gauges["same_text"] = collapse_gauge(everything)
+        return objective(
+            source, target, domains.truth, domains.weight, adversary,
+            config.clip2pose.alignment_weight, config.loss,
+        )  # fmt: skip
+
+
+def make_clip2pose(estimator: Estimator, config: Pose2DConfig) -> Clip2Pose:
+    """The paper's model around an estimator; the random parts depend on the seed alone."""
+    settings = config.clip2pose
+    dtype = torch.bfloat16 if settings.text_precision == "bf16" else torch.float32
+    tower, words = make_tower(settings.text, settings.layers, settings.clip, config.seed, dtype)
+    names = None
+    if settings.names and words is not None:
+        names = embed_words(words, estimator.spec.joints.words())
+    spec = PromptSpec(settings.image_tokens, settings.graph_layers, settings.gate_bias)
+    device = next(estimator.parameters()).device
+    return Clip2Pose(estimator, tower, spec, names).to(device)
