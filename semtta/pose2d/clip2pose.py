@@ -22,7 +22,13 @@ from torch import Tensor, nn
 from semtta.errors import SemttaError
 from semtta.pose2d.estimator import Estimator, EstimatorSpec
 from semtta.pose2d.losses import squared_error
-from semtta.pose2d.prompts import DomainToken, ImageTokens, PromptSpec, StructureTokens
+from semtta.pose2d.prompts import (
+    DomainToken,
+    ImageTokens,
+    NamePrompt,
+    PromptSpec,
+    StructureTokens,
+)
 from semtta.pose2d.text import TOKEN_STD, PromptTower
 
 _GATE_BOTTLENECK = 4  # W1 narrows C by this factor; the paper gives none
@@ -35,7 +41,7 @@ class Described:
     Args:
         maps: (B, K, H, W) heat maps.
         pooled: (B, C) z~, the mean of the gated map.
-        direction: (B, C) W_e e, where the text says that z~ should point.
+        direction: (B, C) W_e e, where the text says that z~ should point; (B, 0) without DAL.
         embedding: (B, E) e.
     """
 
@@ -54,13 +60,14 @@ class Clip2Pose(nn.Module):
     """A keypoint estimator with the semantic branch; needs both when it is used.
 
     Args:
-        estimator: F_v and the heat-map head, trained. ("All parameters in F_v and F_t are
-            frozen" cannot hold for F_v: an untrained head on a frozen ImageNet network reaches
-            nothing near the paper's figures, and there is nothing else to align.)
+        estimator: F_v and the heat-map head. ("All parameters in F_v and F_t are frozen" is taken
+            literally with ``freeze_backbone`` alone: nobody else's frozen ImageNet network comes
+            near the paper's figures, and an adversary on its features would have no one to fool.)
         tower: F_t, frozen: CLIP's *text* tower alone. The "frozen CLIP encoders" of the abstract
             include one of images that the method never mentions again.
-        spec: sizes.
-        names: (K, D) embeddings of the joints' names to start S^(0) from; None = N(0, 0.02).
+        spec: sizes and parts.
+        names: (K, D) embeddings of the joints' names, to start S^(0) from, and as the words of
+            other prompts; None = N(0, 0.02).
     """
 
     def __init__(self, estimator: Estimator, tower: PromptTower, spec: PromptSpec,
@@ -68,22 +75,26 @@ class Clip2Pose(nn.Module):
         super().__init__()
         channels, width = estimator.backbone.channels, tower.width
         skeleton = estimator.spec.joints
-        length = len(skeleton) + spec.image_tokens + 3  # [D], [SOS] and [EOS]
+        length = spec.length(len(skeleton))
         if tower.context is not None and length > tower.context:
             raise SemttaError(f"a prompt of {length} tokens, but the text tower reads "
                               f"{tower.context}; lower clip2pose.image_tokens.")  # fmt: skip
         start = TOKEN_STD * torch.randn(len(skeleton), width) if names is None else names
         self.estimator, self.tower, self.prompt_spec = estimator, tower, spec
-        self.structure = StructureTokens(skeleton.adjacency(), start, spec.graph_layers)
-        self.image = ImageTokens(channels[-1], width, spec.image_tokens)
-        self.domain = DomainToken(channels, width)
-        narrow = channels[-1] // _GATE_BOTTLENECK
-        first, last = nn.Linear(tower.dim, narrow), nn.Linear(narrow, channels[-1])
-        nn.init.zeros_(last.weight)
-        nn.init.constant_(last.bias, spec.gate_bias)
-        self.gate = nn.Sequential(first, nn.ReLU(), last)
-        # The paper writes R^(C x D) and compares in C.
-        self.direction = nn.Linear(tower.dim, channels[-1], bias=False)
+        if spec.prompts == "sdp":
+            self.structure = StructureTokens(skeleton.adjacency(), start, spec.graph_layers)
+            self.image = ImageTokens(channels[-1], width, spec.image_tokens)
+            self.domain = DomainToken(channels, width)
+        else:
+            self.words = NamePrompt(spec.prompts, start, channels[-1], spec.image_tokens)
+        if spec.smvf:
+            self.gate = _gate(tower.dim, channels[-1], spec.gate_bias)
+        elif spec.added:
+            self.added = nn.Linear(tower.dim, channels[-1])
+            nn.init.zeros_(self.added.weight)  # starts as the network without text
+            nn.init.zeros_(self.added.bias)
+        if spec.dal:  # the paper writes R^(C x D) and compares in C
+            self.direction = nn.Linear(tower.dim, channels[-1], bias=False)
 
     @property
     def spec(self) -> EstimatorSpec:
@@ -95,6 +106,8 @@ class Clip2Pose(nn.Module):
 
         Returns:
             (K, D), the same for all images, and (B, M + 1, D)."""
+        if self.prompt_spec.prompts != "sdp":
+            return self.words(maps)
         return self.structure(), self.own_tokens(maps)
 
     def own_tokens(self, maps: tuple[Tensor, ...]) -> Tensor:
@@ -112,25 +125,40 @@ class Clip2Pose(nn.Module):
         Only the text tower, which has none, reads all prompts at once: the structure tokens pass
         it once for the whole step."""
         features = [self.estimator.features(images) for images in batches]
-        own = torch.cat([self.own_tokens(maps) for maps in features])
-        embeddings = self.tower(self.structure(), own).split([len(images) for images in batches])
-        return [self._gated(maps[-1], e) for maps, e in zip(features, embeddings)]
+        prompts = [self.prompt(maps) for maps in features]
+        own = torch.cat([tokens for _, tokens in prompts])
+        embeddings = self.tower(prompts[0][0], own).split([len(images) for images in batches])
+        return [self._described(maps[-1], e) for maps, e in zip(features, embeddings)]
 
-    def _gated(self, z: Tensor, e: Tensor) -> Described:
+    def _described(self, z: Tensor, e: Tensor) -> Described:
+        z = self._modulated(z, e)
+        pooled = z.float().mean((2, 3))
+        direction = self.direction(e) if self.prompt_spec.dal else pooled[:, :0]
+        return Described(self.estimator.maps(z), pooled, direction, e)
+
+    def _modulated(self, z: Tensor, e: Tensor) -> Tensor:
         # 2. SMVF. gamma is broadcast over the map: then GAP(gamma z) = gamma GAP(z), the paper's
         # pooled formula, and the heat-map head gets the map that it needs.
-        gamma = torch.sigmoid(self.gate(e))
-        z = gamma[..., None, None] * z
-        return Described(
-            maps=self.estimator.maps(z),
-            pooled=z.float().mean((2, 3)),
-            direction=self.direction(e),
-            embedding=e,
-        )
+        if self.prompt_spec.smvf:
+            return torch.sigmoid(self.gate(e))[..., None, None] * z
+        # The row "SDP" of Tables 4 and 5 has neither SMVF nor DAL, through which alone e reaches
+        # anything. As printed it is the row above it; added to the map, it is something.
+        return z + self.added(e)[..., None, None] if self.prompt_spec.added else z
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) normalised -> heat maps (B, K, H, W)."""
+        if not self.prompt_spec.in_maps:
+            return self.estimator(images)
         return self.describe(images).maps
+
+
+def _gate(inputs: int, channels: int, bias: float) -> nn.Sequential:
+    """gamma before its sigmoid: e -> (B, C), at the start ``bias`` for every image."""
+    narrow = channels // _GATE_BOTTLENECK
+    first, last = nn.Linear(inputs, narrow), nn.Linear(narrow, channels)
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, bias)
+    return nn.Sequential(first, nn.ReLU(), last)
 
 
 # ------------------------------------------------------------------------- 3. losses
@@ -177,10 +205,9 @@ def objective(
         alignment_weight: lambda, 0.3.
         reduction: of Eq. 8; see :func:`squared_error`.
     """
-    pooled = torch.cat((source.pooled, target.pooled))
-    direction = torch.cat((source.direction, target.direction))
-    return {
-        "sup": squared_error(source.maps, truth, weight, reduction),
-        "adv": adversary,
-        "align": alignment_weight * alignment_loss(pooled, direction),
-    }
+    losses = {"sup": squared_error(source.maps, truth, weight, reduction), "adv": adversary}
+    if source.direction.shape[1]:  # there is none without DAL
+        pooled = torch.cat((source.pooled, target.pooled))
+        direction = torch.cat((source.direction, target.direction))
+        losses["align"] = alignment_weight * alignment_loss(pooled, direction)
+    return losses

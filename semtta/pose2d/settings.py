@@ -14,7 +14,7 @@ from semtta.errors import SemttaError
 from semtta.pose2d.augment import Augmentation
 from semtta.pose2d.estimator import EstimatorSpec
 from semtta.pose2d.layouts import LAYOUTS
-from semtta.pose2d.prompts import PromptSpec
+from semtta.pose2d.prompts import PROMPTS, PromptSpec
 from semtta.settings_files import check_values, read_settings
 
 KINDS = ("coco", "renders", "frames", *LAYOUTS)
@@ -73,6 +73,11 @@ class Clip2PoseConfig:
     text: str = "clip"  # clip | builtin | random (the control)
     clip: str | None = None  # CLIP's text tower, for text=clip
     layers: int = 12  # of a random tower; 0 = the built-in one's control
+    prompts: str = "sdp"  # sdp | coop | cocoop | words: the prompts of Figure 3
+    sdp: bool = True  # false: no text at all, the empty row of Tables 4 and 5
+    smvf: bool = True  # false: no gate
+    dal: bool = True  # false: no alignment, and no direction that it would learn
+    without_smvf: str = "none"  # none | add: what e does to the map where there is no gate
     names: bool = True  # start the structure tokens from the joints' names; else N(0, 0.02)
     image_tokens: int = 10  # M
     graph_layers: int = 3  # n
@@ -117,7 +122,7 @@ class Pose2DConfig:
     # statistics of the target alone, computed at the end; frozen = those that the estimator came
     # with, for targets too uniform to have statistics of their own (one person, one scene)
     bn: str = "separate"
-    freeze_backbone: bool = False  # the paper's words taken literally
+    freeze_backbone: bool = False  # the paper's words taken literally: weights and statistics
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
     source: DataConfig = field(default_factory=DataConfig)
     target: DataConfig = field(default_factory=lambda: DataConfig(kind="frames"))
@@ -139,6 +144,8 @@ _CHOICES = {
     "optimizer.schedule": ("steps", "cosine", "inverse"),
     "optimizer.precision": ("auto", "fp32", "bf16"),
     "clip2pose.text": ("clip", "builtin", "random"),
+    "clip2pose.prompts": PROMPTS,
+    "clip2pose.without_smvf": ("none", "add"),
     "clip2pose.text_precision": ("bf16", "fp32"),
 }
 # Least and most of every numeric setting; an estimator and a prompt ask more
@@ -192,6 +199,16 @@ def check_settings(config: Pose2DConfig) -> Pose2DConfig:
     if config.bn == "joint" and config.strategy not in JOINT:
         raise SemttaError(f"strategy '{config.strategy}' passes the domains one after the other; "
                           "use bn=separate or bn=adabn.")  # fmt: skip
+    if config.bn == "adabn" and config.freeze_backbone:
+        raise SemttaError("bn=adabn would move the statistics that freeze_backbone=true holds; "
+                          "choose one of them.")  # fmt: skip
+    parts = config.clip2pose
+    if not parts.sdp and (parts.smvf or parts.dal):
+        raise SemttaError("clip2pose.sdp=false leaves no text for clip2pose.smvf and "
+                          "clip2pose.dal; set both to false.")  # fmt: skip
+    if parts.smvf and parts.without_smvf != "none":
+        raise SemttaError("clip2pose.without_smvf says what replaces the gate; set "
+                          "clip2pose.smvf=false with it.")  # fmt: skip
     PromptSpec(config.clip2pose.image_tokens, config.clip2pose.graph_layers)
     config.estimator.spec()
     return config

@@ -14,6 +14,12 @@ from semtta.pose2d.strategy import Domains
 from semtta.pose2d.text import embed_words, make_tower
 
 
+def clip2pose_method(estimator: Estimator, config: Pose2DConfig) -> Adversarial:
+    """The strategy; without SDP there is no text, and what is left is ``adversarial``."""
+    chosen = Clip2PoseMethod if config.clip2pose.sdp else Adversarial
+    return chosen(estimator, config)
+
+
 class Clip2PoseMethod(Adversarial):
     """The paper's method: one loss, one optimiser, gradient reversal."""
 
@@ -39,8 +45,10 @@ def make_clip2pose(estimator: Estimator, config: Pose2DConfig) -> Clip2Pose:
     dtype = torch.bfloat16 if settings.text_precision == "bf16" else torch.float32
     tower, words = make_tower(settings.text, settings.layers, settings.clip, config.seed, dtype)
     names = None
-    if settings.names and words is not None:
+    if words is not None and (settings.names or settings.prompts != "sdp"):
         names = embed_words(words, estimator.spec.joints.words())
-    spec = PromptSpec(settings.image_tokens, settings.graph_layers, settings.gate_bias)
+    added = settings.without_smvf == "add" and not settings.smvf
+    spec = PromptSpec(settings.image_tokens, settings.graph_layers, settings.gate_bias,
+                      settings.prompts, settings.smvf, added, settings.dal)  # fmt: skip
     device = next(estimator.parameters()).device
     return Clip2Pose(estimator, tower, spec, names).to(device)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from semtta.pose2d.estimator import Estimator
 from semtta.pose2d.methods.adversarial import Adversarial
-from semtta.pose2d.methods.clip2pose import Clip2PoseMethod
+from semtta.pose2d.methods.clip2pose import clip2pose_method
 from semtta.pose2d.methods.regda import RegDA
 from semtta.pose2d.methods.supervised import Supervised
 from semtta.pose2d.methods.uniframe import UniFrame
@@ -17,7 +17,7 @@ METHODS: dict[str, Callable[[Estimator, Pose2DConfig], Strategy]] = {
     "source_only": Supervised,
     "bn_only": Supervised,
     "adversarial": Adversarial,
-    "clip2pose": Clip2PoseMethod,
+    "clip2pose": clip2pose_method,
     "regda": RegDA,
     "uniframe": UniFrame,
 }
