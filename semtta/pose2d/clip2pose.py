@@ -13,6 +13,7 @@ was taken and why; nobody has published code. In the paper's order:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -86,7 +87,7 @@ class Clip2Pose(nn.Module):
             self.image = ImageTokens(channels[-1], width, spec.image_tokens)
             self.domain = DomainToken(channels, width)
         else:
-            self.words = NamePrompt(spec.prompts, start, channels[-1], spec.image_tokens)
+            self.words = NamePrompt(spec.prompts, start, channels, spec.image_tokens)
         if spec.smvf:
             self.gate = _gate(tower.dim, channels[-1], spec.gate_bias)
         elif spec.added:
@@ -124,19 +125,23 @@ class Clip2Pose(nn.Module):
 
         Only the text tower, which has none, reads all prompts at once: the structure tokens pass
         it once for the whole step."""
-        features = [self.estimator.features(images) for images in batches]
+        return self.describe_maps([self.estimator.features(images) for images in batches])
+
+    def describe_maps(self, features: Sequence[tuple[Tensor, ...]]) -> list[Described]:
+        """:meth:`describe_each` from the maps f_1..f_4 of each batch."""
         prompts = [self.prompt(maps) for maps in features]
         own = torch.cat([tokens for _, tokens in prompts])
-        embeddings = self.tower(prompts[0][0], own).split([len(images) for images in batches])
+        embeddings = self.tower(prompts[0][0], own).split([len(maps[-1]) for maps in features])
         return [self._described(maps[-1], e) for maps, e in zip(features, embeddings)]
 
     def _described(self, z: Tensor, e: Tensor) -> Described:
-        z = self._modulated(z, e)
+        z = self.modulated(z, e)
         pooled = z.float().mean((2, 3))
         direction = self.direction(e) if self.prompt_spec.dal else pooled[:, :0]
         return Described(self.estimator.maps(z), pooled, direction, e)
 
-    def _modulated(self, z: Tensor, e: Tensor) -> Tensor:
+    def modulated(self, z: Tensor, e: Tensor) -> Tensor:
+        """The last map z (B, C, H, W) as the embedding e (B, E) has it."""
         # 2. SMVF. gamma is broadcast over the map: then GAP(gamma z) = gamma GAP(z), the paper's
         # pooled formula, and the heat-map head gets the map that it needs.
         if self.prompt_spec.smvf:

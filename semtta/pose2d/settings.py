@@ -18,9 +18,12 @@ from semtta.pose2d.prompts import PROMPTS, PromptSpec
 from semtta.settings_files import check_values, read_settings
 
 KINDS = ("coco", "renders", "frames", *LAYOUTS)
-STRATEGIES = ("source_only", "bn_only", "adversarial", "clip2pose", "regda", "uniframe")
-SOURCE_FREE: tuple[str, ...] = ()  # those that are shown no image of the source
-JOINT = ("source_only", "bn_only", "adversarial", "clip2pose")  # pass both domains in one batch
+STRATEGIES = ("source_only", "bn_only", "adversarial", "clip2pose", "cc_ssl", "mdam", "regda",
+              "uniframe", "sfhpe", "ad_clip", "pda", "clip2pose_mt")  # fmt: skip
+SOURCE_FREE = ("sfhpe",)  # shown no image of the source
+TEXT = ("clip2pose", "ad_clip", "pda", "clip2pose_mt")  # those that read CLIP's text tower
+# those that can pass both domains in one batch
+JOINT = ("source_only", "bn_only", "adversarial", "clip2pose", "ad_clip")
 
 
 @dataclass
@@ -94,6 +97,23 @@ class AdversaryConfig:
 
 
 @dataclass
+class CcsslConfig:
+    views: int = 5  # that must agree
+    first: float = 0.2  # share of the joints that counts at the start, the surest ones
+    last: float = 0.8  # and at the end
+    weight: float = 10.0  # of self-made labels
+
+
+@dataclass
+class MdamConfig:
+    share: float = 0.5  # of the joints that count, the surest ones
+    weight: float = 90.0  # of the mean teacher's labels when all is done
+    adversary: float = 5e-4  # of the domain classifiers
+    momentum: float = 0.999  # of the teacher
+    mixup: float = 0.75  # alpha of the Beta distribution; 0 = none
+
+
+@dataclass
 class RegdaConfig:
     margin: float = 4.0
     trade_off: float = 1.0
@@ -109,6 +129,28 @@ class UniframeConfig:
     style: float = 0.5  # how often a domain is shown in the other one's colours
     occlude: float = 0.5  # how often an image has one of its confident joints covered
     confident: float = 0.9  # height of the teacher's map from which a joint is
+
+
+@dataclass
+class SfhpeConfig:
+    share: float = 0.5  # of the joints that count, the surest ones
+    momentum: float = 0.999  # of the intermediate model
+    contrast: float = 1.0  # weight of the contrast between joints
+    temperature: float = 0.1  # of that contrast
+    information: float = 1.0  # weight of information maximisation
+
+
+@dataclass
+class AdclipConfig:
+    entropy: float = 1.0  # weight of the target's entropy
+
+
+@dataclass
+class PdaConfig:
+    share: float = 0.5  # of the joints whose labels count on the target, the surest ones
+    target: float = 1.0  # weight of self-made labels
+    bank: int = 1024  # features of each domain that are remembered
+    tuned: float = 0.1  # how much of what is attended to is added to a feature
 
 
 @dataclass
@@ -130,8 +172,13 @@ class Pose2DConfig:
     augment: Augmentation = field(default_factory=Augmentation)
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     clip2pose: Clip2PoseConfig = field(default_factory=Clip2PoseConfig)
+    cc_ssl: CcsslConfig = field(default_factory=CcsslConfig)
+    mdam: MdamConfig = field(default_factory=MdamConfig)
     regda: RegdaConfig = field(default_factory=RegdaConfig)
     uniframe: UniframeConfig = field(default_factory=UniframeConfig)
+    sfhpe: SfhpeConfig = field(default_factory=SfhpeConfig)
+    ad_clip: AdclipConfig = field(default_factory=AdclipConfig)
+    pda: PdaConfig = field(default_factory=PdaConfig)
 
 
 _CHOICES = {
@@ -169,6 +216,14 @@ _BOUNDS = {
     "regda.scale": (0.01, 1e3),
     "uniframe.momentum": (0, 1), "uniframe.mask_ratio": (0, 1), "uniframe.weight": (0.0, 1e6),
     "uniframe.style": (0, 1), "uniframe.occlude": (0, 1), "uniframe.confident": (0, 1),
+    "cc_ssl.views": (1, 32), "cc_ssl.first": (0, 1), "cc_ssl.last": (0, 1),
+    "cc_ssl.weight": (0.0, 1e6),
+    "mdam.share": (0, 1), "mdam.weight": (0.0, 1e6), "mdam.adversary": (0.0, 1e6),
+    "mdam.momentum": (0, 1), "mdam.mixup": (0.0, 100.0),
+    "sfhpe.share": (0, 1), "sfhpe.momentum": (0, 1), "sfhpe.contrast": (0.0, 1e6),
+    "sfhpe.temperature": (1e-3, 100.0), "sfhpe.information": (0.0, 1e6),
+    "ad_clip.entropy": (0.0, 1e6), "pda.share": (0, 1), "pda.target": (0.0, 1e6),
+    "pda.bank": (1, 1_000_000), "pda.tuned": (0.0, 100.0),
 }  # fmt: skip
 
 
@@ -203,6 +258,8 @@ def check_settings(config: Pose2DConfig) -> Pose2DConfig:
         raise SemttaError("bn=adabn would move the statistics that freeze_backbone=true holds; "
                           "choose one of them.")  # fmt: skip
     parts = config.clip2pose
+    if config.strategy in TEXT[1:] and not parts.sdp:
+        raise SemttaError(f"strategy '{config.strategy}' reads a text; leave clip2pose.sdp=true.")
     if not parts.sdp and (parts.smvf or parts.dal):
         raise SemttaError("clip2pose.sdp=false leaves no text for clip2pose.smvf and "
                           "clip2pose.dal; set both to false.")  # fmt: skip

@@ -16,17 +16,13 @@ from semtta.pose2d.text import embed_words, make_tower
 
 def clip2pose_method(estimator: Estimator, config: Pose2DConfig) -> Adversarial:
     """The strategy; without SDP there is no text, and what is left is ``adversarial``."""
-    chosen = Clip2PoseMethod if config.clip2pose.sdp else Adversarial
-    return chosen(estimator, config)
+    if not config.clip2pose.sdp:
+        return Adversarial(estimator, config)
+    return Clip2PoseMethod(make_clip2pose(estimator, config), config)
 
 
 class Clip2PoseMethod(Adversarial):
     """The paper's method: one loss, one optimiser, gradient reversal."""
-
-    model: Clip2Pose
-
-    def __init__(self, estimator: Estimator, config: Pose2DConfig):
-        super().__init__(make_clip2pose(estimator, config), config)
 
     def losses(self, domains: Domains, source: Described, target: Described) -> dict[str, Tensor]:
         config = self.config
@@ -39,16 +35,22 @@ class Clip2PoseMethod(Adversarial):
         )  # fmt: skip
 
 
-def make_clip2pose(estimator: Estimator, config: Pose2DConfig) -> Clip2Pose:
-    """The paper's model around an estimator; the random parts depend on the seed alone."""
+def make_clip2pose(
+    estimator: Estimator, config: Pose2DConfig, prompts: str | None = None, dal: bool | None = None
+) -> Clip2Pose:
+    """The paper's model around an estimator; the random parts depend on the seed alone.
+
+    Args:
+        prompts, dal: of another method that borrows the gate, instead of the settings."""
     settings = config.clip2pose
+    prompts, dal = prompts or settings.prompts, settings.dal if dal is None else dal
     dtype = torch.bfloat16 if settings.text_precision == "bf16" else torch.float32
     tower, words = make_tower(settings.text, settings.layers, settings.clip, config.seed, dtype)
     names = None
-    if words is not None and (settings.names or settings.prompts != "sdp"):
+    if words is not None and (settings.names or prompts != "sdp"):
         names = embed_words(words, estimator.spec.joints.words())
     added = settings.without_smvf == "add" and not settings.smvf
     spec = PromptSpec(settings.image_tokens, settings.graph_layers, settings.gate_bias,
-                      settings.prompts, settings.smvf, added, settings.dal)  # fmt: skip
+                      prompts, settings.smvf, added, dal)  # fmt: skip
     device = next(estimator.parameters()).device
     return Clip2Pose(estimator, tower, spec, names).to(device)

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from semtta.pose2d.estimator import Estimator
+from semtta.pose2d.methods.ad_clip import ADCLIP
 from semtta.pose2d.methods.adversarial import Adversarial
+from semtta.pose2d.methods.cc_ssl import CCSSL
 from semtta.pose2d.methods.clip2pose import clip2pose_method
+from semtta.pose2d.methods.clip2pose_mt import Clip2PoseTeacher
+from semtta.pose2d.methods.mdam import MDAM
+from semtta.pose2d.methods.pda import PDA
 from semtta.pose2d.methods.regda import RegDA
+from semtta.pose2d.methods.sfhpe import SFHPE
 from semtta.pose2d.methods.supervised import Supervised
 from semtta.pose2d.methods.uniframe import UniFrame
 from semtta.pose2d.settings import Pose2DConfig
@@ -18,8 +24,14 @@ METHODS: dict[str, Callable[[Estimator, Pose2DConfig], Strategy]] = {
     "bn_only": Supervised,
     "adversarial": Adversarial,
     "clip2pose": clip2pose_method,
+    "cc_ssl": CCSSL,
+    "mdam": MDAM,
     "regda": RegDA,
     "uniframe": UniFrame,
+    "sfhpe": SFHPE,
+    "ad_clip": ADCLIP,
+    "pda": PDA,
+    "clip2pose_mt": Clip2PoseTeacher,
 }
 
 
