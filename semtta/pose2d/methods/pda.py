@@ -56,7 +56,7 @@ class PDA:
         self.gauges = {"confidence": float(height.mean())}
         tuned = self._tuned(features, described)
         labels = ((domains.truth, domains.weight), wanted)
-        losses = {}
+        losses: dict[str, Tensor] = {}
         for end, maps in (("", [d.maps for d in described]), ("_aligned", tuned)):
             source, target = (squared_error(m, *known, reduction)
                               for m, known in zip(maps, labels, strict=True))  # fmt: skip
