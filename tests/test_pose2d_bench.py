@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from test_pose2d_training import TARGET
@@ -14,7 +15,7 @@ from semtta.bench.pose2d.plan import plan
 from semtta.bench.pose2d.report import PUBLISHED
 from semtta.bench.pose2d.runner import PoseRunner
 from semtta.bench.pose2d.session import PoseOptions, run_table
-from semtta.bench.pose2d.sets import clip_set, parse_roots
+from semtta.bench.pose2d.sets import clip_set, degraded, parse_roots
 from semtta.bench.pose2d.tables import load_pose_table, shipped_pose_tables
 from semtta.commands.pose2d import app
 from semtta.errors import SemttaError
@@ -54,7 +55,8 @@ def counted(monkeypatch):
     def row(self, job):
         done.append((job.method.name, job.seed))
         groups = dict.fromkeys(BODY16.group_indices, 10.0 * job.order + job.seed)
-        return job.head() | {"pck": {"0.05": groups, "0.1": groups}, "seconds": 0.1}
+        also = {"beam_occluded": {"0.05": {"All": 5.0 + job.seed}}} if job.order else {}
+        return job.head() | {"pck": {"0.05": groups, "0.1": groups}, "also": also, "seconds": 0.1}
 
     monkeypatch.setattr(PoseRunner, "_row", row)
     return done
@@ -136,7 +138,9 @@ def test_a_run_goes_on_where_it_stopped_and_marks_what_is_published(tmp_path, co
     table = small_table(tmp_path)
     text, failed = run_table(table, options(tmp_path))
     assert failed == 0 and len(counted) == 4
-    assert "| UniFrame | 2 | " in text and "10.5 ± 0.7 |" in text and PUBLISHED not in text
+    assert (
+        "| UniFrame | 2 | " in text and "10.5 ± 0.7 | 5.5 ± 0.7 |" in text and PUBLISHED not in text
+    )
     assert "UniFrame: ours" in text and "Lost is left out: nobody knows how" in text
     assert run_table(table, options(tmp_path))[0] == text and len(counted) == 4
     run_table(table, options(tmp_path, seeds=3))
@@ -210,6 +214,31 @@ def test_a_quick_run_of_the_whole_way(tmp_path):
     assert failed == 0, text
     assert "Quick: " in text and "| all parts | 1 |" in text
     assert len(list((tmp_path / "stage1").glob("*.pt"))) == 1
+
+
+def test_further_targets_of_open_data(tmp_path):
+    table = load_pose_table("teacher")
+    job = plan(table, "open", [0])[0][0]
+    assert job.pair.target == "beam" and job.also == ("beam_occluded", "beam_degraded")
+    job = plan(table, "open", [0], target="beam_degraded")[0][0]
+    assert job.pair.measured == "beam_degraded" and job.also == ("beam", "beam_occluded")
+    with pytest.raises(SemttaError, match=r"annotations\.json"):
+        plan(table, "open", [0], target=str(tmp_path))
+    (tmp_path / "annotations.json").write_text("{}")
+    job = plan(table, "open", [0], target=str(tmp_path))[0][0]
+    assert job.pair.name == f"renders → {tmp_path.name}" and job.also == ()
+    with pytest.raises(SemttaError, match="--target"):
+        plan(table, "open", [0], target="beem")
+    with pytest.raises(SemttaError, match="belongs to --open"):
+        call("--table", "teacher", "--target", "beam")
+
+
+def test_degraded_images_are_darker_and_the_same_every_time():
+    first, again = degraded(TARGET), degraded(TARGET)
+    for a, b, entry in zip(first.entries, again.entries, TARGET.entries):
+        assert np.array_equal(a.image, b.image) and a.image.shape == entry.image.shape
+        assert a.image.mean() < 0.6 * entry.image.mean()
+        assert np.array_equal(a.xy, entry.xy)
 
 
 def test_the_shipped_clip_is_labelled_where_the_man_is():

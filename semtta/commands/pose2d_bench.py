@@ -40,6 +40,10 @@ def bench_command(
     quick: Annotated[
         bool, typer.Option("--quick", help="Tiny, renders to the shipped clip: does it run?")
     ] = False,
+    target: Annotated[
+        Optional[str],
+        typer.Option(help="With --open: beam, beam_degraded, clip, or a COCO-style folder."),
+    ] = None,
     methods: Annotated[Optional[str], typer.Option(help="Only these rows, by comma.")] = None,
     seeds: Annotated[
         Optional[int], typer.Option(help="How many, from 0; default 5, open 3, quick 2.")
@@ -83,6 +87,8 @@ def bench_command(
             raise SemttaError("say which table: --table NAME; --list names them.")
         if open_data and quick:
             raise SemttaError("give either --open or --quick, not both.")
+        if target and not (open_data or quick):
+            raise SemttaError("--target belongs to --open; a table names its own data sets.")
         mode = "quick" if quick else "open" if open_data else "paper"
         if mode == "quick":
             imagenet = clip = None  # its network is too small for either
@@ -94,7 +100,7 @@ def bench_command(
             overrides=tuple(settings), assets=tuple(_assets(imagenet, clip, mode)),
             methods=tuple(part.strip() for part in (methods or "").split(",") if part.strip()),
             engine=engine, workers=workers, wheel=str(wheel) if wheel else None,
-            report_only=report_only,
+            report_only=report_only, target=target,
         )  # fmt: skip
         _run(table, options, quiet)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import semtta
-from semtta.bench.pose2d.sets import SIZES
+from semtta.bench.pose2d.sets import OPEN, SIZES
 from semtta.bench.pose2d.tables import Method, Pair, PoseTable
 from semtta.errors import SemttaError
 from semtta.pose2d.settings import (
@@ -30,6 +30,7 @@ class Job:
         order: of the method in the table.
         config: of the training.
         stage1: of the estimator that it goes on from; None = it starts anew.
+        also: sets that are measured on beside the pair's own.
         settings: hash of all that the row depends on.
     """
 
@@ -42,6 +43,7 @@ class Job:
     config: Pose2DConfig
     stage1: Pose2DConfig | None
     settings: str
+    also: tuple[str, ...] = ()
 
     def head(self) -> dict:
         """The part of the row that is known before the work."""
@@ -58,28 +60,34 @@ class Job:
         return self.head() | {"error": " ".join(reason.split())}
 
 
-def pairs_of(table: PoseTable, mode: str) -> tuple[Pair, ...]:
+def pairs_of(table: PoseTable, mode: str, target: str | None = None) -> tuple[Pair, ...]:
     """The domains of a table; on open data one pair stands for all of them.
 
+    Args:
+        target: of open data, instead of the mode's own: of ``OPEN``, or a COCO-style folder.
     Raises ``SemttaError`` for hands on open data."""
     if mode == "paper":
         return table.pairs
     if table.skeleton != "body16":
         raise SemttaError(f"table '{table.name}' is one of hands, of which there are no open "
                           "images here; give its data sets with --root.")  # fmt: skip
-    source, target, test = SIZES[mode].pair
-    return (Pair(f"{source} → {target}", source, target, test),)
+    target = target or SIZES[mode].target
+    if target not in OPEN[1:] and not Path(target, "annotations.json").is_file():
+        raise SemttaError(f"--target must be {', '.join(OPEN[1:])}, or a folder of labelled images "
+                          f"with annotations.json, not '{target}'.")  # fmt: skip
+    return (Pair(f"renders → {Path(target).name}", "renders", target),)
 
 
 def plan(
     table: PoseTable, mode: str, seeds: Sequence[int], overrides: Sequence[str] = (),
-    methods: Sequence[str] = (), assets: Sequence[str] = (),
+    methods: Sequence[str] = (), assets: Sequence[str] = (), target: str | None = None,
 ) -> list[list[Job]]:  # fmt: skip
     """Every job; those that share a source and a seed, and so an estimator of stage 1, together.
 
     Args:
         overrides: ``key=value`` for everything.
         methods: only these rows.
+        target: of open data, see ``pairs_of``.
         assets: ``key=value`` of the user's files; a method may say otherwise (``text=random``).
     Raises ``SemttaError`` for settings that no run could use."""
     chosen = [m for m in table.methods if not m.left_out and (not methods or m.name in methods)]
@@ -90,13 +98,16 @@ def plan(
                           f"{names}.")  # fmt: skip
     tasks: dict[tuple[str, int], list[Job]] = {}
     trained = [(m, *_settings(table, mode, m, overrides, assets)) for m in chosen]
-    for pair in pairs_of(table, mode):
+    for pair in pairs_of(table, mode, target):
+        also = SIZES[mode].also if mode in SIZES else ()
+        also = tuple(s for s in also if s != pair.target) if pair.target in also else ()
         for method, config, stage1 in trained:
             settings, order = digest(pair, config, stage1), table.methods.index(method)
             for seed in seeds:
                 own, first = (c and replace(c, seed=seed) for c in (config, stage1))
                 assert own is not None
-                job = Job(table.name, mode, pair, method, order, seed, own, first, settings)
+                job = Job(table.name, mode, pair, method, order, seed, own, first,
+                          settings, also)  # fmt: skip
                 tasks.setdefault((pair.source, seed), []).append(job)
     return list(tasks.values())
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from semtta.bench.pose2d.plan import pairs_of
 from semtta.bench.pose2d.sets import SIZES
 from semtta.bench.pose2d.tables import PoseTable
 from semtta.files import whole_file
@@ -32,11 +31,11 @@ _OPEN = {
 
 
 def report(table: PoseTable, mode: str, rows: Sequence[dict]) -> str:
-    """The whole table as Markdown."""
+    """The whole table as Markdown, of rows in the order of their pairs."""
     lines = [f"## {table.title}", "", _ABOUT]
-    for pair in pairs_of(table, mode):
-        mine = [row for row in rows if row["item"] == pair.name]
-        lines += ["", f"**{pair.name}**", "", *_pair_table(table, pair.name, mine)]
+    for pair in dict.fromkeys(row["item"] for row in rows):
+        mine = [row for row in rows if row["item"] == pair]
+        lines += ["", f"**{pair}**", "", *_pair_table(table, pair, mine)]
     notes = [table.note, _PUBLISHED if mode == "paper" and table.published else _OPEN.get(mode, "")]
     notes += [f"{m.name}: {m.reading}" for m in table.methods if m.reading]
     notes += [f"{m.name} is left out: {m.left_out}" for m in table.methods if m.left_out]
@@ -47,12 +46,16 @@ def report(table: PoseTable, mode: str, rows: Sequence[dict]) -> str:
 
 def _pair_table(table: PoseTable, pair: str, rows: Sequence[dict]) -> list[str]:
     columns = headings(grouped_skeleton(table.skeleton))
-    lines = ["| method | seeds | " + " | ".join(columns) + " |",
-             "|---|---:|" + "---:|" * len(columns)]  # fmt: skip
+    also = list(dict.fromkeys(name for row in rows for name in row.get("also", ())))
+    heads = [*columns, *(f"All, {name}" for name in also)]
+    lines = ["| method | seeds | " + " | ".join(heads) + " |",
+             "|---|---:|" + "---:|" * len(heads)]  # fmt: skip
     published = table.published.get(pair, {})
     for method in table.methods:
-        found = [r["pck"][MAIN] for r in rows if r["method"] == method.name and "pck" in r]
-        cells = [spread([groups[c] for groups in found]) for c in columns]
+        found = [r for r in rows if r["method"] == method.name and "pck" in r]
+        cells = [spread([r["pck"][MAIN][c] for r in found]) for c in columns]
+        cells += [spread([r["also"][s][MAIN]["All"] for r in found if s in r.get("also", ())])
+                  for s in also]  # fmt: skip
         if not method.left_out:
             lines.append(f"| {method.name} | {len(found)} | {' | '.join(cells)} |")
         if method.name in published:

@@ -61,16 +61,18 @@ class PoseRunner:
 
     def _row(self, job: Job) -> dict:
         begun = time.perf_counter()
-        model, last = self._trained(job)
+        # opened first: what is not there is said before anything is trained
         test = self._images(job, job.pair.measured, "test", job.config)
-        guess = predict(model, test)
-        groups = {a: measure(guess, estimator_of(model), a, "joints").groups for a in THRESHOLDS}
-        if groups[THRESHOLDS[0]]["All"] is None:
+        model, last = self._trained(job)
+        groups = _measured(model, test)
+        if groups[str(THRESHOLDS[0])]["All"] is None:
             raise SemttaError(f"'{test.name}' labels no joint that counts.")
+        also = {name: _measured(model, self._images(job, name, "test", job.config))
+                for name in job.also}  # fmt: skip
         numbers = {name: value for name, value in last.items() if math.isfinite(value)}
         return clean(job.head() | {
             "images": len(test), "seconds": time.perf_counter() - begun, "history": numbers,
-            "pck": {str(a): values for a, values in groups.items()},
+            "pck": groups, "also": also,
         })  # fmt: skip
 
     def _trained(self, job: Job) -> tuple[Model, dict[str, float]]:
@@ -107,3 +109,9 @@ class PoseRunner:
             self._sets[key] = open_images(name, part, spec.skeleton, spec.size, config.source,
                                           self.roots, self.wheel)  # fmt: skip
         return self._sets[key]
+
+
+def _measured(model: Model, images: KeypointSet) -> dict[str, dict[str, float | None]]:
+    """Threshold -> group -> per cent."""
+    guess, estimator = predict(model, images), estimator_of(model)
+    return {str(a): measure(guess, estimator, a, "joints").groups for a in THRESHOLDS}

@@ -28,6 +28,7 @@ class PoseOptions:
         assets: ``key=value`` of the user's files, before what a method says.
         methods: only these rows; empty = all.
         stage1: folder of estimators that methods go on from.
+        target: of open data, instead of the mode's own.
     """
 
     mode: str
@@ -41,6 +42,7 @@ class PoseOptions:
     engine: str = "local"
     workers: int | None = None
     wheel: str | None = None
+    target: str | None = None
     report_only: bool = False
 
 
@@ -55,7 +57,7 @@ def run_table(
         raise SemttaError("--seeds must be at least 1.")
     check_engine(options.engine, options.workers)
     tasks = plan(table, options.mode, range(options.seeds), options.overrides, options.methods,
-                 options.assets)  # fmt: skip
+                 options.assets, options.target)  # fmt: skip
     path = options.output / ROWS
     if options.report_only:
         rows = _known(path, tasks)

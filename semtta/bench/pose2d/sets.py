@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from semtta.bench.beam import BeamTrackTruth, beam_truth, open_beam
 from semtta.bench.beam_variants import pixels
 from semtta.errors import SemttaError
 from semtta.pose2d.augment import NO_CHANGE
-from semtta.pose2d.layouts import LAYOUTS, square_around
+from semtta.pose2d.layouts import LAYOUTS, coco_set, square_around
 from semtta.pose2d.runs import labelled_set, open_set
 from semtta.pose2d.samples import Entry, KeypointSet, cut_crop
 from semtta.pose2d.settings import DataConfig
-from semtta.pose2d.skeletons import BODY16
+from semtta.pose2d.skeletons import BODY16, grouped_skeleton
 from semtta.pose2d.unlabelled import BOX_SCALE
 from semtta.shipped import asset
 from semtta.skeletons import LIMB12
 from semtta.video import read_frames
 
-OPEN = ("renders", "beam", "beam_occluded", "clip")  # sets that need no folder
+# Sets that need no folder: four clips of one man on a beam, the same with a person in front, the
+# first ones dark, blurred, noisy and compressed; the shipped clip.
+BEAM = ("beam", "beam_occluded", "beam_degraded")
+OPEN = ("renders", *BEAM, "clip")
 _CLIP_CAMERA = 1  # the shipped clip is camera 2, with a person in front
 
 
@@ -31,12 +35,14 @@ class Size:
     """Of a run on open data.
 
     Args:
-        pair: source, target and set that is measured on.
+        target: where nobody names another one; the source are renders.
+        also: sets that are only measured on, where the target is one of theirs.
         settings: ``key=value`` for every method and stage 1.
         stage1, steps: ``key=value`` for stage 1 alone, and for what follows it.
     """
 
-    pair: tuple[str, str, str]
+    target: str
+    also: tuple[str, ...]
     settings: tuple[str, ...]
     stage1: tuple[str, ...]
     steps: tuple[str, ...]
@@ -54,12 +60,12 @@ _SMALL = (
 _FAST = ("optimizer.name=adam", "optimizer.lr=1e-3", "optimizer.schedule=cosine", "loss=sum")
 SIZES = {
     "open": Size(
-        ("renders", "beam", "beam"),
+        "beam", BEAM,
         (*_SMALL, "estimator.size=128", "estimator.deconv=128", "source.count=8000"),
         (*_FAST, "optimizer.iterations=3000"), ("optimizer.iterations=300",),
     ),
     "quick": Size(
-        ("renders", "clip", "clip"),
+        "clip", (),
         (*_SMALL, "estimator.size=64", "estimator.deconv=16", "source.count=200",
          "optimizer.batch=8", "cc_ssl.views=2"),
         (*_FAST, "optimizer.iterations=60"), ("optimizer.iterations=15",),
@@ -91,7 +97,7 @@ def open_images(
     """The images of one set.
 
     Args:
-        name: of ``LAYOUTS`` or ``OPEN``.
+        name: of ``LAYOUTS`` or ``OPEN``, or a COCO-style folder.
         part: ``train`` or ``test``.
         data: settings of a source that is rendered.
         wheel: package file of the beam clips.
@@ -99,10 +105,13 @@ def open_images(
     Raises ``SemttaError`` if they are not there."""
     if name == "renders":
         return open_set(data, skeleton, size)
-    if name.startswith("beam"):
-        return beam_set("occluded" if name.endswith("occluded") else "clean", wheel, size)
+    if name in BEAM:
+        images = beam_set("occluded" if name == "beam_occluded" else "clean", wheel, size)
+        return degraded(images) if name == "beam_degraded" else images
     if name == "clip":
         return clip_set(size)
+    if name not in LAYOUTS:
+        return coco_set(name, grouped_skeleton(skeleton)).cached(size)
     if name not in roots:
         raise SemttaError(f"data set '{name}' has no folder; give --root {name.upper()}=FOLDER.")
     if part == "test":
@@ -152,3 +161,21 @@ def _frame(
     square = square_around(low, high, scale)
     crop = cut_crop(Entry(image, square, xy, weight, name=name), size, NO_CHANGE)
     return Entry(crop.image, None, crop.xy, crop.weight, name=name)
+
+
+def degraded(images: KeypointSet) -> KeypointSet:
+    """The same crops as a bad camera in a dark room sees them; the same noise every time."""
+
+    def spoil(index: int, entry: Entry) -> Entry:
+        assert isinstance(entry.image, np.ndarray)
+        rng = np.random.default_rng([7, index])
+        x = cv2.GaussianBlur(entry.image.astype(np.float32), (0, 0), 1.0)
+        x = 255 * (x / 255) ** 1.6 * 0.5 + rng.normal(0, 8, x.shape)
+        spoilt = x.clip(0, 255).astype(np.uint8)
+        _, coded = cv2.imencode(".jpg", spoilt, (cv2.IMWRITE_JPEG_QUALITY, 30))
+        image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        assert image is not None  # it was written a line above
+        return replace(entry, image=image)
+
+    entries = [spoil(i, entry) for i, entry in enumerate(images.entries)]
+    return KeypointSet(f"{images.name}, degraded", images.skeleton, entries)
