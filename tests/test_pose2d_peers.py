@@ -145,7 +145,8 @@ def test_the_space_of_probabilities():
     assert contrast(p, p, 0.1) < contrast(p, p.flip(1), 0.1)
     same, moved = maps.clone(), maps.clone()
     moved[1] = moved[1].roll(3, -1).roll(2, -2)
-    assert information(spatial(moved)) < information(spatial(same))  # images differ: wider mean
+    # images that differ have a wider mean: by a bit of two places each
+    assert information(spatial(moved)) < information(spatial(same)) - 0.5
     assert information(spatial(maps)) < information(spatial(0.1 * maps)) + 1e-6
 
 

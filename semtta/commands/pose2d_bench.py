@@ -56,7 +56,8 @@ def bench_command(
     engine: Annotated[str, typer.Option(help="local, or ray (RAY_ADDRESS).")] = "local",
     workers: Annotated[Optional[int], typer.Option(help="Default: the number of cores.")] = None,
     output: Annotated[
-        Optional[Path], typer.Option("-o", "--output", help="Folder; goes on where it stopped.")
+        Optional[Path],
+        typer.Option("-o", "--output", help="Folder; goes on where it stopped."),
     ] = None,
     stage1: Annotated[
         Path, typer.Option(help="Folder of source-trained estimators, shared by tables.")
@@ -95,7 +96,7 @@ def bench_command(
         from semtta.bench.pose2d.session import PoseOptions
 
         options = PoseOptions(
-            mode=mode, output=output or FOLDER / f"{Path(table).stem}-{mode}", stage1=stage1,
+            mode=mode, output=output or FOLDER / mode, stage1=stage1,
             seeds=SEEDS[mode] if seeds is None else seeds, roots=tuple(roots.items()),
             overrides=tuple(settings), assets=tuple(_assets(imagenet, clip, mode)),
             methods=tuple(part.strip() for part in (methods or "").split(",") if part.strip()),
@@ -131,7 +132,7 @@ def _run(name: str, options: PoseOptions, quiet: bool) -> None:
         )  # fmt: skip
         raise typer.Exit(130) from None
     print(text)
-    out.print(f"Results in [bold]{folder}[/bold]: table.md, summary.json, rows.jsonl.",
+    out.print(f"Results in [bold]{folder}[/bold]: {table.name}.md, {table.name}.json, rows.jsonl.",
               highlight=False)  # fmt: skip
     if failed:
         raise typer.Exit(1)

@@ -88,10 +88,11 @@ def summary(table: PoseTable, mode: str, rows: Sequence[dict]) -> dict:
 
 
 def write_report(folder: Path, table: PoseTable, mode: str, rows: Sequence[dict]) -> str:
-    """``table.md`` and ``summary.json``; returns the first."""
+    """``TABLE.md`` and ``TABLE.json``; returns the first."""
     text = report(table, mode, rows)
     about = json.dumps(summary(table, mode, rows), indent=1, ensure_ascii=False)
-    for name, content in (("table.md", text), ("summary.json", about + "\n")):
+    files = {f"{table.name}.md": text, f"{table.name}.json": about + "\n"}
+    for name, content in files.items():
         with whole_file(folder / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     return text

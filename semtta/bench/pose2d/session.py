@@ -1,4 +1,7 @@
-"""One run of a table: plan, compute what is missing, report."""
+"""One run of a table: plan, compute what is missing, report.
+
+Tables share a folder and its rows: a training that two tables ask for is done once, whatever each
+of them calls it."""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from semtta.bench.pose2d.plan import MODES, Job, plan
 from semtta.bench.pose2d.report import write_report
 from semtta.bench.pose2d.runner import PoseRunner
 from semtta.bench.pose2d.tables import PoseTable
-from semtta.bench.rows import append_row, read_rows, row_key, sole_writer, write_rows
+from semtta.bench.rows import append_row, read_rows, sole_writer, write_rows
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.files import check_writable
@@ -78,10 +81,9 @@ def run_table(
 def _compute(
     tasks: list[list[Job]], runner: PoseRunner, options: PoseOptions, path: Path, progress: Progress
 ) -> None:
-    """Each row is on disk before the next is looked at; rows of other settings stay."""
-    before = _known(path, tasks)
-    todo = {row_key(job.head()) for job in _missing(tasks, before)}
-    left = [[job for job in task if row_key(job.head()) in todo] for task in tasks]
+    """Each row is on disk before the next is looked at; rows of other settings and tables stay."""
+    todo = {id(job) for job in _missing(tasks, _known(path, tasks))}
+    left = [[job for job in task if id(job) in todo] for task in tasks]
     total, done = sum(map(len, tasks)), sum(map(len, tasks)) - len(todo)
     if todo:
         write_rows(path, read_rows(path))  # without a line that a killed run left unfinished
@@ -93,17 +95,25 @@ def _compute(
         progress("bench", done, total, {"summary": f"{row['method']} {value:.1f}"})
 
 
+def _same(row: dict) -> tuple:
+    """What makes two rows the same training and measurement."""
+    return tuple(row[name] for name in ("level", "item", "seed", "settings"))
+
+
 def _known(path: Path, tasks: list[list[Job]]) -> list[dict]:
-    """The rows of these jobs that are there, in the order of the jobs."""
-    stored = {row_key(row): row for row in read_rows(path)}
-    keys = [row_key(job.head()) for task in tasks for job in task]
-    return [stored[key] for key in keys if key in stored]
+    """The rows of these jobs that are there, under their names, in the order of the jobs."""
+    stored: dict[tuple, dict] = {}
+    for row in read_rows(path):
+        if "error" not in row or _same(row) not in stored:
+            stored[_same(row)] = row
+    heads = [job.head() for task in tasks for job in task]
+    return [stored[_same(head)] | head for head in heads if _same(head) in stored]
 
 
 def _missing(tasks: list[list[Job]], rows: list[dict]) -> list[Job]:
     """Jobs without a row, or with that of a failure."""
-    done = {row_key(row) for row in rows if "error" not in row}
-    return [job for task in tasks for job in task if row_key(job.head()) not in done]
+    done = {_same(row) for row in rows if "error" not in row}
+    return [job for task in tasks for job in task if _same(job.head()) not in done]
 
 
 def _failures(rows: list[dict]) -> int:
