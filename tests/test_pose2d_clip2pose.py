@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 from semtta.errors import SemttaError
 from semtta.motion.clip_bpe import ClipBPE
 from semtta.motion.clip_text import ClipText, ClipTextTower
-from semtta.pose2d import clip2pose
+from semtta.pose2d import adversary, clip2pose
 from semtta.pose2d import text as text_module
+from semtta.pose2d.adversary import Discriminator, adversarial_loss
 from semtta.pose2d.backbones import (
     BACKBONES,
     EfficientNetLite0,
@@ -25,9 +26,7 @@ from semtta.pose2d.backbones import (
 from semtta.pose2d.checkpoint import checkpoint_settings, load_checkpoint, save_checkpoint
 from semtta.pose2d.clip2pose import (
     Clip2Pose,
-    Discriminator,
     PromptSpec,
-    adversarial_loss,
     alignment_loss,
     collapse_gauge,
     objective,
@@ -283,8 +282,8 @@ def test_the_objective_weighs_its_terms():
     assert float(terms["align"].detach()) == pytest.approx(0.3 * float(whole), rel=1e-5)
     error = (source.maps - truth).square().detach()
     assert float(terms["sup"].detach()) == pytest.approx(float(error.sum()), rel=1e-5)
-    told = objective(source, target, truth, weight, torch.tensor(0.7), 2.0, 0.5, "mean")
-    assert float(told["adv"]) == pytest.approx(1.4)
+    told = objective(source, target, truth, weight, torch.tensor(0.7), 0.5, "mean")
+    assert float(told["adv"]) == pytest.approx(0.7)
     assert float(told["align"].detach()) == pytest.approx(0.5 * float(whole), rel=1e-5)
     assert float(told["sup"].detach()) == pytest.approx(float(error.mean()) / 2, rel=1e-5)
     sum(terms.values()).backward()
@@ -443,11 +442,11 @@ def test_a_discriminator_that_says_source_to_everything_is_right_half_of_the_tim
     says = torch.nn.Linear(3, 1)
     torch.nn.init.zeros_(says.weight)
     torch.nn.init.constant_(says.bias, 4.0)
-    loss, right = clip2pose.adversarial_loss(says, torch.randn(6, 3), torch.randn(6, 3), 1.0)
+    loss, right = adversary.adversarial_loss(says, torch.randn(6, 3), torch.randn(6, 3), 1.0)
     assert right == 0.5 and loss.item() == pytest.approx(2.018, abs=1e-2)  # (log(1+e^4) + ..)/2
     torch.nn.init.ones_(says.weight)
     torch.nn.init.zeros_(says.bias)
-    loss, right = clip2pose.adversarial_loss(says, torch.ones(6, 3), -torch.ones(6, 3), 1.0)
+    loss, right = adversary.adversarial_loss(says, torch.ones(6, 3), -torch.ones(6, 3), 1.0)
     assert right == 1.0 and loss.item() < 0.1
     torch.nn.init.constant_(says.weight, 0.1)  # hardly sure, and as right
-    assert clip2pose.adversarial_loss(says, torch.ones(6, 3), -torch.ones(6, 3), 1.0)[1] == 1.0
+    assert adversary.adversarial_loss(says, torch.ones(6, 3), -torch.ones(6, 3), 1.0)[1] == 1.0

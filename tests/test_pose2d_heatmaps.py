@@ -10,7 +10,7 @@ import torch
 
 from semtta.errors import SemttaError
 from semtta.geometry import to_image
-from semtta.pose2d.clip2pose import reverse_gradient, warm_up
+from semtta.pose2d.adversary import reverse_gradient, warm_up
 from semtta.pose2d.heatmaps import cells_to_pixels, decode, encode
 from semtta.pose2d.layouts import inside_square
 from semtta.pose2d.losses import kl_divergence, pseudo_maps, squared_error

@@ -27,25 +27,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from semtta.bench.beam import open_beam
-from semtta.bench.beam_variants import pixels
+from semtta.bench.pose2d.sets import beam_set
 from semtta.body import load_body
 from semtta.engine import pick_device
 from semtta.errors import SemttaError
 from semtta.files import whole_file
 from semtta.pose2d.adapt import DomainAdapter
-from semtta.pose2d.augment import NO_CHANGE
 from semtta.pose2d.checkpoint import load_checkpoint, save_checkpoint
-from semtta.pose2d.evaluate import estimator_of, headings, measure, predict, spread
-from semtta.pose2d.layouts import coco_set, square_around
+from semtta.pose2d.clip2pose import estimator_of
+from semtta.pose2d.evaluate import headings, measure, predict, spread
+from semtta.pose2d.layouts import coco_set
 from semtta.pose2d.runs import open_estimator
-from semtta.pose2d.samples import Entry, KeypointSet, cut_crop
+from semtta.pose2d.samples import KeypointSet
 from semtta.pose2d.settings import Pose2DConfig, load_settings
 from semtta.pose2d.skeletons import BODY16
 from semtta.pose2d.synth import render_people, synthetic_set
-from semtta.pose2d.unlabelled import BOX_SCALE
-from semtta.skeletons import LIMB12
-from semtta.video import read_frames
 
 # method -> settings on top of pose2d_cpu's
 METHODS = {
@@ -61,6 +57,8 @@ METHODS = {
     "clip2pose:frozenbn": ["strategy=clip2pose", "clip2pose.text=builtin", "bn=frozen"],
     "clip2pose:frozenbn-noadv": ["strategy=clip2pose", "clip2pose.text=builtin", "bn=frozen",
                                  "adversary.weight=0"],
+    # F_v frozen for good, its statistics too: the paper's sentence taken literally
+    "clip2pose:literal": ["strategy=clip2pose", "clip2pose.text=builtin", "freeze_backbone=true"],
     "source_only:frozenbn": ["strategy=source_only", "bn=frozen"],
     # RegDA's own optimiser: under Adam, to which the sizes of its three losses are one, it takes
     # the estimator apart. 16 makes logits of maps that were trained on squares.
@@ -69,6 +67,16 @@ METHODS = {
               "optimizer.nesterov=true"],
     # with the 0.999 of long trainings the teacher would stay three quarters stage 1
     "uniframe": ["strategy=uniframe", "uniframe.momentum=0.98"],
+    # the teacher with CLIP2Pose's parts, and without them one by one
+    "clip2pose_mt": ["strategy=clip2pose_mt", "clip2pose.text=builtin", "uniframe.momentum=0.98"],
+    "clip2pose_mt:random": ["strategy=clip2pose_mt", "clip2pose.text=random", "clip2pose.layers=0",
+                            "uniframe.momentum=0.98"],
+    "clip2pose_mt:noadv": ["strategy=clip2pose_mt", "clip2pose.text=builtin", "adversary.weight=0",
+                           "uniframe.momentum=0.98"],
+    "clip2pose_mt:noalign": ["strategy=clip2pose_mt", "clip2pose.text=builtin",
+                             "clip2pose.dal=false", "uniframe.momentum=0.98"],
+    "clip2pose_mt:nogate": ["strategy=clip2pose_mt", "clip2pose.text=builtin",
+                            "clip2pose.smvf=false", "uniframe.momentum=0.98"],
     "uniframe:nostyle": ["strategy=uniframe", "uniframe.momentum=0.98", "uniframe.style=0"],
     # averaged weights, the target's batch norms and style, but nothing learnt from the teacher
     "uniframe:noteacher": ["strategy=uniframe", "uniframe.momentum=0.98", "uniframe.weight=0"],
@@ -85,30 +93,6 @@ LIMITS = (
     "this size only."
 )
 SPREAD = "Spread: standard deviation over seeds of {}."
-
-
-def beam_set(level: str, wheel: str | None, size: int) -> KeypointSet:
-    """All frames of the four clips of a level, around the boxes of the built-in detector."""
-    benchmark = open_beam(wheel, levels=(level,))
-    places = BODY16.indices(LIMB12.joints)
-    entries = []
-    for item in benchmark.items():
-        sample = benchmark.load(item)
-        truth = sample.truth.clip
-        points = pixels(truth.joints, truth.camera).numpy()
-        boxes = dict(zip(sample.track.frames.tolist(), sample.track.boxes.numpy()))
-        for index, _, image in read_frames(sample.video):
-            if index not in boxes or index >= len(points):
-                continue
-            xy, weight = np.zeros((16, 2)), np.zeros(16)
-            xy[places], weight[places] = points[index], 1
-            box = boxes[index]
-            square = square_around(box[:2], box[2:], BOX_SCALE)
-            # cut now: whole frames of all clips would fill the memory
-            name = f"{item.name}, frame {index}"
-            crop = cut_crop(Entry(image, square, xy, weight, name=name), size, NO_CHANGE)
-            entries.append(Entry(crop.image, None, crop.xy, crop.weight, name=name))
-    return KeypointSet(f"beam-{level}", BODY16, entries)
 
 
 def open_targets(options: argparse.Namespace, size: int) -> dict[str, KeypointSet]:

@@ -43,8 +43,9 @@ from tools.mutation.report import read_reasons, report, summary
 ROOT = Path(__file__).parents[1]
 MODULES = (
     "semtta/tta/*.py", "semtta/motion/*.py", "semtta/geometry/*.py", "semtta/bench/metrics.py",
-    "semtta/bench/protocols.py", "semtta/pose2d/clip2pose.py", "semtta/pose2d/losses.py",
-    "semtta/pose2d/heatmaps.py", "semtta/pose2d/metrics.py",
+    "semtta/bench/protocols.py", "semtta/pose2d/clip2pose.py", "semtta/pose2d/prompts.py",
+    "semtta/pose2d/adversary.py", "semtta/pose2d/losses.py", "semtta/pose2d/heatmaps.py",
+    "semtta/pose2d/metrics.py",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""``semtta pose2d``: train, adapt, eval, render, config."""
+"""``semtta pose2d``: train, adapt, eval, render, config; ``bench`` has a file of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from semtta.commands.config import print_files
 from semtta.commands.options import Device, Overrides, Overwrite, Quiet, Seed, as_overrides
+from semtta.commands.pose2d_bench import bench_command
 from semtta.errors import SemttaError
 from semtta.messages import out, progress_bars
 
@@ -19,6 +20,8 @@ app = typer.Typer(
     "adapted (CLIP2Pose and its peers).",
     no_args_is_help=True,
 )
+
+app.command("bench")(bench_command)
 
 Config = Annotated[str, typer.Option(help="Shipped name or YAML path.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Output folder.")]
@@ -59,7 +62,7 @@ def adapt(
     ] = None,
     strategy: Annotated[
         Optional[str],
-        typer.Option(help="clip2pose, adversarial, bn_only, regda, uniframe, source_only."),
+        typer.Option(help="clip2pose, clip2pose_mt, uniframe, bn_only, ...; see the page."),
     ] = None,
     clip: Annotated[Optional[Path], typer.Option(help="CLIP's text tower; text=clip.")] = None,
     boxes: Annotated[
@@ -109,10 +112,10 @@ def evaluate_command(
     """PCK of checkpoints on labelled images, by groups of joints, mean ± deviation of seeds."""
     from semtta.engine import pick_device
     from semtta.pose2d.checkpoint import load_checkpoint
+    from semtta.pose2d.clip2pose import estimator_of
     from semtta.pose2d.evaluate import (
         check_refinement,
         compare,
-        estimator_of,
         headings,
         table,
         table_rows,

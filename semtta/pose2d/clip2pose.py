@@ -3,17 +3,17 @@
 Equation numbers are the paper's. Where it can be read in two ways, the comment says which one
 was taken and why; nobody has published code. In the paper's order:
 
-1. Structure-Domain Prompting (SDP): a prompt of learnt tokens, made from the skeleton's graph,
+1. Semantic-Driven Prompting (SDP): a prompt of learnt tokens, made from the skeleton's graph,
    from the image's content and from the statistics of its domain (Eq. 2-6): ``prompts``.
-2. Semantic-Modulated Visual Features (SMVF): the embedding of the prompt gates the channels of
+2. Semantic Modulation of Visual Features (SMVF): the embedding of the prompt gates the channels of
    the image's features.
-3. Directional Alignment Loss (DAL, Eq. 7), supervision (Eq. 8), adversary (Eq. 9-10), and their
-   sum (Eq. 1, 11).
+3. Directional Alignment Loss (DAL, Eq. 7), supervision (Eq. 8), adversary (Eq. 9-10: ``adversary``,
+   which is not CLIP2Pose's alone), and their sum (Eq. 1, 11).
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +23,13 @@ from torch import Tensor, nn
 from semtta.errors import SemttaError
 from semtta.pose2d.estimator import Estimator, EstimatorSpec
 from semtta.pose2d.losses import squared_error
-from semtta.pose2d.prompts import DomainToken, ImageTokens, PromptSpec, StructureTokens
+from semtta.pose2d.prompts import (
+    DomainToken,
+    ImageTokens,
+    NamePrompt,
+    PromptSpec,
+    StructureTokens,
+)
 from semtta.pose2d.text import TOKEN_STD, PromptTower
 
 _GATE_BOTTLENECK = 4  # W1 narrows C by this factor; the paper gives none
@@ -36,7 +42,7 @@ class Described:
     Args:
         maps: (B, K, H, W) heat maps.
         pooled: (B, C) z~, the mean of the gated map.
-        direction: (B, C) W_e e, where the text says that z~ should point.
+        direction: (B, C) W_e e, where the text says that z~ should point; (B, 0) without DAL.
         embedding: (B, E) e.
     """
 
@@ -55,13 +61,14 @@ class Clip2Pose(nn.Module):
     """A keypoint estimator with the semantic branch; needs both when it is used.
 
     Args:
-        estimator: F_v and the heat-map head, trained. ("All parameters in F_v and F_t are
-            frozen" cannot hold for F_v: an untrained head on a frozen ImageNet network reaches
-            nothing near the paper's figures, and there is nothing else to align.)
+        estimator: F_v and the heat-map head. ("All parameters in F_v and F_t are frozen" is taken
+            literally with ``freeze_backbone`` alone: nobody else's frozen ImageNet network comes
+            near the paper's figures, and an adversary on its features would have no one to fool.)
         tower: F_t, frozen: CLIP's *text* tower alone. The "frozen CLIP encoders" of the abstract
             include one of images that the method never mentions again.
-        spec: sizes.
-        names: (K, D) embeddings of the joints' names to start S^(0) from; None = N(0, 0.02).
+        spec: sizes and parts.
+        names: (K, D) embeddings of the joints' names, to start S^(0) from, and as the words of
+            other prompts; None = N(0, 0.02).
     """
 
     def __init__(self, estimator: Estimator, tower: PromptTower, spec: PromptSpec,
@@ -69,22 +76,26 @@ class Clip2Pose(nn.Module):
         super().__init__()
         channels, width = estimator.backbone.channels, tower.width
         skeleton = estimator.spec.joints
-        length = len(skeleton) + spec.image_tokens + 3  # [D], [SOS] and [EOS]
+        length = spec.length(len(skeleton))
         if tower.context is not None and length > tower.context:
             raise SemttaError(f"a prompt of {length} tokens, but the text tower reads "
                               f"{tower.context}; lower clip2pose.image_tokens.")  # fmt: skip
         start = TOKEN_STD * torch.randn(len(skeleton), width) if names is None else names
         self.estimator, self.tower, self.prompt_spec = estimator, tower, spec
-        self.structure = StructureTokens(skeleton.adjacency(), start, spec.graph_layers)
-        self.image = ImageTokens(channels[-1], width, spec.image_tokens)
-        self.domain = DomainToken(channels, width)
-        narrow = channels[-1] // _GATE_BOTTLENECK
-        first, last = nn.Linear(tower.dim, narrow), nn.Linear(narrow, channels[-1])
-        nn.init.zeros_(last.weight)
-        nn.init.constant_(last.bias, spec.gate_bias)
-        self.gate = nn.Sequential(first, nn.ReLU(), last)
-        # The paper writes R^(C x D) and compares in C.
-        self.direction = nn.Linear(tower.dim, channels[-1], bias=False)
+        if spec.prompts == "sdp":
+            self.structure = StructureTokens(skeleton.adjacency(), start, spec.graph_layers)
+            self.image = ImageTokens(channels[-1], width, spec.image_tokens)
+            self.domain = DomainToken(channels, width)
+        else:
+            self.words = NamePrompt(spec.prompts, start, channels, spec.image_tokens)
+        if spec.smvf:
+            self.gate = _gate(tower.dim, channels[-1], spec.gate_bias)
+        elif spec.added:
+            self.added = nn.Linear(tower.dim, channels[-1])
+            nn.init.zeros_(self.added.weight)  # starts as the network without text
+            nn.init.zeros_(self.added.bias)
+        if spec.dal:  # the paper writes R^(C x D) and compares in C
+            self.direction = nn.Linear(tower.dim, channels[-1], bias=False)
 
     @property
     def spec(self) -> EstimatorSpec:
@@ -96,6 +107,8 @@ class Clip2Pose(nn.Module):
 
         Returns:
             (K, D), the same for all images, and (B, M + 1, D)."""
+        if self.prompt_spec.prompts != "sdp":
+            return self.words(maps)
         return self.structure(), self.own_tokens(maps)
 
     def own_tokens(self, maps: tuple[Tensor, ...]) -> Tensor:
@@ -112,26 +125,45 @@ class Clip2Pose(nn.Module):
 
         Only the text tower, which has none, reads all prompts at once: the structure tokens pass
         it once for the whole step."""
-        features = [self.estimator.features(images) for images in batches]
-        own = torch.cat([self.own_tokens(maps) for maps in features])
-        embeddings = self.tower(self.structure(), own).split([len(images) for images in batches])
-        return [self._gated(maps[-1], e) for maps, e in zip(features, embeddings)]
+        return self.describe_maps([self.estimator.features(images) for images in batches])
 
-    def _gated(self, z: Tensor, e: Tensor) -> Described:
+    def describe_maps(self, features: Sequence[tuple[Tensor, ...]]) -> list[Described]:
+        """:meth:`describe_each` from the maps f_1..f_4 of each batch."""
+        prompts = [self.prompt(maps) for maps in features]
+        own = torch.cat([tokens for _, tokens in prompts])
+        embeddings = self.tower(prompts[0][0], own).split([len(maps[-1]) for maps in features])
+        return [self._described(maps[-1], e) for maps, e in zip(features, embeddings)]
+
+    def _described(self, z: Tensor, e: Tensor) -> Described:
+        z = self.modulated(z, e)
+        pooled = z.float().mean((2, 3))
+        direction = self.direction(e) if self.prompt_spec.dal else pooled[:, :0]
+        return Described(self.estimator.maps(z), pooled, direction, e)
+
+    def modulated(self, z: Tensor, e: Tensor) -> Tensor:
+        """The last map z (B, C, H, W) as the embedding e (B, E) has it."""
         # 2. SMVF. gamma is broadcast over the map: then GAP(gamma z) = gamma GAP(z), the paper's
         # pooled formula, and the heat-map head gets the map that it needs.
-        gamma = torch.sigmoid(self.gate(e))
-        z = gamma[..., None, None] * z
-        return Described(
-            maps=self.estimator.maps(z),
-            pooled=z.float().mean((2, 3)),
-            direction=self.direction(e),
-            embedding=e,
-        )
+        if self.prompt_spec.smvf:
+            return torch.sigmoid(self.gate(e))[..., None, None] * z
+        # The row "SDP" of Tables 4 and 5 has neither SMVF nor DAL, through which alone e reaches
+        # anything. As printed it is the row above it; added to the map, it is something.
+        return z + self.added(e)[..., None, None] if self.prompt_spec.added else z
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) normalised -> heat maps (B, K, H, W)."""
+        if not self.prompt_spec.in_maps:
+            return self.estimator(images)
         return self.describe(images).maps
+
+
+def _gate(inputs: int, channels: int, bias: float) -> nn.Sequential:
+    """gamma before its sigmoid: e -> (B, C), at the start ``bias`` for every image."""
+    narrow = channels // _GATE_BOTTLENECK
+    first, last = nn.Linear(inputs, narrow), nn.Linear(narrow, channels)
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, bias)
+    return nn.Sequential(first, nn.ReLU(), last)
 
 
 # ------------------------------------------------------------------------- 3. losses
@@ -153,67 +185,12 @@ def collapse_gauge(embedding: Tensor) -> float:
     return float((unit.sum(0).square().sum() - count) / (count * (count - 1)))
 
 
-class _Reversal(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor, strength: float) -> Tensor:
-        ctx.strength = strength
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):
-        return -ctx.strength * gradient, None
-
-
-def reverse_gradient(x: Tensor, strength: float) -> Tensor:
-    """x itself; its gradient is multiplied by -strength (Ganin & Lempitsky 2015)."""
-    return _Reversal.apply(x, strength)
-
-
-def warm_up(step: float, steps: float, alpha: float = 1.0) -> float:
-    """2 / (1 + exp(-alpha step / steps)) - 1, from 0 towards 1 (DANN: alpha 10 over a training)."""
-    return 2 / (1 + math.exp(-alpha * step / steps)) - 1
-
-
 Model = Estimator | Clip2Pose  # images -> heat maps
 
 
-class Discriminator(nn.Sequential):
-    """D_f: pooled features (B, C) -> logit (B, 1) of "source" (C - hidden - hidden - 1).
-
-    Args:
-        bounded: normalise what is read (not in the paper). Batch statistics bound the features;
-            where batch norms are frozen nothing does, and the adversary drove those of the target
-            to ten times their size within 300 steps, PCK to 0.
-    """
-
-    def __init__(self, channels: int, hidden: int = 1024, bounded: bool = False):
-        super().__init__(
-            nn.LayerNorm(channels, elementwise_affine=False) if bounded else nn.Identity(),
-            nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
-            nn.Linear(hidden, 1),
-        )  # fmt: skip
-
-
-def adversarial_loss(
-    discriminator: nn.Module, source: Tensor, target: Tensor, strength: float
-) -> tuple[Tensor, float]:
-    """L_adv (Eq. 9, 10), with one gradient reversal for both domains.
-
-    The equations are a two-step GAN, the text says "using a Gradient Reversal Layer": with it the
-    same cross-entropy (source 1, target 0) trains D_f, and reversed the features.
-
-    Args:
-        source, target: (B, C) pooled features.
-        strength: of the reversal.
-
-    Returns:
-        the loss and the share of images that the discriminator tells right.
-    """
-    features = torch.cat((source, target)).float()
-    logits = discriminator(reverse_gradient(features, strength))[:, 0]
-    is_source = torch.cat((source.new_ones(len(source)), source.new_zeros(len(target)))).float()
-    right = float(((logits > 0) == (is_source > 0)).float().mean())
-    return F.binary_cross_entropy_with_logits(logits, is_source), right
+def estimator_of(model: Model) -> Estimator:
+    """The estimator inside a model."""
+    return model.estimator if isinstance(model, Clip2Pose) else model
 
 
 def objective(
@@ -222,7 +199,6 @@ def objective(
     truth: Tensor,
     weight: Tensor,
     adversary: Tensor,
-    adversarial_weight: float = 1.0,
     alignment_weight: float = 0.3,
     reduction: str = "sum",
 ) -> dict[str, Tensor]:
@@ -230,14 +206,13 @@ def objective(
 
     Args:
         truth, weight: (B, K, H, W) heat maps and (B, K) weights of the source images.
-        adversary: of :func:`adversarial_loss`.
+        adversary: L_adv (Eq. 9, 10) with its weight; see ``adversary``.
         alignment_weight: lambda, 0.3.
         reduction: of Eq. 8; see :func:`squared_error`.
     """
-    pooled = torch.cat((source.pooled, target.pooled))
-    direction = torch.cat((source.direction, target.direction))
-    return {
-        "sup": squared_error(source.maps, truth, weight, reduction),
-        "adv": adversarial_weight * adversary,
-        "align": alignment_weight * alignment_loss(pooled, direction),
-    }
+    losses = {"sup": squared_error(source.maps, truth, weight, reduction), "adv": adversary}
+    if source.direction.shape[1]:  # there is none without DAL
+        pooled = torch.cat((source.pooled, target.pooled))
+        direction = torch.cat((source.direction, target.direction))
+        losses["align"] = alignment_weight * alignment_loss(pooled, direction)
+    return losses

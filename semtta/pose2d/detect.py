@@ -14,12 +14,12 @@ from torch import Tensor
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D, Track
-from semtta.pose2d.adapt import prepare
 from semtta.pose2d.augment import NO_CHANGE
 from semtta.pose2d.checkpoint import load_with_strategy
-from semtta.pose2d.evaluate import Model, estimator_of
+from semtta.pose2d.clip2pose import Model, estimator_of
 from semtta.pose2d.heatmaps import decode
 from semtta.pose2d.layouts import square_around
+from semtta.pose2d.loop import prepare
 from semtta.pose2d.samples import Entry, cut_crop
 from semtta.pose2d.unlabelled import BOX_SCALE
 from semtta.video import VideoSource, read_frames

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
-from semtta.pose2d.adapt import prepare
 from semtta.pose2d.augment import NO_CHANGE
-from semtta.pose2d.clip2pose import Clip2Pose, Model
+from semtta.pose2d.clip2pose import Model, estimator_of
 from semtta.pose2d.estimator import Estimator
 from semtta.pose2d.heatmaps import decode
+from semtta.pose2d.loop import prepare
 from semtta.pose2d.metrics import Pck, batch_accuracy, legacy_pck, pck
 from semtta.pose2d.samples import KeypointSet, cut_batch
 from semtta.pose2d.skeletons import GroupedSkeleton
@@ -39,11 +39,6 @@ class Predictions:
     weight: Tensor
     legacy: dict[float, Tensor]
     counts: Tensor
-
-
-def estimator_of(model: Model) -> Estimator:
-    """The estimator inside a model."""
-    return model.estimator if isinstance(model, Clip2Pose) else model
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from semtta.pose2d.clip2pose import Clip2Pose
 from semtta.pose2d.estimator import Estimator
 from semtta.pose2d.layouts import LAYOUTS, load_set
 from semtta.pose2d.samples import KeypointSet
-from semtta.pose2d.settings import KINDS, DataConfig, Pose2DConfig
+from semtta.pose2d.settings import KINDS, SOURCE_FREE, TEXT, DataConfig, Pose2DConfig
 from semtta.pose2d.skeletons import BODY16, grouped_skeleton
 from semtta.pose2d.synth import synthetic_set
 from semtta.pose2d.text import clip_path
@@ -92,8 +92,9 @@ def run_training(
     device = pick_device(config.device)
     estimator = open_estimator(config, device)
     spec = estimator.spec
-    source = open_set(config.source, spec.skeleton, spec.size, progress)
-    target = None
+    source = target = None
+    if config.strategy not in SOURCE_FREE:
+        source = open_set(config.source, spec.skeleton, spec.size, progress)
     if needs_target:
         target = open_set(config.target, spec.skeleton, spec.size, progress)
     fitted = DomainAdapter(estimator, config).fit(source, target, progress=progress)
@@ -107,7 +108,8 @@ def check_inputs(config: Pose2DConfig, needs_target: bool) -> None:
     if not needs_target and config.strategy != "source_only":
         raise SemttaError(f"strategy '{config.strategy}' needs a target; use `semtta pose2d adapt` "
                           "or strategy=source_only.")  # fmt: skip
-    opened = {"source": config.source} | ({"target": config.target} if needs_target else {})
+    source = {} if config.strategy in SOURCE_FREE else {"source": config.source}
+    opened = source | ({"target": config.target} if needs_target else {})
     for name, data in opened.items():
         if data.kind == "renders":
             continue
@@ -116,7 +118,19 @@ def check_inputs(config: Pose2DConfig, needs_target: bool) -> None:
         if not Path(data.root).exists():
             raise SemttaError(f"there is no folder or video '{data.root}': {name}.root does not "
                               "exist.")  # fmt: skip
-    if config.strategy == "clip2pose" and config.clip2pose.text == "clip":
+    if config.strategy in SOURCE_FREE and config.estimator.checkpoint is None:
+        raise SemttaError(f"strategy '{config.strategy}' sees no source; give an estimator that "
+                          "was trained on one: estimator.checkpoint=FILE.")  # fmt: skip
+    check_assets(config)
+
+
+def check_assets(config: Pose2DConfig) -> None:
+    """Raise ``SemttaError`` if a file of weights that the settings name or need is not there."""
+    weights = config.estimator.imagenet
+    if weights is not None and not Path(weights).is_file():
+        raise SemttaError(f"there is no ImageNet checkpoint '{weights}' for the backbone.")
+    reads = config.strategy in TEXT and config.clip2pose.sdp
+    if reads and config.clip2pose.text == "clip":
         clip_path(config.clip2pose.clip)
 
 

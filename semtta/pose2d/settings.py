@@ -14,11 +14,16 @@ from semtta.errors import SemttaError
 from semtta.pose2d.augment import Augmentation
 from semtta.pose2d.estimator import EstimatorSpec
 from semtta.pose2d.layouts import LAYOUTS
-from semtta.pose2d.prompts import PromptSpec
+from semtta.pose2d.prompts import PROMPTS, PromptSpec
 from semtta.settings_files import check_values, read_settings
 
 KINDS = ("coco", "renders", "frames", *LAYOUTS)
-STRATEGIES = ("source_only", "bn_only", "adversarial", "clip2pose", "regda", "uniframe")
+STRATEGIES = ("source_only", "bn_only", "adversarial", "clip2pose", "cc_ssl", "mdam", "regda",
+              "uniframe", "sfhpe", "ad_clip", "pda", "clip2pose_mt")  # fmt: skip
+SOURCE_FREE = ("sfhpe",)  # shown no image of the source
+TEXT = ("clip2pose", "ad_clip", "pda", "clip2pose_mt")  # those that read CLIP's text tower
+# those that can pass both domains in one batch
+JOINT = ("source_only", "bn_only", "adversarial", "clip2pose", "ad_clip")
 
 
 @dataclass
@@ -71,6 +76,11 @@ class Clip2PoseConfig:
     text: str = "clip"  # clip | builtin | random (the control)
     clip: str | None = None  # CLIP's text tower, for text=clip
     layers: int = 12  # of a random tower; 0 = the built-in one's control
+    prompts: str = "sdp"  # sdp | coop | cocoop | words: the prompts of Figure 3
+    sdp: bool = True  # false: no text at all, the empty row of Tables 4 and 5
+    smvf: bool = True  # false: no gate
+    dal: bool = True  # false: no alignment, and no direction that it would learn
+    without_smvf: str = "none"  # none | add: what e does to the map where there is no gate
     names: bool = True  # start the structure tokens from the joints' names; else N(0, 0.02)
     image_tokens: int = 10  # M
     graph_layers: int = 3  # n
@@ -84,6 +94,23 @@ class AdversaryConfig:
     weight: float = 1.0
     hidden: int = 1024
     alpha: float = 10.0  # of the warm-up over the whole training; 0 = full strength at once
+
+
+@dataclass
+class CcsslConfig:
+    views: int = 5  # that must agree
+    first: float = 0.2  # share of the joints that counts at the start, the surest ones
+    last: float = 0.8  # and at the end
+    weight: float = 10.0  # of self-made labels
+
+
+@dataclass
+class MdamConfig:
+    share: float = 0.5  # of the joints that count, the surest ones
+    weight: float = 90.0  # of the mean teacher's labels when all is done
+    adversary: float = 5e-4  # of the domain classifiers
+    momentum: float = 0.999  # of the teacher
+    mixup: float = 0.75  # alpha of the Beta distribution; 0 = none
 
 
 @dataclass
@@ -105,6 +132,28 @@ class UniframeConfig:
 
 
 @dataclass
+class SfhpeConfig:
+    share: float = 0.5  # of the joints that count, the surest ones
+    momentum: float = 0.999  # of the intermediate model
+    contrast: float = 1.0  # weight of the contrast between joints
+    temperature: float = 0.1  # of that contrast
+    information: float = 1.0  # weight of information maximisation
+
+
+@dataclass
+class AdclipConfig:
+    entropy: float = 1.0  # weight of the target's entropy
+
+
+@dataclass
+class PdaConfig:
+    share: float = 0.5  # of the joints whose labels count on the target, the surest ones
+    target: float = 1.0  # weight of self-made labels
+    bank: int = 1024  # features of each domain that are remembered
+    tuned: float = 0.1  # how much of what is attended to is added to a feature
+
+
+@dataclass
 class Pose2DConfig:
     strategy: str = "clip2pose"
     seed: int = 0
@@ -115,7 +164,7 @@ class Pose2DConfig:
     # statistics of the target alone, computed at the end; frozen = those that the estimator came
     # with, for targets too uniform to have statistics of their own (one person, one scene)
     bn: str = "separate"
-    freeze_backbone: bool = False  # the paper's words taken literally
+    freeze_backbone: bool = False  # the paper's words taken literally: weights and statistics
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
     source: DataConfig = field(default_factory=DataConfig)
     target: DataConfig = field(default_factory=lambda: DataConfig(kind="frames"))
@@ -123,8 +172,13 @@ class Pose2DConfig:
     augment: Augmentation = field(default_factory=Augmentation)
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     clip2pose: Clip2PoseConfig = field(default_factory=Clip2PoseConfig)
+    cc_ssl: CcsslConfig = field(default_factory=CcsslConfig)
+    mdam: MdamConfig = field(default_factory=MdamConfig)
     regda: RegdaConfig = field(default_factory=RegdaConfig)
     uniframe: UniframeConfig = field(default_factory=UniframeConfig)
+    sfhpe: SfhpeConfig = field(default_factory=SfhpeConfig)
+    ad_clip: AdclipConfig = field(default_factory=AdclipConfig)
+    pda: PdaConfig = field(default_factory=PdaConfig)
 
 
 _CHOICES = {
@@ -137,6 +191,8 @@ _CHOICES = {
     "optimizer.schedule": ("steps", "cosine", "inverse"),
     "optimizer.precision": ("auto", "fp32", "bf16"),
     "clip2pose.text": ("clip", "builtin", "random"),
+    "clip2pose.prompts": PROMPTS,
+    "clip2pose.without_smvf": ("none", "add"),
     "clip2pose.text_precision": ("bf16", "fp32"),
 }
 # Least and most of every numeric setting; an estimator and a prompt ask more
@@ -160,6 +216,14 @@ _BOUNDS = {
     "regda.scale": (0.01, 1e3),
     "uniframe.momentum": (0, 1), "uniframe.mask_ratio": (0, 1), "uniframe.weight": (0.0, 1e6),
     "uniframe.style": (0, 1), "uniframe.occlude": (0, 1), "uniframe.confident": (0, 1),
+    "cc_ssl.views": (1, 32), "cc_ssl.first": (0, 1), "cc_ssl.last": (0, 1),
+    "cc_ssl.weight": (0.0, 1e6),
+    "mdam.share": (0, 1), "mdam.weight": (0.0, 1e6), "mdam.adversary": (0.0, 1e6),
+    "mdam.momentum": (0, 1), "mdam.mixup": (0.0, 100.0),
+    "sfhpe.share": (0, 1), "sfhpe.momentum": (0, 1), "sfhpe.contrast": (0.0, 1e6),
+    "sfhpe.temperature": (1e-3, 100.0), "sfhpe.information": (0.0, 1e6),
+    "ad_clip.entropy": (0.0, 1e6), "pda.share": (0, 1), "pda.target": (0.0, 1e6),
+    "pda.bank": (1, 1_000_000), "pda.tuned": (0.0, 100.0),
 }  # fmt: skip
 
 
@@ -187,9 +251,21 @@ def check_settings(config: Pose2DConfig) -> Pose2DConfig:
     scale = config.augment.scale
     if len(scale) != 2 or scale[0] > scale[1]:
         raise SemttaError("augment.scale must be two numbers, least and most.")
-    if config.bn == "joint" and config.strategy in ("regda", "uniframe"):
+    if config.bn == "joint" and config.strategy not in JOINT:
         raise SemttaError(f"strategy '{config.strategy}' passes the domains one after the other; "
                           "use bn=separate or bn=adabn.")  # fmt: skip
+    if config.bn == "adabn" and config.freeze_backbone:
+        raise SemttaError("bn=adabn would move the statistics that freeze_backbone=true holds; "
+                          "choose one of them.")  # fmt: skip
+    parts = config.clip2pose
+    if config.strategy in TEXT[1:] and not parts.sdp:
+        raise SemttaError(f"strategy '{config.strategy}' reads a text; leave clip2pose.sdp=true.")
+    if not parts.sdp and (parts.smvf or parts.dal):
+        raise SemttaError("clip2pose.sdp=false leaves no text for clip2pose.smvf and "
+                          "clip2pose.dal; set both to false.")  # fmt: skip
+    if parts.smvf and parts.without_smvf != "none":
+        raise SemttaError("clip2pose.without_smvf says what replaces the gate; set "
+                          "clip2pose.smvf=false with it.")  # fmt: skip
     PromptSpec(config.clip2pose.image_tokens, config.clip2pose.graph_layers)
     config.estimator.spec()
     return config

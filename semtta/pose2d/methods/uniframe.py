@@ -19,25 +19,27 @@ import torch
 from torch import Tensor
 
 from semtta.engine import make_generator
-from semtta.pose2d.estimator import Estimator
-from semtta.pose2d.heatmaps import decode
+from semtta.pose2d.clip2pose import Model, estimator_of
 from semtta.pose2d.losses import squared_error
 from semtta.pose2d.settings import Pose2DConfig
-from semtta.pose2d.strategies import Domains, Phase, make_optimizer
+from semtta.pose2d.strategy import Domains, Phase, make_optimizer
+from semtta.pose2d.teachers import follow, locate, move, surest
 
 _COVER = 20 / 256  # side of a covering patch, share of the crop
 
 
 class UniFrame:
-    """The strategy. The estimator is the teacher; the student, which learns, is its copy."""
+    """The strategy. The given model is the teacher; the student, which learns, is its copy."""
 
     views = 2
+    source_free = False
 
-    def __init__(self, estimator: Estimator, config: Pose2DConfig):
-        self.model, self.config = estimator, config
-        self.student = copy.deepcopy(estimator)
+    def __init__(self, model: Model, config: Pose2DConfig):
+        self.model, self.config = model, config
+        self.student = copy.deepcopy(model)
         self.networks = (self.model, self.student)
-        self.optimizers = [make_optimizer(config, [self.student.backbone], [self.student])]
+        backbone = estimator_of(self.student).backbone
+        self.optimizers = [make_optimizer(config, [backbone], [self.student])]
         self.gauges: dict[str, float] = {}
         self._generator = make_generator(config.seed)
 
@@ -46,30 +48,26 @@ class UniFrame:
         first, second = domains.target
         source = self._restyled(domains.source, first)
         with torch.no_grad():
-            points, height = self.locate(self._restyled(first, domains.source))
+            points, height = locate(self.model, self._restyled(first, domains.source))
         points = move(points, domains.affines[0], domains.affines[1])
         # the share of all joints of the batch that the teacher is surest of
-        least = height.flatten().quantile(1 - settings.mask_ratio)
-        wanted, weight = spec.encode(points, (height >= least).float())
+        wanted, weight = spec.encode(points, surest(height, settings.mask_ratio))
         second = self._covered(second, points, height)
         self.gauges = {"confidence": float(height.mean())}
-        supervised = squared_error(self.student(source), domains.truth, domains.weight,
-                                   self.config.loss)  # fmt: skip
-        consistent = squared_error(self.student(second), wanted, weight, self.config.loss)
-        yield {"sup": supervised, "consistency": settings.weight * consistent}, self.optimizers
+        yield self.losses(domains, source, second, wanted, weight), self.optimizers
 
-    def locate(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The teacher's keypoints (B, K, 2), pixels of the view, and their heights (B, K)."""
-        spec = self.model.spec
-        cells, height = decode(self.model(images).float(), spec.refine)
-        return spec.to_pixels(cells), height
+    def losses(
+        self, domains: Domains, source: Tensor, target: Tensor, wanted: Tensor, weight: Tensor
+    ) -> dict[str, Tensor]:
+        """The terms of a step's loss, of images as the student sees them, weighted."""
+        reduction = self.config.loss
+        maps = self.student(source)
+        supervised = squared_error(maps, domains.truth, domains.weight, reduction)
+        consistent = squared_error(self.student(target), wanted, weight, reduction)
+        return {"sup": supervised, "consistency": self.config.uniframe.weight * consistent}
 
-    @torch.no_grad()
     def after_step(self) -> None:
-        keep = self.config.uniframe.momentum
-        pairs = zip(self.model.parameters(), self.student.parameters(), strict=True)
-        for mean, value in pairs:
-            mean.lerp_(value, 1 - keep)
+        follow(self.model, self.student, self.config.uniframe.momentum)
 
     def _restyled(self, images: Tensor, style: Tensor) -> Tensor:
         """Some images with the colour statistics of images of the other domain."""
@@ -101,10 +99,3 @@ def restyle(images: Tensor, style: Tensor) -> Tensor:
     std, mean = torch.std_mean(images, dim=(2, 3), keepdim=True)
     new_std, new_mean = torch.std_mean(style, dim=(2, 3), keepdim=True)
     return (images - mean) / (std + 1e-5) * new_std + new_mean
-
-
-def move(points: Tensor, from_view: Tensor, to_view: Tensor) -> Tensor:
-    """Pixels of one view (B, K, 2) -> pixels of another, by affines (B, 2, 3) from the crop."""
-    inverse = torch.linalg.inv(from_view[..., :2])
-    crop = (points - from_view[:, None, :, 2]) @ inverse.mT
-    return crop @ to_view[..., :2].mT + to_view[:, None, :, 2]

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from semtta.pose2d.clip2pose import reverse_gradient, warm_up
+from semtta.pose2d.adversary import reverse_gradient, warm_up
 from semtta.pose2d.estimator import Estimator, last_layer
 from semtta.pose2d.losses import kl_divergence, pseudo_maps
 from semtta.pose2d.settings import Pose2DConfig
-from semtta.pose2d.strategies import Domains, Phase, make_optimizer
+from semtta.pose2d.strategy import Domains, Phase, make_optimizer
 
 _WARM_UP = 1000  # steps
 
@@ -29,6 +29,7 @@ class RegDA:
     """The strategy; batch norms see the domains one after the other, as in the authors' code."""
 
     views = 1
+    source_free = False
 
     def __init__(self, estimator: Estimator, config: Pose2DConfig):
         self.model, self.config = estimator, config

@@ -1,0 +1,98 @@
+"""Rows of a table as Markdown: ours, mean ± sd of seeds, and the published ones beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from semtta.bench.pose2d.sets import SIZES
+from semtta.bench.pose2d.tables import PoseTable
+from semtta.files import whole_file
+from semtta.pose2d.evaluate import headings, spread
+from semtta.pose2d.skeletons import grouped_skeleton
+
+MAIN = "0.05"
+PUBLISHED = "*as published*"
+_ABOUT = (
+    "PCK@0.05 in per cent, counted over the whole test set, *All* the mean of the joints that "
+    "count; last iteration; mean ± standard deviation over seeds."
+)
+_PUBLISHED = (
+    "Lines *as published* are CLIP2Pose's own figures, quoted, not computed: another way of "
+    "averaging, which it does not name."
+)
+_OPEN = {
+    "open": "Open data: renders to four clips of one man on a beam, a small network, a few hundred "
+            "steps after a stage 1 for every method. A ranking at this size, not the paper's.",
+    "quick": "Quick: a hundred steps of a tiny network on renders and one shipped clip. That it "
+             "runs and has the shape of the table is all that these numbers say.",
+}  # fmt: skip
+
+
+def report(table: PoseTable, mode: str, rows: Sequence[dict]) -> str:
+    """The whole table as Markdown, of rows in the order of their pairs."""
+    lines = [f"## {table.title}", "", _ABOUT]
+    for pair in dict.fromkeys(row["item"] for row in rows):
+        mine = [row for row in rows if row["item"] == pair]
+        lines += ["", f"**{pair}**", "", *_pair_table(table, pair, mine)]
+    notes = [table.note, _PUBLISHED if mode == "paper" and table.published else _OPEN.get(mode, "")]
+    notes += [f"{m.name}: {m.reading}" for m in table.methods if m.reading]
+    notes += [f"{m.name} is left out: {m.left_out}" for m in table.methods if m.left_out]
+    errors = {f"failed: {r['method']}, {r['item']}, seed {r['seed']}: {r['error']}"
+              for r in rows if "error" in r}  # fmt: skip
+    return "\n".join([*lines, "", *(f"* {n}" for n in (*notes, *sorted(errors)) if n), ""])
+
+
+def _pair_table(table: PoseTable, pair: str, rows: Sequence[dict]) -> list[str]:
+    columns = headings(grouped_skeleton(table.skeleton))
+    also = list(dict.fromkeys(name for row in rows for name in row.get("also", ())))
+    heads = [*columns, *(f"All, {name}" for name in also)]
+    lines = ["| method | seeds | " + " | ".join(heads) + " |",
+             "|---|---:|" + "---:|" * len(heads)]  # fmt: skip
+    published = table.published.get(pair, {})
+    for method in table.methods:
+        found = [r for r in rows if r["method"] == method.name and "pck" in r]
+        cells = [spread([r["pck"][MAIN][c] for r in found]) for c in columns]
+        cells += [spread([r["also"][s][MAIN]["All"] for r in found if s in r.get("also", ())])
+                  for s in also]  # fmt: skip
+        if not method.left_out:
+            lines.append(f"| {method.name} | {len(found)} | {' | '.join(cells)} |")
+        if method.name in published:
+            numbers = published[method.name]
+            told = ["-"] * (len(columns) - len(numbers)) + [f"{n:.1f}" for n in numbers]
+            lines.append(f"| {method.name}, {PUBLISHED} | | {' | '.join(told)} |")
+    return lines
+
+
+def summary(table: PoseTable, mode: str, rows: Sequence[dict]) -> dict:
+    """The same for programs: pair -> method -> column -> mean, sd and seeds."""
+    columns = headings(grouped_skeleton(table.skeleton))
+    found: dict = {}
+    for row in rows:
+        if "pck" in row:
+            found.setdefault(row["item"], {}).setdefault(row["method"], []).append(row)
+    numbers = {
+        pair: {
+            method: {
+                a: {c: [r["pck"][a][c] for r in mine] for c in columns} for a in mine[0]["pck"]
+            }
+            for method, mine in methods.items()
+        }
+        for pair, methods in found.items()
+    }
+    return {"table": table.name, "mode": mode, "values_by_seed": numbers,
+            "published": {p: {m: list(v) for m, v in r.items()}
+                          for p, r in table.published.items()} if mode == "paper" else {},
+            "steps": SIZES[mode].steps if mode in SIZES else None}  # fmt: skip
+
+
+def write_report(folder: Path, table: PoseTable, mode: str, rows: Sequence[dict]) -> str:
+    """``TABLE.md`` and ``TABLE.json``; returns the first."""
+    text = report(table, mode, rows)
+    about = json.dumps(summary(table, mode, rows), indent=1, ensure_ascii=False)
+    files = {f"{table.name}.md": text, f"{table.name}.json": about + "\n"}
+    for name, content in files.items():
+        with whole_file(folder / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return text
