@@ -300,7 +300,7 @@ class Adapter:
         if not finite(*numbers_of(moved)):
             raise diverged(run, len(run.history) - 1, "the motion is")
         share = base_share(heldout, run.track.times, run.config.select)
-        moved = mixed(base, moved, share, run.view)
+        moved = mixed(first, moved, share, run.view)  # on the body that is told
         gate = getattr(strategy, "gate", None)
         return Result(
             track=run.track.to(torch.device("cpu")),
