@@ -23,7 +23,7 @@ from semtta.settings_files import check_values, read_settings
 
 @dataclass
 class ModelConfig:
-    # lifter | lifter-narrow | hmr | hmr2: the regressor; result: what corrects another's result
+    # lifter | lifter-narrow | blazehmr | hmr | hmr2: the regressor; result: what corrects one
     name: str = "lifter"
     checkpoint: str | None = None  # its weights (or the result); None = shipped, or usual names
     mean_params: str | None = None  # smpl_mean_params.npz, for hmr checkpoints without them

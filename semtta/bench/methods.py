@@ -19,15 +19,16 @@ FILTER_SIGMA = 1 / 30  # seconds: a frame at 30 frames a second
 # Settings file by model. The default belongs to the shipped lifters; an image network's are the
 # paper's.
 OURS = {
-    "lifter": "default", "lifter-narrow": "default", "hmr": "paper_hmr", "hmr2": "paper_hmr2",
+    "lifter": "default", "lifter-narrow": "default", "blazehmr": "paper_image",
+    "hmr": "paper_hmr", "hmr2": "paper_hmr2",
 }  # fmt: skip
 PAPER = {
-    "lifter": "paper_lifter", "lifter-narrow": "paper_lifter", "hmr": "paper_hmr",
-    "hmr2": "paper_hmr2",
+    "lifter": "paper_lifter", "lifter-narrow": "paper_lifter", "blazehmr": "paper_image",
+    "hmr": "paper_hmr", "hmr2": "paper_hmr2",
 }  # fmt: skip
 CYCLEADAPT = {
-    "lifter": "cycleadapt_lifter", "lifter-narrow": "cycleadapt_lifter", "hmr": "cycleadapt",
-    "hmr2": "cycleadapt",
+    "lifter": "cycleadapt_lifter", "lifter-narrow": "cycleadapt_lifter",
+    "blazehmr": "cycleadapt_lifter", "hmr": "cycleadapt", "hmr2": "cycleadapt",
 }  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def adapt(
     label: Annotated[Optional[str], typer.Option(help="One text for the whole video.")] = None,
     config: Annotated[str, typer.Option(help="Shipped name or YAML path.")] = "default",
     model: Annotated[
-        Optional[str], typer.Option(help="lifter, lifter-narrow, hmr or hmr2.")
+        Optional[str], typer.Option(help="lifter, lifter-narrow, blazehmr, hmr or hmr2.")
     ] = None,
     checkpoint: Annotated[Optional[Path], typer.Option(help="Weights for the model.")] = None,
     prior: Annotated[Optional[str], typer.Option(help="embedded, motionclip or tmr.")] = None,

@@ -97,3 +97,5 @@ class HumanMeshRegressor(Protocol):
     # each scope what a frame holds in fp32, MiB: for the backward pass, and as the first's result.
     # ``robust`` is what ``evidence.robust=auto`` means: the share of the crop at which a detection
     # counts half, where the network's first predictions can be held against it; None = never.
+    # ``prepare(video, track, camera)`` is for one that cuts its crops itself: it returns what
+    # ``forward`` reads, indexed by positions in the track.
