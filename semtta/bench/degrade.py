@@ -101,8 +101,9 @@ def _small(frame: np.ndarray, level: int, *_) -> np.ndarray:
 def _compressed(frame: np.ndarray, level: int, *_) -> np.ndarray:
     """JPEG of low quality, frame by frame."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY[level]]
-    _, packed = cv2.imencode(".jpg", np.ascontiguousarray(frame[..., ::-1]), quality)
-    return np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
+    _done, packed = cv2.imencode(".jpg", np.ascontiguousarray(frame[..., ::-1]), quality)
+    shown = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))
+    return np.ascontiguousarray(shown[..., ::-1])
 
 
 def _tinted(frame: np.ndarray, level: int, _, fixed: np.ndarray) -> np.ndarray:

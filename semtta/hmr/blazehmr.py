@@ -64,7 +64,8 @@ class BlazeHMR(nn.Module):
 
     def look(self, images: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Landmarks of crops (B, 3, 256, 256) RGB in [0, 1]; see :func:`landmarks`."""
-        return landmarks(*self.landmarker(images), places)
+        points, world, flag = self.landmarker(images)
+        return landmarks(points, world, flag, places)
 
     def _features(self, inputs: Tensor) -> Tensor:
         """(B, W, FEATURES), of which the own frame's come from its pixels."""
@@ -111,9 +112,7 @@ class BlazeHMR(nn.Module):
             "head": [self.lifter],
         }
         if scope == "norm":
-            shifts = [
-                m.bias for m in net.modules() if isinstance(m, nn.Conv2d) and m.bias is not None
-            ]
+            shifts = [p for name, p in net.named_parameters() if name.endswith(".bias")]
             return [*shifts, *self.lifter.parameter_groups("norm")]
         if scope not in modules:
             raise SemttaError(f"unknown scope '{scope}'; known: all, last, head, norm.")
@@ -149,9 +148,11 @@ def landmarks(
 def _with_own(outputs: tuple[Tensor, Tensor, Tensor, Tensor], places: Tensor, window: Tensor):
     """Windows (B, W, FEATURES) whose own frame is what the network's outputs say now."""
     with torch.autocast(window.device.type, enabled=False):
-        seen = [x[:, None] for x in landmarks(*read_out(*outputs), places)]
+        points, world, flag = read_out(*outputs)
+        xy, conf, space, conf3d = (x[:, None] for x in landmarks(points, world, flag, places))
         now = window.new_zeros(len(window), 1)
-        own = window_features(*seen, window[:, 0, -3:], now, torch.ones_like(now, dtype=torch.bool))
+        box, present = window[:, 0, -3:], torch.ones_like(now, dtype=torch.bool)
+        own = window_features(xy, conf, space, conf3d, box, now, present)
         return torch.cat((own, window[:, 1:]), dim=1)
 
 

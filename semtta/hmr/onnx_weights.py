@@ -32,18 +32,10 @@ def convolutions(path: str | Path) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _convolutions(content: memoryview) -> list[tuple[np.ndarray, np.ndarray]]:
-    graph = dict(_fields(content))[_GRAPH]
-    if isinstance(graph, int):
-        raise ValueError("it has no graph")
-    arrays: dict[str, np.ndarray] = {}
+    (graph,) = _inner(content, _GRAPH)
+    arrays = dict(_tensor(value) for value in _inner(graph, _INITIALIZER))
     found = []
-    for field, value in _fields(graph):
-        if field == _INITIALIZER:
-            name, array = _tensor(value)
-            arrays[name] = array
-    for field, value in _fields(graph):
-        if field != _NODE:
-            continue
+    for value in _inner(graph, _NODE):
         operator, inputs, outputs = _node(value)
         if operator == "Cast" and inputs[0] in arrays:  # weights are stored in half precision
             arrays[outputs[0]] = arrays[inputs[0]].astype(np.float32)
@@ -78,28 +70,30 @@ def _number(message: memoryview, at: int) -> tuple[int, int]:
             return value, at
 
 
+def _inner(message: memoryview, number: int) -> list[memoryview]:
+    """Contents of the fields of one number, in order."""
+    return [value for field, value in _fields(message)
+            if field == number and isinstance(value, memoryview)]  # fmt: skip
+
+
 def _node(message: memoryview) -> tuple[str, list[str], list[str]]:
     """Operator, names of inputs and of outputs."""
-    texts: dict[int, list[str]] = {_INPUT: [], _OUTPUT: [], _OPERATOR: []}
-    for field, value in _fields(message):
-        if field in texts and isinstance(value, memoryview):
-            texts[field].append(bytes(value).decode())
-    return texts[_OPERATOR][0], texts[_INPUT], texts[_OUTPUT]
+    operator, inputs, outputs = (
+        [bytes(text).decode() for text in _inner(message, number)]
+        for number in (_OPERATOR, _INPUT, _OUTPUT)
+    )
+    return operator[0], inputs, outputs
 
 
 def _tensor(message: memoryview) -> tuple[str, np.ndarray]:
     """Name and numbers of a tensor."""
-    shape: list[int] = []
-    found: dict[int, int | memoryview] = {}
-    for field, value in _fields(message):
-        if field != _DIMS:
-            found[field] = value
-        elif isinstance(value, int):
-            shape.append(value)
-        else:  # dimensions packed into one field
-            at = 0
-            while at < len(value):
-                size, at = _number(value, at)
-                shape.append(size)
-    numbers = np.frombuffer(found[_RAW], _DTYPES[found[_TYPE]])
-    return bytes(found[_NAME]).decode(), numbers.reshape(shape)
+    numbers = [(field, value) for field, value in _fields(message) if isinstance(value, int)]
+    shape = [value for field, value in numbers if field == _DIMS]
+    for packed in _inner(message, _DIMS):  # all sizes in one field
+        at = 0
+        while at < len(packed):
+            size, at = _number(packed, at)
+            shape.append(size)
+    (name,), (raw,) = _inner(message, _NAME), _inner(message, _RAW)
+    array = np.frombuffer(raw, _DTYPES[dict(numbers)[_TYPE]])
+    return bytes(name).decode(), array.reshape(shape)
