@@ -253,7 +253,7 @@ def test_kept_prefixes_change_nothing(model, crops, scope):
         parts = rest(prefix(inputs))
         kept = prefix(inputs[:1])
     for name in ("rotmats", "betas", "cam"):
-        assert torch.allclose(getattr(whole, name), getattr(parts, name), atol=1e-5)
+        assert torch.allclose(getattr(whole, name), getattr(parts, name), atol=1e-4)
     assert kept.numel() * 4 / 2**20 == pytest.approx(model.frame_mb[scope][1], rel=0.25)
     assert model.split("all") is None and model.split("norm") is None
 

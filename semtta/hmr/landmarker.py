@@ -141,7 +141,7 @@ class Landmarker(nn.Module):
 
     def tail(self, deep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Points, world and flag, in the precision of the weights, of features (B, 864, 8, 8)."""
-        x = self.body(self.neck(deep))
+        x = self.body(self.neck(deep.contiguous(memory_format=torch.channels_last)))
         with torch.autocast(x.device.type, enabled=False):  # a pixel is a 256th, and so is bf16's
             x = x.to(self.points.weight.dtype)
             points, world = self.points(x).flatten(1), self.world(x).flatten(1)
