@@ -23,8 +23,8 @@ from semtta.settings_files import check_values, read_settings
 
 @dataclass
 class ModelConfig:
-    # lifter | lifter-narrow | hmr | hmr2 | camerahmr | cliff: the regressor; result: what corrects
-    # another's result
+    # lifter | lifter-narrow | blazehmr | hmr | hmr2 | camerahmr | cliff: the regressor; result:
+    # what corrects another's result
     name: str = "lifter"
     checkpoint: str | None = None  # its weights (or the result); None = shipped, or usual names
     mean_params: str | None = None  # smpl_mean_params.npz, for hmr and cliff checkpoints without

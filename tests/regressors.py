@@ -16,11 +16,13 @@ from test_refiner import person, result_of
 from torch import Tensor, nn
 
 from semtta.body import load_body
+from semtta.hmr.blazehmr import BlazeHMR
 from semtta.hmr.camerahmr import CameraHMR, load_camerahmr
 from semtta.hmr.cliff import CLIFF, CLIFFSettings, load_cliff
 from semtta.hmr.features import OFFSETS
 from semtta.hmr.hmr import HMR, HMRSettings, load_hmr
 from semtta.hmr.hmr2 import HMR2, HMR2Settings, load_hmr2
+from semtta.hmr.landmarker import load_landmarker
 from semtta.hmr.lifter import Lifter, LifterSettings, load_lifter
 from semtta.hmr.refiner import Refiner, RefinerSettings
 from semtta.keypoints import Track
@@ -102,10 +104,16 @@ def refiner() -> Refiner:
     return Refiner(result_of(person(frames=range(FRAMES), off=0.05)[1]), REFINER)
 
 
+def blazehmr() -> BlazeHMR:
+    """The landmark network as it is shipped, before a small lifter."""
+    return BlazeHMR(load_landmarker(), Lifter(LIFTER))
+
+
 KINDS = (
     Kind("lifter", ("lifter", "lifter-narrow"), partial(Lifter, LIFTER), load_lifter, lifter_file,
          released=Lifter, ends=()),
     Kind("result", ("result",), refiner, ends=("head",)),
+    Kind("blazehmr", ("blazehmr",), blazehmr, released=blazehmr, ends=()),
     Kind("hmr-batch", ("hmr",), partial(HMR, "batch", settings=HMRSettings.tiny()),
          partial(load_hmr, settings=HMRSettings.tiny()), released=partial(HMR, "batch")),
     Kind("hmr-group", ("hmr",), partial(HMR, "group", settings=HMRSettings.tiny()),

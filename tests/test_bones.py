@@ -156,3 +156,14 @@ def test_a_bone_that_points_at_the_camera_looks_short():
     points[0, BODY27.index("left_knee")] = torch.tensor([0.1, 0.0, -0.39])
     _, short = outlined(points, conf, points[..., :2], conf)
     assert short[0, 0] > 0.7
+
+
+def test_slopes_are_finite_where_a_bone_shows_its_whole_length():
+    """A root's slope at zero is infinite: networks that make landmarks would learn NaN."""
+    points = torch.zeros(27, 3)
+    points[:, 0] = torch.arange(27.0) / 10
+    flat = points[:, :2].clone().requires_grad_()
+    points.requires_grad_()
+    turned, short = outlined(points, torch.ones(27), flat, torch.ones(27))
+    (turned.sum() + short.sum()).backward()
+    assert torch.isfinite(points.grad).all() and torch.isfinite(flat.grad).all()

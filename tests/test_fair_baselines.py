@@ -202,8 +202,8 @@ def test_settings_that_contradict_each_other_are_refused():
             load_config(name, overrides)
 
 
-@pytest.mark.parametrize("name", ["paper_hmr", "paper_hmr2", "paper_lifter", "cycleadapt",
-                                  "cycleadapt_lifter"])  # fmt: skip
+@pytest.mark.parametrize("name", ["paper_hmr", "paper_hmr2", "paper_lifter", "paper_image",
+                                  "cycleadapt", "cycleadapt_lifter"])  # fmt: skip
 def test_both_sides_of_a_comparison_compute_alike(name):
     config = load_config(name)
     assert config.optimizer.precision == "fp32" and not config.smoothing.completion

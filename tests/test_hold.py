@@ -195,7 +195,8 @@ def test_what_is_seen_or_hidden_for_a_second_is_fitted_as_if_nothing_were_held()
 
 
 def test_the_papers_settings_hold_nothing():
-    for name in ("paper_lifter", "paper_hmr", "paper_hmr2", "cycleadapt", "cycleadapt_lifter"):
+    names = ("paper_lifter", "paper_image", "paper_hmr", "paper_hmr2")
+    for name in (*names, "cycleadapt", "cycleadapt_lifter"):
         config = load_config(name).hold
         assert config.after is None and not config.depth
 

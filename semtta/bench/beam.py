@@ -19,6 +19,7 @@ from torch import Tensor
 from semtta.bench import beam_variants as variants
 from semtta.bench.beam_clips import get_clips
 from semtta.bench.benchmark import Item, Sample
+from semtta.bench.degrade import Degradation
 from semtta.bench.gait import legs_over_time
 from semtta.bench.metrics import foot_slide, range_of_motion, summarise
 from semtta.body import Body
@@ -133,10 +134,12 @@ class BeamBenchmark:
     Args:
         folder: where clips, variants and tracks are kept.
         levels: of ``VARIANTS``.
+        degrade: what is done to every picture before anybody looks, None = nothing.
     """
 
     folder: Path
     levels: tuple[str, ...] = VARIANTS
+    degrade: Degradation | None = None
     name: str = "beam"
     protocol: str = PROTOCOL
     limits: str = LIMITS
@@ -156,7 +159,7 @@ class BeamBenchmark:
             raise SemttaError(f"the beam benchmark has no item '{item.name}'.")
         camera = int(item.sequence[3:]) - 1
         truth = variant_truth(camera, item.level)
-        video = self._video(camera, item.level)
+        video = self._degraded(camera, item.level)
         kept = Cache(self.folder)
         found = tracked_once(video, kept, detect_size=DetectorConfig.size, kind="tracks")
         track = _the_man(found.tracks, truth, item.name)
@@ -168,6 +171,16 @@ class BeamBenchmark:
             truth=BeamTrackTruth(truth, track.frames),
             video=video,
         )
+
+    def _degraded(self, camera: int, level: str) -> Path:
+        """The clip of a variant as it is shown; all cameras are made worse alike."""
+        video = self._video(camera, level)
+        if self.degrade is None:
+            return video
+        target = self.folder / f"cam{camera + 1:02d}-{level}-{self.degrade.name}.mp4"
+        if target.is_file():
+            return target
+        return variants.edited_video(video, target, partial(self.degrade, seed=camera))
 
     def _video(self, camera: int, level: str) -> Path:
         """The clip of a variant, made from the clean one where it is not itself a clip."""
@@ -192,6 +205,7 @@ def open_beam(
     cache: str | Path | None = None,
     *,
     levels: tuple[str, ...] = VARIANTS,
+    degrade: Degradation | None = None,
 ) -> BeamBenchmark:
     """The benchmark with its clips in place.
 
@@ -200,13 +214,14 @@ def open_beam(
         cache: folder for clips, variants and tracks (about 100 MB); default: the user's cache
             folder.
         levels: of "clean", "occluded", "legs", "patch".
+        degrade: how the pictures of all clips are made worse (``bench.degrade``).
     Raises ``SemttaError`` if the clips cannot be had."""
     unknown = [level for level in levels if level not in VARIANTS]
     if unknown or not levels:
         raise SemttaError(f"unknown level '{', '.join(unknown)}'; use {', '.join(VARIANTS)}.")
     folder = Path(cache) if cache is not None else user_cache_folder() / "beam"
     get_clips(folder, wheel)
-    return BeamBenchmark(folder, tuple(levels))
+    return BeamBenchmark(folder, tuple(levels), degrade)
 
 
 def _the_man(tracks: list[Track], truth: BeamTruth, name: str) -> Track:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import semtta
 from semtta.config import Config, config_to_yaml, load_config
 from semtta.errors import SemttaError
-from semtta.hmr import LIFTERS, MODELS
+from semtta.hmr import LIFTERS, MODELS, PIXELS
 from semtta.shipped import ROOT, file_sha256
 
 LABELS = ("right", "wrong", "auto", "none")
@@ -20,11 +20,14 @@ FILTER_SIGMA = 1 / 30  # seconds: a frame at 30 frames a second
 # Settings file by model. The default belongs to the shipped lifters; an image network's are the
 # paper's.
 OURS = {
-    "lifter": "default", "lifter-narrow": "default", "hmr": "paper_hmr", "hmr2": "paper_hmr2",
-    "camerahmr": "paper_hmr2", "cliff": "paper_hmr", "result": "refine",
+    "lifter": "default", "lifter-narrow": "default", "blazehmr": "paper_image",
+    "hmr": "paper_hmr", "hmr2": "paper_hmr2", "camerahmr": "paper_hmr2", "cliff": "paper_hmr",
+    "result": "refine",
 }  # fmt: skip
 PAPER = OURS | {"lifter": "paper_lifter", "lifter-narrow": "paper_lifter"}
-CYCLEADAPT = dict.fromkeys(MODELS, "cycleadapt") | dict.fromkeys(LIFTERS, "cycleadapt_lifter")
+CYCLEADAPT = dict.fromkeys(MODELS, "cycleadapt") | dict.fromkeys(
+    (*LIFTERS, PIXELS), "cycleadapt_lifter"
+)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ DEFAULT_METHODS = ("frozen", "frozen+gauss", "2d+smooth", "cycleadapt", "semtta"
 _SPECIAL = {
     "root": NEEDS_SMPL, "labels": (*NEEDS_SMPL, "heldout"), "poses2d": NEEDS_SMPL,
     "motions": MOCAP, "wheel": ("beam",), "split": (*NEEDS_SMPL, *MOCAP),
-    "masks": ("heldout",),
+    "masks": ("heldout",), "degrade": ("beam",),
 }  # fmt: skip
 
 
@@ -47,6 +47,7 @@ class Options:
     overrides: tuple[str, ...] = ()
     videos: tuple[Path, ...] = ()
     masks: int | None = None
+    degrade: str | None = None
 
 
 def check_options(options: Options) -> None:
@@ -77,7 +78,7 @@ def overrides(options: Options) -> list[str]:
 
 def inputs(options: Options) -> dict[str, str]:
     """What else a result depends on: a change of these is computed anew."""
-    chosen = {"split": options.split, "poses2d": options.poses2d}
+    chosen = {"split": options.split, "poses2d": options.poses2d, "degrade": options.degrade}
     if options.poses2d is not None and Path(options.poses2d).is_dir():
         chosen["poses2d"] = _digest(Path(options.poses2d), content=False)
     if options.labels is not None:
@@ -107,6 +108,7 @@ def command_line(options: Options) -> str:
                         ("model", ",".join(options.models)), ("levels", ",".join(options.levels)),
                         ("protocol", options.protocol), ("poses2d", options.poses2d),
                         ("split", options.split), ("masks", options.masks),
+                        ("degrade", options.degrade),
                         ("limit", options.limit)):  # fmt: skip
         if value:
             words.append(f"--{name} {value}")

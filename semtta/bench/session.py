@@ -173,8 +173,10 @@ def open_benchmark(options: Options, progress: Progress = silent) -> Benchmark:
         )
     if options.data == "beam":
         from semtta.bench.beam import open_beam
+        from semtta.bench.degrade import degradation
 
-        return _with_protocol(open_beam(options.wheel), options)
+        worse = None if options.degrade is None else degradation(options.degrade)
+        return _with_protocol(open_beam(options.wheel, degrade=worse), options)
     if options.data in MOCAP:
         from semtta.bench.mocap import open_mocap
 

@@ -72,7 +72,8 @@ def adapt(
     label: OneLabel = None,
     config: ConfigName = "default",
     model: Annotated[
-        Optional[str], typer.Option(help="lifter, lifter-narrow, hmr, hmr2, camerahmr or cliff.")
+        Optional[str],
+        typer.Option(help="lifter, lifter-narrow, blazehmr, hmr, hmr2, camerahmr or cliff."),
     ] = None,
     checkpoint: Annotated[Optional[Path], typer.Option(help="Weights for the model.")] = None,
     prior: Annotated[Optional[str], typer.Option(help="embedded, motionclip or tmr.")] = None,

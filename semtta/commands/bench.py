@@ -45,7 +45,9 @@ def bench(
     ] = None,
     model: Annotated[
         Optional[str],
-        typer.Option(help="lifter, lifter-narrow, hmr, hmr2, camerahmr, cliff; several by comma."),
+        typer.Option(
+            help="lifter, lifter-narrow, blazehmr, hmr, hmr2, camerahmr, cliff; several by comma."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="How many, from 0.")] = 1,
     labels: Annotated[Optional[Path], typer.Option(help="Labels of a data set's videos.")] = None,
@@ -53,6 +55,10 @@ def bench(
     body_models: BodyModels = None,
     masks: Annotated[
         Optional[int], typer.Option(help="For --data heldout: how many for each person.")
+    ] = None,
+    degrade: Annotated[
+        Optional[str],
+        typer.Option(help="For --data beam: make the pictures worse, as dark:2 (of 3)."),
     ] = None,
     table: Annotated[
         Optional[str], typer.Option(help="A named table (see --list), or a YAML path.")
@@ -96,6 +102,7 @@ def bench(
         output=output or Path("semtta-out") / "bench" / (f"{data}-{Path(table).stem}" if table
                                                          else data),
         overrides=tuple(word for word in words if is_setting(word)), masks=masks,
+        degrade=degrade,
         videos=tuple(Path(word) for word in words if not is_setting(word)),
     )  # fmt: skip
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 # Cauchy scale of the 2D loss, share of the crop, where the first predictions are near the truth.
 ROBUST = {"lifter": 0.05}
 LIFTERS = {"lifter": "hmr/lifter.pt", "lifter-narrow": "hmr/lifter_narrow.pt"}
-MODELS = (*LIFTERS, "hmr", "hmr2", "camerahmr", "cliff")
+PIXELS = "blazehmr"  # the shipped network that reads images
+MODELS = (*LIFTERS, PIXELS, "hmr", "hmr2", "camerahmr", "cliff")
 RESULT = "result"  # no network of its own: a result of any program, and what corrects it
 
 __all__ = [
@@ -43,11 +44,13 @@ def load_model(
 
     Args:
         name: ``lifter`` (broad), ``lifter-narrow`` (walking and standing, level cameras: the
-            stand-in for a network from one laboratory's data), ``hmr`` (SPIN, CycleAdapt, BOA,
-            DynaBOA), ``hmr2`` (4D-Humans), ``camerahmr``, ``cliff`` (ResNet-50 or HRNet-W48) or
-            ``result`` (what a program has found already).
-        checkpoint: the weights; the lifters have shipped ones, the others are also looked for
-            under their usual names (``semtta.user_files``). Of ``result`` the result itself.
+            stand-in for a network from one laboratory's data), ``blazehmr`` (shipped, reads
+            images: a landmark network and the lifter), ``hmr`` (SPIN, CycleAdapt, BOA, DynaBOA),
+            ``hmr2`` (4D-Humans), ``camerahmr``, ``cliff`` (ResNet-50 or HRNet-W48) or ``result``
+            (what a program has found already).
+        checkpoint: the weights; shipped networks need none (``blazehmr`` takes a lifter's), those
+            of others are also looked for under their usual names (``semtta.user_files``). Of
+            ``result`` the result itself.
         mean_params: SPIN's ``smpl_mean_params.npz``, for ``hmr`` and ``cliff`` checkpoints without
             them.
         crop: whose crops an ``hmr`` checkpoint was trained on, where its keys do not tell: see
@@ -62,6 +65,10 @@ def load_model(
         model = load_lifter(Path(checkpoint) if checkpoint else asset(LIFTERS[name])).eval()
         model.robust = ROBUST.get(name)
         return model
+    if name == PIXELS:
+        from semtta.hmr.blazehmr import load_blazehmr
+
+        return load_blazehmr(Path(checkpoint) if checkpoint else asset(LIFTERS["lifter"]))
     if name == RESULT:
         from semtta.hmr.refiner import make_refiner
         from semtta.hmr.results import read_result
@@ -122,6 +129,10 @@ def prepare_inputs(
         return refiner_inputs(base, track, camera, body), squares
     if video is None:
         raise SemttaError("this model reads images: give the path of the video beside its track.")
+    prepare = getattr(model, "prepare", None)
+    if prepare is not None:
+        squares = square_boxes(track.boxes, model.crop.box_scale)
+        return prepare(video, track, camera), squares
     from semtta.hmr.images import read_crops
     from semtta.hmr.preprocess import person_squares
 

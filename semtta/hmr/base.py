@@ -103,6 +103,8 @@ class HumanMeshRegressor(Protocol):
     # MiB: for the backward pass, and as the first's result.
     # ``robust`` is what ``evidence.robust=auto`` means: the share of the crop at which a detection
     # counts half, where the network's first predictions can be held against it; None = never.
+    # ``prepare(video, track, camera)`` is for one that cuts its crops itself: it returns what
+    # ``forward`` reads, indexed by positions in the track.
 
 
 def parameters_of(groups: Mapping[str, Sequence[nn.Module]], scope: str) -> list[nn.Parameter]:

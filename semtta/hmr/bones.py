@@ -82,12 +82,18 @@ def outlined(points: Tensor, conf3d: Tensor, plane: Tensor, conf: Tensor) -> tup
     unit = torch.maximum(unit, _trunk_height(plane, conf) / _TRUNK)[..., None].clamp_min(1e-6)
     shown = (seen / (_USUAL.to(seen) * unit)).clamp_max(1.0)
     said = bones[..., 2] / long.clamp_min(1e-6)
-    deep = (1 - shown.square()).clamp_min(0).sqrt() * torch.where(said < 0, -1.0, 1.0)
+    deep = _root(1 - shown.square()) * torch.where(said < 0, -1.0, 1.0)
     deep = (_OUTLINE * deep + (1 - _OUTLINE) * said).clamp(-1, 1)
-    across = F.normalize(flat, dim=-1) * (1 - deep.square()).clamp_min(0).sqrt()[..., None]
+    across = F.normalize(flat, dim=-1) * _root(1 - deep.square())[..., None]
     turned = torch.cat((across, deep[..., None]), dim=-1) * long[..., None]
     moved = _MOVED.to(points) @ torch.where(known[..., None], turned - bones, 0.0)
     return points + moved, torch.where(known, 1 - shown, 0.0)
+
+
+def _root(x: Tensor) -> Tensor:
+    """Square root, 0 below zero; there its slope is 0 too, where PyTorch's is infinite."""
+    positive = x > 0
+    return torch.where(positive, torch.where(positive, x, 1.0).sqrt(), 0.0)
 
 
 def _trunk_height(plane: Tensor, conf: Tensor) -> Tensor:

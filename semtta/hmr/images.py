@@ -37,7 +37,8 @@ class ImageCrops:
 
     def __getitem__(self, frames: Tensor) -> Tensor:
         """(B,) positions in the track -> (B, 3, size, size) normalised, on the device."""
-        return normalize(self._send(frames.tolist()), self.spec)
+        rows = frames.tolist()
+        return self._ready(self._send(rows), rows)
 
     def prefetch(self, chunks: Sequence[Tensor]) -> Iterator[Tensor]:
         """``self[chunk]`` for one chunk of positions after the other.
@@ -49,8 +50,12 @@ class ImageCrops:
             return
         rows = [chunk.tolist() for chunk in chunks]  # now: reading the device waits for its work
         start, finish = _beside(self._send, self.device)
-        for pixels in one_ahead(rows, start, finish):
-            yield normalize(pixels, self.spec)
+        for part, pixels in zip(rows, one_ahead(rows, start, finish), strict=True):
+            yield self._ready(pixels, part)
+
+    def _ready(self, pixels: Tensor, frames: list[int]) -> Tensor:
+        """Pixels (B, size, size, 3) of some frames as the network reads them."""
+        return normalize(pixels, self.spec)
 
     def _send(self, frames: list[int]) -> Tensor:
         """Pixels (B, size, size, 3) of some frames on the device."""
