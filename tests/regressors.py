@@ -45,6 +45,7 @@ class Kind:
         file: what the file holds, given the weights.
         released: the same of the released size, to be made on the meta device; None = ``make``.
         ends: parameters that make the answer, so that they stay small.
+        packed: reads rows that it prepares itself, not images as they are.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Kind:
     file: Callable[[dict[str, Tensor]], dict] = lambda weights: {"model": weights}
     released: Callable[[], nn.Module] | None = None
     ends: tuple[str, ...] = ("decpose", "decshape", "deccam")
+    packed: bool = False
 
     def build(self) -> nn.Module:
         """In eval mode, with weights that are random, the same each time, and matter all."""
@@ -113,7 +115,7 @@ KINDS = (
     Kind("lifter", ("lifter", "lifter-narrow"), partial(Lifter, LIFTER), load_lifter, lifter_file,
          released=Lifter, ends=()),
     Kind("result", ("result",), refiner, ends=("head",)),
-    Kind("blazehmr", ("blazehmr",), blazehmr, released=blazehmr, ends=()),
+    Kind("blazehmr", ("blazehmr",), blazehmr, ends=(), packed=True),
     Kind("hmr-batch", ("hmr",), partial(HMR, "batch", settings=HMRSettings.tiny()),
          partial(load_hmr, settings=HMRSettings.tiny()), released=partial(HMR, "batch")),
     Kind("hmr-group", ("hmr",), partial(HMR, "group", settings=HMRSettings.tiny()),

@@ -62,7 +62,14 @@ def unpacked(inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Images (B, 3, 256, 256) in [0, 1], places (B, 33) and windows (B, W, FEATURES).
 
     A place is the affine map (2, 3) from crop pixels to the normalised image plane, and for each of
-    the 27 landmarks 1 or, where the 2D evidence says that it is hidden, 0."""
+    the 27 landmarks 1 or, where the 2D evidence says that it is hidden, 0.
+
+    Raises ``SemttaError`` for rows of another length."""
+    whole = _IMAGE + PLACE + len(OFFSETS) * FEATURES
+    if inputs.dim() != 2 or inputs.shape[1] != whole:
+        raise SemttaError(
+            f"blazehmr reads rows of {whole} numbers a frame, not {tuple(inputs.shape)}."
+        )
     images, beside = inputs[:, :_IMAGE], inputs[:, _IMAGE:]
     return (images.unflatten(1, (3, CROP, CROP)), beside[:, :PLACE],
             beside[:, PLACE:].unflatten(1, (len(OFFSETS), FEATURES)))  # fmt: skip
