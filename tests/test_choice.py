@@ -8,7 +8,7 @@ import torch
 from test_adapter import CAMERA, adapter, same, walker
 
 from semtta.geometry import geodesic_degrees
-from semtta.tta import adapter as adapters
+from semtta.tta import outcome
 from semtta.tta.choice import base_share
 from semtta.tta.heldout import HeldoutErrors
 
@@ -54,7 +54,7 @@ def test_the_settings_may_say_so_whatever_was_measured():
 
 
 def run_with(monkeypatch, kept, *overrides, frames=70):
-    monkeypatch.setattr(adapters, "base_share", lambda *given: kept)
+    monkeypatch.setattr(outcome, "base_share", lambda *given: kept)
     return adapter("optimizer.lr=1e-2", *overrides).adapt(walker(frames), CAMERA)
 
 

@@ -14,11 +14,10 @@ from torch import nn
 from semtta.body import load_body
 from semtta.config import load_config
 from semtta.errors import SemttaError
-from semtta.hmr.base import Batch
 from semtta.labels import Labels, LabelSpan
 from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta import adapter as adapters
-from semtta.tta import people
+from semtta.tta import outcome, people
 from semtta.tta.adapter import Adapter
 from semtta.tta.divergence import finite
 from semtta.tta.provenance import provenance
@@ -35,7 +34,7 @@ def video(*tracks, fps=30.0, notes=()):
 @pytest.fixture(autouse=True)
 def _no_file(monkeypatch):
     """The made-up videos have no file whose hash could be taken."""
-    monkeypatch.setattr(adapters, "provenance", lambda *given: {"of": given})
+    monkeypatch.setattr(outcome, "provenance", lambda *given: {"of": given})
 
 
 class Heard(list):
@@ -280,15 +279,16 @@ def test_layers_that_stay_are_run_once_whatever_mode_the_model_came_in(monkeypat
             calls.append((len(inputs), model.training))
             return inputs
 
-        def rest(inputs, model=model):
-            return model(Batch(torch.arange(len(inputs)), inputs))
+        def rest(batch, model=model):
+            return model(batch)
 
         model.split = lambda scope, prefix=prefix, rest=rest: (prefix, rest)
         model.train(training)
-        results.append(adapter("optimizer.epochs=2", model=model).adapt(walker(30), CAMERA))
+        overrides = ("optimizer.epochs=2", "evidence.heldout=0.1")  # what is shown is kept anew
+        results.append(adapter(*overrides, model=model).adapt(walker(30), CAMERA))
         assert model.training == training
     assert same(results[0].base, results[1].base) and same(results[0].adapted, results[1].adapted)
-    assert calls == [(30, False)] * 2
+    assert calls == [(30, False)] * 4
 
 
 def test_a_motion_that_overflows_was_broken_before_or_diverged():

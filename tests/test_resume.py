@@ -16,7 +16,7 @@ from semtta.errors import SemttaError
 from semtta.jobs.kept import KeptTracks
 from semtta.motion.user_dictionary import UserDictionary
 from semtta.output.exact import exact_arrays, read_exact
-from semtta.tta import adapter as adapters
+from semtta.tta import outcome
 from semtta.tta.adapter import Adapter
 
 ASKED = {"video": "v", "own files": "f"}
@@ -59,7 +59,7 @@ def identical(a, b):
 
 @pytest.fixture
 def maker(monkeypatch):
-    monkeypatch.setattr(adapters, "provenance", lambda *given: {"made": [1.5, None, "x"]})
+    monkeypatch.setattr(outcome, "provenance", lambda *given: {"made": [1.5, None, "x"]})
     return adapter("evidence.heldout=0.1", model=tiny_model())
 
 

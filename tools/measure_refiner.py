@@ -3,7 +3,8 @@
     python -m tools.measure_refiner MOTIONS [--split dev] [--count 6] [--out FILE] [key=value ...]
 
 On tracks of the ``mocap`` benchmark, with the right label: the lifter frozen and adapted, its
-frozen result refined, and the truth with a little noise refined (level easy, every joint seen).
+frozen result refined, the truth with a little noise refined (level easy, every joint seen), and the
+same with straight legs wherever a leg is hidden (level medium): what a program invents there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import roma
@@ -27,7 +29,7 @@ from semtta.config import Config, load_config
 from semtta.geometry import gaussian_smooth
 from semtta.hmr.refiner import make_refiner
 from semtta.hmr.results.parts import ResultFile, ResultTrack
-from semtta.skeletons import LIMB12
+from semtta.skeletons import LIMB12, SMPL24
 from semtta.tta.adapter import Adapter
 from semtta.tta.result import Motion, Result
 
@@ -68,6 +70,16 @@ def nearly_true(sample: Sample, body: Body) -> Motion:
     return Motion(rotmats, betas, trans, trans, trans, trans)
 
 
+def guessed(base: Motion, sample: Sample) -> Motion:
+    """The motion with a straight leg in every frame in which its knee or ankle is hidden."""
+    rotmats, hidden = base.rotmats.clone(), sample.truth.occluded
+    for side in ("left", "right"):
+        away = hidden[:, LIMB12.indices([f"{side}_knee", f"{side}_ankle"])].any(1)
+        for joint in SMPL24.indices([f"{side}_{part}" for part in ("hip", "knee", "ankle")]):
+            rotmats[away, joint] = torch.eye(3)
+    return replace(base, rotmats=rotmats)
+
+
 def samples(motions: Path, split: str, count: int, levels=LEVELS) -> Iterator[Sample]:
     """Tracks evenly spread over a side of the benchmark, each at every level."""
     bench = open_mocap(motions, split, levels=tuple(levels))
@@ -105,7 +117,9 @@ def main() -> None:
     given = parser.parse_intermixed_args()
     lifter = Adapter("lifter", config=load_config("default"))
     config = load_config("refine", given.overrides)
-    found: dict[str, list[dict]] = {"lifter": [], "refine": [], "nearly true": []}
+    found: dict[str, list[dict]] = {
+        "lifter": [], "refine": [], "nearly true": [], "straight legs": [],
+    }  # fmt: skip
     for sample in samples(given.motions, given.split, given.count, (*LEVELS, "easy")):
         own = lifter.adapt(sample.track, sample.camera, sample.labels)
         if sample.item.level == "easy":
@@ -119,6 +133,12 @@ def main() -> None:
         result = refined(own.base, sample, config, sample.labels)
         found["lifter"].append(measured(sample, own.base, own.adapted, lifter.body))
         found["refine"].append(measured(sample, result.base, result.adapted, lifter.body))
+        if sample.item.level == "medium":
+            base = guessed(nearly_true(sample, lifter.body), sample)
+            result = refined(base, sample, config, sample.labels)
+            found["straight legs"].append(
+                measured(sample, result.base, result.adapted, lifter.body)
+            )
     for name, rows in found.items():
         for key in SHOWN:
             before, after = mean_of(rows, f"base {key}"), mean_of(rows, f"adapted {key}")

@@ -5,12 +5,10 @@ result = Adapter(load_model("lifter")).run("clip.mp4", labels="walking")[0]
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from semtta.body import Body, load_body
@@ -28,33 +26,30 @@ from semtta.engine import (
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, plane_boxes
 from semtta.hmr import load_model, prepare_inputs
-from semtta.hmr.base import HumanMeshRegressor, Prediction
+from semtta.hmr.base import HumanMeshRegressor
 from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
 from semtta.labels.coverage import coverage
 from semtta.motion.prior import MotionPrior
 from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta.aside import put_back, set_aside
-from semtta.tta.choice import base_share, mixed
-from semtta.tta.closing import as_it_is, closed_motion
-from semtta.tta.divergence import check_base, diverged, finite, numbers_of
+from semtta.tta.divergence import check_base
 from semtta.tta.evidence import Evidence
-from semtta.tta.heard import checked_labels, heard_labels
-from semtta.tta.heldout import HeldoutErrors, draw_heldout
-from semtta.tta.hold import held_depth
+from semtta.tta.heard import checked_labels
+from semtta.tta.heldout import draw_heldout
 from semtta.tta.loop import fine_tune
 from semtta.tta.meaning import text_remarks
 from semtta.tta.memory import memory_note
+from semtta.tta.outcome import outcome
 from semtta.tta.people import check_tracks, find_people, known_people, select_tracks
-from semtta.tta.provenance import provenance
-from semtta.tta.result import Motion, Result
+from semtta.tta.result import Result
 from semtta.tta.resume import Store, recalled
 from semtta.tta.run import Run
 from semtta.tta.segments import lone_poses
 from semtta.tta.shape import check_shape, shared_shape
 from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
-from semtta.tta.strategy import Networks, Strategy
+from semtta.tta.strategy import Networks
 from semtta.tta.view import View, camera_of
 from semtta.video import VideoSource, cut_video
 from semtta.video.cut import Edge
@@ -234,7 +229,7 @@ class Adapter:
             run.begin_hold()
             fine_tune(run, strategy, parameters)
             heldout = put_back(run, aside)
-        return self._finish(run, strategy, video, heldout)
+        return outcome(run, strategy, heldout, video)
 
     def camera(self, width: int, height: int, video: VideoSource | None = None) -> Camera:
         """Intrinsics of an image of this size, as the settings say, else as the result does.
@@ -285,37 +280,3 @@ class Adapter:
         texts = {span.text for span in labels.confident(self.config.labels.min_confidence).spans}
         self.load_networks(bool(texts))
         return text_remarks(self._networks.prior, texts)
-
-    def _finish(self, run: Run, strategy: Strategy, video, heldout: HeldoutErrors | None) -> Result:
-        def motion(prediction: Prediction) -> Motion:
-            return closed_motion(prediction, run.view, run.evidence, run.track.times, self.config)
-
-        given = run.view.crop.reads == "parameters"  # a result is its own base, as it came
-        first = as_it_is(run.first, run.view) if given else motion(run.first)
-        base = as_it_is(run.given, run.view) if given else first
-        moved = motion(run.latest)
-        if run.config.hold.depth and run.held is not None:
-            moved = held_depth(moved, first, run.held, run.view)
-        check_base(run, base)
-        if not finite(*numbers_of(moved)):
-            raise diverged(run, len(run.history) - 1, "the motion is")
-        share = base_share(heldout, run.track.times, run.config.select)
-        moved = mixed(first, moved, share, run.view)  # on the body that is told
-        gate = getattr(strategy, "gate", None)
-        return Result(
-            track=run.track.to(torch.device("cpu")),
-            base=base,
-            adapted=moved,
-            camera=run.view.camera,
-            boxes=run.view.boxes.cpu(),
-            evidence=run.evidence.cpu(),
-            labels=run.labels,
-            similarity=run.frame_similarity,
-            gate_similarity=run.gate_similarity,
-            sigma=None if gate is None else float(gate.sigma),
-            history=copy.deepcopy(run.history),
-            provenance=provenance(self.config, self.model, self.body, run.precision, video),
-            heard=heard_labels(run, strategy),
-            base_share=share if bool(share.any()) else None,
-            heldout=heldout,
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,11 +20,12 @@ class Aside:
     """What a run knew before detections were held out of it.
 
     Args:
-        inputs: what the regressor reads, of every frame.
+        inputs, rest: what the regressor reads, of every frame, and the layers that read it.
         first: the frozen model's prediction from them.
     """
 
     inputs: Tensor | ImageCrops
+    rest: Callable | None
     first: Prediction
 
 
@@ -37,10 +39,12 @@ def set_aside(run: Run, model: HumanMeshRegressor) -> Aside | None:
     heldout = run.evidence.heldout
     if heldout is None:
         return None
-    aside = Aside(run.inputs, run.first)
+    aside = Aside(run.inputs, run.rest, run.first)
     if run.view.crop.reads != "image":
         shown = without(run.track, heldout)
         run.inputs, _ = prepare_inputs(model, shown, run.view.camera, None, run.view.body)
+        run.rest = None
+        run.cache_prefix(run.config.model.trainable)
         run.first = run.latest = run.predict_all()
     return aside
 
@@ -57,7 +61,7 @@ def put_back(run: Run, aside: Aside | None) -> HeldoutErrors | None:
     base, adapted = (run.project_all(motion) for motion in (run.first, run.latest))
     errors = heldout_errors(evidence.heldout, evidence.raw, base, adapted)
     run.evidence = evidence.whole()
-    run.inputs, run.first = aside.inputs, aside.first
+    run.inputs, run.rest, run.first = aside.inputs, aside.rest, aside.first
     if not run.history:  # nothing has learnt
         run.latest = run.first
     elif run.view.crop.reads != "image":

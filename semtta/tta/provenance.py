@@ -14,7 +14,7 @@ import semtta
 from semtta.config import Config
 from semtta.motion.phrase_reader import chosen_encoder
 from semtta.shipped import ROOT, file_sha256
-from semtta.video import video_hash
+from semtta.video import VideoSource, video_hash
 
 # What an embedded run reads beside the regressor and the body.
 ASSETS = (
@@ -26,7 +26,7 @@ PACKAGES = ("torch", "numpy", "scipy", "roma", "smplx", "onnxruntime", "av", "gt
 
 
 def provenance(
-    config: Config, model: nn.Module, body, precision: str, video: str | Path | None
+    config: Config, model: nn.Module, body, precision: str, video: VideoSource | None
 ) -> dict:
     """Settings, versions and hashes, ready for JSON."""
     return {

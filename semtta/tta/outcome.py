@@ -1,0 +1,70 @@
+"""The end of a run: base and adapted as finished motions, with all that is known of them."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from semtta.hmr.base import Prediction
+from semtta.tta.choice import base_share, mixed
+from semtta.tta.closing import as_it_is, closed_motion
+from semtta.tta.divergence import check_base, diverged, finite, numbers_of
+from semtta.tta.heard import heard_labels
+from semtta.tta.heldout import HeldoutErrors
+from semtta.tta.hold import held_depth
+from semtta.tta.provenance import provenance
+from semtta.tta.result import Motion, Result
+from semtta.tta.run import Run
+from semtta.tta.strategy import Strategy
+from semtta.video import VideoSource
+
+
+def outcome(
+    run: Run,
+    strategy: Strategy,
+    heldout: HeldoutErrors | None,
+    video: VideoSource | None,
+) -> Result:
+    """What came out of a run.
+
+    Args:
+        run: adapted, with everything shown.
+        strategy: that adapted it.
+        heldout: base and adapted where neither was shown anything.
+        video: whose hash stands in the provenance.
+    Raises ``SemttaError`` if a motion is not finite."""
+    config = run.config
+
+    def motion(prediction: Prediction) -> Motion:
+        return closed_motion(prediction, run.view, run.evidence, run.track.times, config)
+
+    given = run.view.crop.reads == "parameters"  # a result is its own base, as it came
+    first = as_it_is(run.first, run.view) if given else motion(run.first)
+    base = as_it_is(run.given, run.view) if given else first
+    moved = motion(run.latest)
+    if config.hold.depth and run.held is not None:
+        moved = held_depth(moved, first, run.held, run.view)
+    check_base(run, base)
+    if not finite(*numbers_of(moved)):
+        raise diverged(run, len(run.history) - 1, "the motion is")
+    share = base_share(heldout, run.track.times, config.select)
+    moved = mixed(first, moved, share, run.view)  # on the body that is told
+    gate = getattr(strategy, "gate", None)
+    return Result(
+        track=run.track.to(torch.device("cpu")),
+        base=base,
+        adapted=moved,
+        camera=run.view.camera,
+        boxes=run.view.boxes.cpu(),
+        evidence=run.evidence.cpu(),
+        labels=run.labels,
+        similarity=run.frame_similarity,
+        gate_similarity=run.gate_similarity,
+        sigma=None if gate is None else float(gate.sigma),
+        history=copy.deepcopy(run.history),
+        provenance=provenance(config, run.model, run.view.body, run.precision, video),
+        heard=heard_labels(run, strategy),
+        base_share=share if bool(share.any()) else None,
+        heldout=heldout,
+    )
