@@ -97,7 +97,7 @@ def test_lists_and_folders_without_videos_are_one_sentence(run, tmp_path):  # no
     refused(run("adapt", "absent.txt"), "absent.txt")
     refused(run("adapt", "a.mp4", "b.mp4", "--engine", "slurm"), "no engine 'slurm'")
     refused(run("adapt", "a.mp4", "b.mp4", "--workers", "0"), "at least 1")
-    refused(run("adapt", "a.mp4", "b.mp4", "--poses2d", "p.npz"), "belong to one video")
+    refused(run("adapt", "a.mp4", "b.mp4", "--poses2d", "p.npz"), "belongs to one video")
     refused(run("adapt", "a.mp4", "b.mp4", "--labels", "absent.json"), "absent.json")
     refused(run("adapt", "a.mp4", "b.mp4", "optimizer.lrr=1"), "did you mean")
     refused(run("adapt", "a.mp4", "sub/A.mp4"), "would both be written to 'semtta-out/A'")
