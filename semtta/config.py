@@ -293,6 +293,8 @@ def validate(config: Config) -> None:
     check_values(values, CHOICES, BOUNDS)
     if config.optimizer.chunk is not None and config.optimizer.train_mode:
         raise SemttaError("optimizer.chunk needs optimizer.train_mode=false to be exact.")
+    if config.select == "auto" and not config.evidence.heldout:
+        raise SemttaError("select=auto decides by held-out joints: it needs evidence.heldout.")
     _check_smoothing(config)
     _check_shape(config)
     if config.camera.focal is not None:

@@ -72,6 +72,7 @@ def test_what_is_drawn_follows_from_detections_and_seed_alone():
 
 def test_short_tracks_and_bodies_without_limbs_keep_everything():
     assert not drawn(points(19)).any()
+    assert not drawn(points(30), 0.05, fps=60).any()  # not even one stretch is a twentieth
     assert not drawn(points(), share=0).any()
     lone = points()
     assert not draw_heldout(lone, torch.arange(300) / 30, 0.0, 0).any()
@@ -119,6 +120,24 @@ def test_neither_fit_nor_network_feels_what_is_held_out(monkeypatch):
     assert second.heldout.mean[1] > first.heldout.mean[1] + 10
     shown = adapter().adapt(other, CAMERA, ["walk"] * 70)  # and without, they do
     assert not torch.equal(shown.adapted.rotmats, second.adapted.rotmats)
+
+
+def test_a_told_body_does_not_feel_it_either(monkeypatch):
+    track = walker()
+    told = ("shape.height=1.9", "shape.mode=track")
+    heldout = measured(track, *told).evidence.heldout
+    moved = track.keypoints.xy + 50.0 * heldout[..., None]
+    other = replace(track, keypoints=replace(track.keypoints, xy=moved))
+    seen = []
+    usual = aside.put_back
+
+    def at_the_end(run, was):
+        seen.append([run.first.cam, run.first.betas, run.latest.cam, run.latest.rotmats])
+        return usual(run, was)
+
+    monkeypatch.setattr(adapters, "put_back", at_the_end)
+    measured(track, *told), measured(other, *told)
+    assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
 
 
 def test_what_is_handed_out_was_shown_everything():

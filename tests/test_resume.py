@@ -41,8 +41,8 @@ def parts(result):
     numbers += [None, None] if unshown is None else [unshown.base, unshown.adapted]
     for motion in (result.base, result.adapted):
         numbers += [getattr(motion, name) for name in motion.__dataclass_fields__]
-    plain = (track.id, result.camera, result.labels, result.sigma,
-             json.dumps(result.history), json.dumps(result.provenance))  # fmt: skip
+    plain = (track.id, result.camera, result.camera.origin, result.heard, result.labels,
+             result.sigma, json.dumps(result.history), json.dumps(result.provenance))  # fmt: skip
     return numbers, plain
 
 

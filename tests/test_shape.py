@@ -278,3 +278,14 @@ def test_one_told_shape_of_several_people_is_said():
 def test_the_shape_is_checked_when_an_adapter_is_made(tmp_path):
     with pytest.raises(SemttaError, match="no person"):
         Adapter(tiny_model(), config=load_config("default", ["shape.height=2.9"]))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [([20.0] * 10, "no body looks like a person"), ([1e300] * 10, "no body looks like a person"),
+     (np.ones(10, complex), "complex128"), (np.array(["1"] * 10), "it holds <U1")],
+)  # fmt: skip
+def test_betas_that_nobody_has_are_refused(tmp_path, values, words):
+    np.savez(tmp_path / "b.npz", betas=np.asarray(values))
+    with pytest.raises(SemttaError, match=words):
+        read_betas(tmp_path / "b.npz")

@@ -122,6 +122,12 @@ def test_what_is_gained_stands_in_report_and_summary():
     assert "held-out joints: base 5.0 px, adapted 4.0 px (8 joint-frames)" in summary(
         unshown, gained
     )
+    whole = replace(unshown, base_share=torch.ones(12))
+    assert "did no better on held-out joints" in " ".join(summary(whole, gained))
+    asked = replace(whole, provenance={"config": {"select": "base"}, "model": {"name": "Refiner"}})
+    said = " ".join(summary(asked, gained))
+    assert "the base is kept in 12 of 12 frames: select=base" in said
+    assert "the base may have been fitted to them" in said
     single = waving(range(1))  # one frame has no acceleration, and says none
     assert "jitter" not in " ".join(report(single, body)["summary"])
 

@@ -13,6 +13,7 @@ from semtta.reading import MEBI, check_file, read_json, read_npy, read_npz, read
 
 _WHAT = "betas"
 _LIMIT = 64 * MEBI
+_FARTHEST = 10.0  # standard deviations; networks say such betas of some people
 
 
 def read_betas(path: str | Path) -> Tensor:
@@ -22,8 +23,16 @@ def read_betas(path: str | Path) -> Tensor:
     Raises ``SemttaError`` for a file that holds something else."""
     path = check_file(path, _WHAT, _LIMIT)
     with reading(path, _WHAT):
-        values = np.asarray(_content(path), np.float64)
+        values = np.asarray(_content(path))
+        if values.dtype.kind not in "iuf":
+            raise ValueError(f"it holds {values.dtype}")
+        values = values.astype(np.float64)
     fits = values.size and values.ndim in (1, 2) and values.shape[-1] == 10
+    if fits and np.isfinite(values).all() and np.abs(values).max() > _FARTHEST:
+        raise SemttaError(
+            f"betas '{path}' go to {np.abs(values).max():.3g} standard deviations; beyond "
+            f"{_FARTHEST:.0f} no body looks like a person."
+        )
     if not fits or not np.isfinite(values).all():
         raise SemttaError(
             f"betas '{path}' must be ten finite numbers, or ten per frame; it holds "

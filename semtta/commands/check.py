@@ -77,8 +77,12 @@ def check(
 
     if labels is not None and label is not None:
         raise SemttaError("give either --labels or --label, not both.")
-    if output is not None and output.exists() and not overwrite:
-        raise SemttaError(f"'{output}' exists; add --overwrite to replace it.")
+    if output is not None:
+        from semtta.files import check_writable
+
+        if output.exists() and not overwrite:
+            raise SemttaError(f"'{output}' exists; add --overwrite to replace it.")
+        check_writable(output.absolute().parent)
     if result is not None and model is not None:
         raise SemttaError("give either --model or --result, not both.")
     settings = config or ("default" if result is None else "refine")
@@ -101,28 +105,30 @@ def check(
             given=given, tracks=who, poses2d=poses2d, poses2d_options=options,
             body_models=body_models, cache=user_cache(no_cache), progress=progress,
         )  # fmt: skip
+    if not quiet:
+        _print(rows, result is not None)
     if output is not None:
         from semtta.files import whole_file
 
         with whole_file(output, overwrite=overwrite) as partial:
             text = json.dumps([row.as_json() for row in rows], indent=1)
             partial.write_text(text + "\n", encoding="utf-8")
-    if not quiet:
-        _print(rows)
 
 
-def _print(rows: list[Judged]) -> None:
+def _print(rows: list[Judged], of_result: bool) -> None:
     from rich.table import Table
 
     for number in dict.fromkeys(row.track for row in rows):
         of_track = [row for row in rows if row.track == number]
         best = min(row.heldout_px for row in of_track)
         count = of_track[0].joint_frames
-        table = Table(
-            title=f"Track {number}", title_justify="left", caption_justify="left",
-            caption=f"Held out: {count} detections that no method was shown. The fit to the others "
-            "says nothing of quality. Changes within ± are chance.",
-        )  # fmt: skip
+        caption = f"Held out: {count} detections that no method was shown"
+        caption += ", but the base may have been fitted to them. " if of_result else ". "
+        caption += "The fit to the others says nothing of quality. "
+        told = all(row.uncertainty is not None for row in of_track)
+        caption += "Changes within ± are chance." if told else "Too little to tell from chance."
+        table = Table(title=f"Track {number}", title_justify="left", caption=caption,
+                      caption_justify="left")  # fmt: skip
         for heading in ("", "held out, px", "against base", "fit, px", "jitter, mm/frame²"):
             table.add_column(heading, justify="right" if heading else "left")
         for row in of_track:

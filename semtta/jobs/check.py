@@ -24,6 +24,7 @@ from semtta.motion.user_dictionary import UserDictionary
 from semtta.output.measures import acceleration, distances
 from semtta.people import Poses2DOptions
 from semtta.tta.adapter import Adapter
+from semtta.tta.heard import checked_labels
 from semtta.tta.heldout import HeldoutErrors, draw_heldout, heldout_errors, judged, without
 from semtta.tta.people import find_people, known_people, select_tracks
 from semtta.tta.result import Motion, Result
@@ -106,6 +107,8 @@ def check_video(
     tracked = find_people(
         video, tracks, poses2d, progress, config.detector.size, options, cache, model=model
     )
+    if labels is not None:
+        labels = checked_labels(labels, tracked, config.labels.min_confidence, progress)
     first = Adapter(model, config=config, body=body)
     camera = first.camera(tracked.info.width, tracked.info.height, tracked.info.source)
     tracked = known_people(first.model, tracked, camera, first.body, progress)
@@ -132,7 +135,7 @@ def _config(
 ) -> Config:
     chosen = given or load_config(settings, overrides)
     own = replace(method, settings=settings)
-    config = own.config(chosen.model.name, [*overrides, "evidence.heldout=0"])  # all alike, here
+    config = own.config(chosen.model.name, [*overrides, "evidence.heldout=0", "select=adapted"])
     return replace(config, model=chosen.model, body=chosen.body)
 
 
@@ -140,8 +143,10 @@ def _drawn(track: Track, seed: int) -> Tensor:
     """What of a person no method is shown."""
     heldout = draw_heldout(track.keypoints, track.times, SHARE, seed)
     if not bool(judged(heldout, track.keypoints).any()):
-        raise SemttaError(f"track {track.id} has nothing to judge by: it is too short, or no knee "
-                          "and ankle, or elbow and wrist, is sure for half a second.")  # fmt: skip
+        raise SemttaError(
+            f"track {track.id} has nothing to judge by: it is too short, or no knee and ankle, or "
+            "elbow and wrist, is sure for a quarter of a second."
+        )
     return heldout
 
 

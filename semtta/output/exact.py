@@ -15,13 +15,14 @@ import numpy as np
 from semtta.files import Arrays
 from semtta.geometry import Camera
 from semtta.keypoints import Keypoints2D
+from semtta.motion.phrase_reader import Reading
 from semtta.people.track_files import LARGEST, read_track, tensor, track_arrays, track_head
 from semtta.reading import read_npz, reading
 from semtta.tta.evidence import Evidence
 from semtta.tta.heldout import HeldoutErrors
-from semtta.tta.result import Motion, Result
+from semtta.tta.result import Heard, Motion, Result
 
-FORMAT = 2
+FORMAT = 3
 _WHAT = "kept track"
 _MOTION = {"rotmats": ("T", 24, 3, 3), "betas": ("T", 10), "trans": ("T", 3), "cam": ("T", 3),
            "landmarks2d": ("T", "J", 2), "trans_raw": ("T", 3)}  # fmt: skip
@@ -38,7 +39,8 @@ def exact_arrays(result: Result, asked: str) -> Arrays:
         asked: what it answers, for :func:`read_exact`."""
     head = {
         "format": FORMAT, "asked": asked, "track": track_head(result.track),
-        "camera": [result.camera.focal, *result.camera.center],
+        "camera": [result.camera.focal, *result.camera.center, result.camera.origin],
+        "heard": None if result.heard is None else _said(result.heard),
         "labels": result.labels, "sigma": result.sigma, "history": result.history,
         "provenance": result.provenance,
     }  # fmt: skip
@@ -56,6 +58,20 @@ def exact_arrays(result: Result, asked: str) -> Arrays:
         if (values := getattr(result, name)) is not None:
             arrays[name] = values.cpu().numpy()
     return arrays
+
+
+def _said(heard: Heard) -> dict:
+    readings = {text: [r.kind, list(r.names), float(r.nearness)]
+                for text, r in heard.readings.items()}  # fmt: skip
+    return {"seconds": heard.seconds, "step": heard.step, "readings": readings,
+            "opened": sorted(heard.opened)}  # fmt: skip
+
+
+def _heard(said: dict) -> Heard:
+    readings = {str(text): Reading(str(text), str(kind), tuple(map(str, names)), float(nearness))
+                for text, (kind, names, nearness) in said["readings"].items()}  # fmt: skip
+    opened = frozenset(map(str, said["opened"]))
+    return Heard(float(said["seconds"]), float(said["step"]), readings, opened)
 
 
 def read_exact(path: Path, asked: str) -> Result:
@@ -88,13 +104,15 @@ def read_exact(path: Path, asked: str) -> Result:
         raw = Keypoints2D(
             take("raw_xy", ("T", "J", 2)), take("raw_conf", ("T", "J")), track.keypoints.skeleton
         )
-        focal, *center = map(float, head["camera"])
+        *numbers, origin = head["camera"]
+        focal, *center = map(float, numbers)
         return Result(
             track=track, base=motion("base"), adapted=motion("adapted"),
-            camera=Camera(focal, (center[0], center[1])), boxes=take("crops", ("T", 3)),
+            camera=Camera(focal, (center[0], center[1]), str(origin)),
+            boxes=take("crops", ("T", 3)),
             evidence=Evidence(**parts, raw=raw), labels=labels,
             sigma=None if head["sigma"] is None else float(head["sigma"]),
             history=list(head["history"]), provenance=dict(head["provenance"]),
-            heldout=heldout,
+            heldout=heldout, heard=None if head["heard"] is None else _heard(head["heard"]),
             **{name: take(name, ("T",)) if name in arrays else None for name in _PER_FRAME},
         )  # fmt: skip

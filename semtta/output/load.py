@@ -219,7 +219,7 @@ def _track(path: Path, entry: dict) -> SavedTrack:
             track=track,
             base=_motion(tensors, "base_"),
             adapted=_motion(tensors, ""),
-            camera=Camera(float(arrays["focal"]), tuple(arrays["center"].tolist())),
+            camera=Camera(float(arrays["focal"]), tuple(arrays["center"].tolist()), _origin(entry)),
             boxes=tensors["crops"],
             evidence=evidence,
             labels=[str(label) or None for label in arrays["labels"]],
@@ -229,10 +229,25 @@ def _track(path: Path, entry: dict) -> SavedTrack:
             history=history,
             provenance=made if isinstance(made, dict) else {},
             world=_world(arrays, entry.get("world")),
-            base_share=tensors.get("base_share"),
+            base_share=_share(tensors),
             heldout=_heldout(tensors),
             fps=float(arrays["fps"]),
         )
+
+
+def _origin(entry: dict) -> str:
+    """Where the focal length came from, as the report says it."""
+    camera = entry.get("camera")
+    said = camera.get("focal_origin") if isinstance(camera, dict) else None
+    return said if isinstance(said, str) and said.isprintable() else "as given"
+
+
+def _share(tensors: dict[str, Tensor]) -> Tensor | None:
+    """How much of the base is handed out."""
+    share = tensors.get("base_share")
+    if share is not None and not bool(((share >= 0) & (share <= 1)).all()):
+        raise ValueError("'base_share' is no share")
+    return share
 
 
 def _heldout(tensors: dict[str, Tensor]) -> HeldoutErrors | None:

@@ -62,14 +62,17 @@ def summary(
         lines.append("; ".join(filter(None, words)))
     if unshown := gained.get("heldout_px"):
         base, adapted, count = (unshown[key] for key in ("base", "adapted", "joint_frames"))
+        of_result = result.provenance.get("model", {}).get("name") == "Refiner"
+        doubt = "; the base may have been fitted to them" if of_result else ""
         lines.append(
-            f"held-out joints: base {base:.1f} px, adapted {adapted:.1f} px ({count} joint-frames)"
+            f"held-out joints: base {base:.1f} px, adapted {adapted:.1f} px ({count} "
+            f"joint-frames{doubt})"
         )
     if kept := kept_frames(result):
-        lines.append(
-            f"the base is kept in {kept} of {len(result.labels)} frames: the adapted motion did no "
-            "better on held-out joints there"
-        )
+        asked = result.provenance.get("config", {}).get("select") == "base"
+        why = ("select=base" if asked
+               else "the adapted motion did no better on held-out joints there")  # fmt: skip
+        lines.append(f"the base is kept in {kept} of {len(result.labels)} frames: {why}")
     lines.append("; ".join(_of_labels(result)))
     lines.append(f"focal length {result.camera.focal:.0f} px, {result.camera.origin}")
     if told := _told_body(result):

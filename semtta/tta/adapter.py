@@ -105,6 +105,7 @@ class Adapter:
                                   "'crop', 'forward' and 'parameter_groups'.")  # fmt: skip
             body = body or load_body(self.config.body.name, gender=self.config.body.gender)
             check_trainable(model, body, prior, gate_prior, denoiser)
+            model.parameter_groups(self.config.model.trainable)  # that there are some
             self.model = model.to(self.device)
             self.body = body.to(self.device)
             check_shape(self.config.shape, self.body)

@@ -13,6 +13,7 @@ from semtta.hmr.base import HumanMeshRegressor, Prediction
 from semtta.hmr.images import ImageCrops
 from semtta.tta.heldout import HeldoutErrors, heldout_errors, without
 from semtta.tta.run import Run
+from semtta.tta.shape import Worn
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,15 @@ class Aside:
 
     Args:
         inputs, rest: what the regressor reads, of every frame, and the layers that read it.
-        first: the frozen model's prediction from them.
+        given, first: the frozen model's prediction from them, as it came and on the told body.
+        worn: that body.
     """
 
     inputs: Tensor | ImageCrops
     rest: Callable | None
+    given: Prediction
     first: Prediction
+    worn: Worn | None
 
 
 def set_aside(run: Run, model: HumanMeshRegressor) -> Aside | None:
@@ -39,13 +43,15 @@ def set_aside(run: Run, model: HumanMeshRegressor) -> Aside | None:
     heldout = run.evidence.heldout
     if heldout is None:
         return None
-    aside = Aside(run.inputs, run.rest, run.first)
+    aside = Aside(run.inputs, run.rest, run.given, run.first, run.worn)
     if run.view.crop.reads != "image":
         shown = without(run.track, heldout)
         run.inputs, _ = prepare_inputs(model, shown, run.view.camera, None, run.view.body)
         run.rest = None
         run.cache_prefix(run.config.model.trainable)
-        run.first = run.latest = run.predict_all()
+        run.worn = None  # a told body stands where what is shown has the person
+        run.given = run.predict_all()
+        run.begin_shape()
     return aside
 
 
@@ -61,10 +67,11 @@ def put_back(run: Run, aside: Aside | None) -> HeldoutErrors | None:
     base, adapted = (run.project_all(motion) for motion in (run.first, run.latest))
     errors = heldout_errors(evidence.heldout, evidence.raw, base, adapted)
     run.evidence = evidence.whole()
-    run.inputs, run.rest, run.first = aside.inputs, aside.rest, aside.first
+    run.inputs, run.rest, run.worn = aside.inputs, aside.rest, aside.worn
+    run.given, run.first = aside.given, aside.first
     if not run.history:  # nothing has learnt
         run.latest = run.first
-    elif run.view.crop.reads != "image":
+    elif run.view.crop.reads != "image" or run.held is not None:
         _hold_anew(run)
         run.latest = run.predict_all()
     return errors

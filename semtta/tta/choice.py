@@ -6,6 +6,8 @@ on what it was not shown (``tta.heldout``), the base is kept for as long as it d
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import roma
 import torch
 from torch import Tensor
@@ -14,9 +16,10 @@ from semtta.geometry import project
 from semtta.hmr.base import Prediction
 from semtta.tta.heldout import HeldoutErrors
 from semtta.tta.result import Motion
+from semtta.tta.shape import worn
 from semtta.tta.view import View
 
-_PART = 4  # stretches that decide together: one says too little
+_PART = 4  # stretches that decide together: one says too little, and fewer decide nothing
 _BLEND = 0.5  # seconds over which one turns into the other
 
 
@@ -31,7 +34,7 @@ def base_share(errors: HeldoutErrors | None, times: Tensor, mode: str) -> Tensor
     if mode == "base":
         return torch.ones(len(times))
     kept = torch.zeros(len(times), dtype=torch.bool)
-    if mode == "adapted" or errors is None:
+    if mode == "adapted" or errors is None or too_few(errors):
         return kept.float()
     runs, changes = errors.stretches, errors.changes()
     for group in _groups(len(runs)):
@@ -40,14 +43,19 @@ def base_share(errors: HeldoutErrors | None, times: Tensor, mode: str) -> Tensor
     return _blended(kept, times.cpu())
 
 
+def too_few(errors: HeldoutErrors | None) -> bool:
+    """Whether less was held out than anything could be decided by."""
+    return errors is None or len(errors.stretches) < _PART
+
+
 def _worse(changes: Tensor) -> bool:
     """Whether the adapted motion is no better supported, by its change in each stretch, pixels."""
     return float(changes.mean()) > 0
 
 
 def _groups(count: int) -> list[slice]:
-    """Stretches that decide together: at least ``_PART``, or all that there are."""
-    groups = max(1, count // _PART)
+    """Stretches that decide together: at least ``_PART``."""
+    groups = count // _PART
     edges = [round(i * count / groups) for i in range(groups + 1)]
     return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
 
@@ -74,10 +82,22 @@ def _blended(kept: Tensor, times: Tensor) -> Tensor:
     return share
 
 
+def _on_body(base: Motion, betas: Tensor, view: View) -> Motion:
+    """The base on other betas (T, 10), as large in the picture."""
+    body = view.body
+    put = [worn(body, base.betas[t : t + 1], betas[t], True) for t in range(len(betas))]
+    scale = torch.cat([each.scale for each in put])[:, None]
+    shift = torch.cat([each.shift for each in put])
+    cam = torch.cat((base.cam[:, :1] / scale, scale * base.cam[:, 1:] + shift[:, :2]), 1)
+    moved = scale * base.trans + shift, scale * base.trans_raw + shift
+    return replace(base, betas=betas, cam=cam, trans=moved[0], trans_raw=moved[1])
+
+
 def mixed(base: Motion, adapted: Motion, share: Tensor, view: View) -> Motion:
     """The motion with some of the base in each frame; one of the two, where that is all of it.
 
-    The body stays one: of the adapted motion, but where nothing of that is left.
+    The body stays one: of the adapted motion, but where nothing of that is left. On it the base
+    stands where it is as large in the picture.
 
     Args:
         share: (T,) of the base."""
@@ -86,6 +106,7 @@ def mixed(base: Motion, adapted: Motion, share: Tensor, view: View) -> Motion:
     if bool((share == 1).all()):
         return base
     weight = share[:, None]
+    base = _on_body(base, adapted.betas, view)
     # roma's slerp takes one step for all; frames in between differ in theirs
     turn = roma.rotmat_to_rotvec(adapted.rotmats.mT @ base.rotmats)
     rotmats = adapted.rotmats @ roma.rotvec_to_rotmat(weight[..., None] * turn)

@@ -102,7 +102,7 @@ def draw_heldout(points: Keypoints2D, times: Tensor, share: float, seed: int) ->
     length = max(2, round(_SECONDS / float(times.cpu().diff().median())))
     conf = points.conf.cpu()
     sure = torch.stack([(conf[:, limb[:_JUDGED]] >= SURE).all(1) for limb in limbs])
-    parts = max(2, round(share * len(limbs) * frames / length))
+    parts = round(share * len(limbs) * frames / length)  # none, where the share is not one
     generator, turns = make_generator(seed), torch.zeros(len(limbs))
     for part in range(parts):
         first, last = part * frames // parts, (part + 1) * frames // parts

@@ -7,7 +7,7 @@ import copy
 import torch
 
 from semtta.hmr.base import Prediction
-from semtta.tta.choice import base_share, mixed
+from semtta.tta.choice import base_share, mixed, too_few
 from semtta.tta.closing import as_it_is, closed_motion
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
 from semtta.tta.heard import heard_labels
@@ -49,6 +49,12 @@ def outcome(
     if not finite(*numbers_of(moved)):
         raise diverged(run, len(run.history) - 1, "the motion is")
     share = base_share(heldout, run.track.times, config.select)
+    if config.select == "auto" and too_few(heldout):
+        text = (
+            f"too little of track {run.track.id} could be held out for select=auto to decide: the "
+            "adapted motion is handed out."
+        )
+        run.progress("note", 0, None, {"text": text})
     moved = mixed(first, moved, share, run.view)  # on the body that is told
     gate = getattr(strategy, "gate", None)
     return Result(
