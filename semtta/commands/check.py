@@ -18,10 +18,12 @@ from semtta.commands.inputs import (
     poses_options,
 )
 from semtta.commands.options import (
+    BodyModels,
     Device,
     End,
     Fps,
     NoCache,
+    OneLabel,
     Overrides,
     Overwrite,
     Quiet,
@@ -41,7 +43,7 @@ def check(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A file, or a folder of images.")],
     overrides: Overrides = None,
     labels: Annotated[Optional[Path], typer.Option(help="Label file.")] = None,
-    label: Annotated[Optional[str], typer.Option(help="One text for the whole video.")] = None,
+    label: OneLabel = None,
     result: Annotated[
         Optional[Path], typer.Option(help="Another program's result as the base, as of refine.")
     ] = None,
@@ -50,7 +52,7 @@ def check(
         typer.Option(help="Shipped name or YAML path. Default: default, of a result refine."),
     ] = None,
     model: Annotated[Optional[str], typer.Option(help="lifter, lifter-narrow, hmr, ...")] = None,
-    body_models: Annotated[Optional[Path], typer.Option(help="Folder of SMPL files.")] = None,
+    body_models: BodyModels = None,
     track: Annotated[
         Optional[str], typer.Option(help="largest, all, or a number. Default: largest.")
     ] = None,
