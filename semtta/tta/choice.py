@@ -84,10 +84,11 @@ def _blended(kept: Tensor, times: Tensor) -> Tensor:
 
 def _on_body(base: Motion, betas: Tensor, view: View) -> Motion:
     """The base on other betas (T, 10), as large in the picture."""
-    body = view.body
-    put = [worn(body, base.betas[t : t + 1], betas[t], True) for t in range(len(betas))]
-    scale = torch.cat([each.scale for each in put])[:, None]
-    shift = torch.cat([each.shift for each in put])
+    device = view.boxes.device
+    old, new = base.betas.to(device), betas.to(device)
+    put = [worn(view.body, old[t : t + 1], new[t], True) for t in range(len(new))]
+    scale = torch.cat([each.scale for each in put])[:, None].cpu()
+    shift = torch.cat([each.shift for each in put]).cpu()
     cam = torch.cat((base.cam[:, :1] / scale, scale * base.cam[:, 1:] + shift[:, :2]), 1)
     moved = scale * base.trans + shift, scale * base.trans_raw + shift
     return replace(base, betas=betas, cam=cam, trans=moved[0], trans_raw=moved[1])
@@ -116,11 +117,8 @@ def mixed(base: Motion, adapted: Motion, share: Tensor, view: View) -> Motion:
         torch.lerp(getattr(adapted, name), getattr(base, name), weight)
         for name in ("trans", "cam", "trans_raw")
     )
-    closed = Prediction(rotmats, adapted.betas, cam)
-    device = view.boxes.device
-    landmarks = view.landmarks(
-        Prediction(*(part.to(device) for part in (closed.rotmats, closed.betas, closed.cam)))
-    ).cpu()
+    parts = (part.to(view.boxes.device) for part in (rotmats, adapted.betas, cam))
+    landmarks = view.landmarks(Prediction(*parts)).cpu()
     center = landmarks.new_tensor(view.camera.center)
     pixels = project(landmarks + trans[:, None], view.camera.focal, center)
     return Motion(rotmats, adapted.betas, trans, cam, pixels, raw)
