@@ -37,14 +37,14 @@ _SHAPES = {
     "detected_xy": ("T", "J", 2), "detected_conf": ("T", "J"), "evidence_xy": ("T", "J", 2),
     "evidence_weight": ("T", "J"), "filled_in_epoch": ("T", "J"), "similarity": ("T",),
     "gate_similarity": ("T",), "sigma": (), "world_from_camera": (3, 3), "ground": (),
-    "world_confidence": (), "heldout": ("T", "J"), "heldout_base_px": ("T", "J"),
+    "world_confidence": (), "heldout_base_px": ("T", "J"),
     "heldout_adapted_px": ("T", "J"), "base_share": ("T",),
 }  # fmt: skip
 _WORLD = ("world_from_camera", "ground", "world_confidence")  # absent where it was not found
-_HELDOUT = ("heldout", "heldout_base_px", "heldout_adapted_px")  # where something was
+_HELDOUT = ("heldout_base_px", "heldout_adapted_px")  # where something was
 # the first three: with labels
 _OPTIONAL = ("similarity", "gate_similarity", "sigma", "base_share", *_WORLD, *_HELDOUT)
-_INTEGERS = ("track_id", "frames", "filled_in_epoch", "heldout")
+_INTEGERS = ("track_id", "frames", "filled_in_epoch")
 _TEXTS = ("labels", "landmark_names")
 
 
@@ -329,7 +329,6 @@ def _seen(tensors: dict[str, Tensor], skeleton: Skeleton) -> tuple[Track, Eviden
     evidence = Evidence(
         xy=tensors["evidence_xy"], present=present, weight=weight,
         filled_in=tensors["filled_in_epoch"], known=present.any(0), raw=raw,
-        heldout=tensors["heldout"] > 0 if "heldout" in tensors else None,
     )  # fmt: skip
     return track, evidence
 

@@ -32,15 +32,14 @@ from semtta.labels import Labels, as_labels
 from semtta.labels.coverage import coverage
 from semtta.motion.prior import MotionPrior
 from semtta.people import Poses2DOptions, TrackedVideo
-from semtta.tta.aside import put_back, set_aside
 from semtta.tta.divergence import check_base
 from semtta.tta.evidence import Evidence
 from semtta.tta.heard import checked_labels
-from semtta.tta.heldout import draw_heldout
+from semtta.tta.heldout import HeldoutErrors, draw_heldout, heldout_errors, judged, without
 from semtta.tta.loop import fine_tune
 from semtta.tta.meaning import text_remarks
 from semtta.tta.memory import memory_note
-from semtta.tta.outcome import outcome
+from semtta.tta.outcome import motions, outcome
 from semtta.tta.people import check_tracks, find_people, known_people, select_tracks
 from semtta.tta.result import Result
 from semtta.tta.resume import Store, recalled
@@ -49,7 +48,7 @@ from semtta.tta.segments import lone_poses
 from semtta.tta.shape import check_shape, shared_shape
 from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
-from semtta.tta.strategy import Networks
+from semtta.tta.strategy import Networks, Strategy
 from semtta.tta.view import View, camera_of
 from semtta.video import VideoSource, cut_video
 from semtta.video.cut import Edge
@@ -215,6 +214,38 @@ class Adapter:
             raise SemttaError(f"{len(texts)} labels for a track of {len(track)} frames.")
         if note := lone_poses(track.times):
             progress("note", 0, None, {"text": note})
+        fitted = self._fitted(track, camera, texts, progress, video)
+        heldout = self._heldout(track, camera, texts, progress, video)
+        return outcome(*fitted, heldout, video)
+
+    def _heldout(
+        self, track: Track, camera: Camera, texts: list[str | None], progress: Progress,
+        video: VideoSource | None,
+    ) -> HeldoutErrors | None:  # fmt: skip
+        """Base and adapted of a second run, by detections that it is not shown."""
+        told = self.config.evidence
+        unshown = draw_heldout(track.keypoints, track.times, told.heldout, self.config.seed)
+        if not bool(judged(unshown, track.keypoints).any()):
+            return None
+
+        def measuring(stage: str, done: int, total: int | None, values: dict) -> None:
+            if stage != "note":  # said before
+                progress("measure" if stage == "adapt" else stage, done, total, values)
+
+        try:
+            run, _ = self._fitted(without(track, unshown), camera, texts, measuring, video)
+            base, _, adapted = motions(run)
+        except SemttaError as error:  # what was adapted to everything stands all the same
+            text = f"track {track.id} could not be measured by held-out joints: {error}"
+            progress("note", 0, None, {"text": text})
+            return None
+        pixels = base.landmarks2d, adapted.landmarks2d
+        return heldout_errors(unshown, track.keypoints, *pixels)
+
+    def _fitted(
+        self, track: Track, camera: Camera, texts: list[str | None], progress: Progress,
+        video: VideoSource | None,
+    ) -> tuple[Run, Strategy]:  # fmt: skip
         run = self._begin(track, camera, texts, progress, video)
         self.load_networks(any(texts))
         strategy = build_strategy(self.config, any(texts), self._networks)
@@ -226,11 +257,9 @@ class Adapter:
             run.given = run.predict_all()
             check_base(run, run.given)
             run.begin_shape()
-            aside = set_aside(run, self.model)
             run.begin_hold()
             fine_tune(run, strategy, parameters)
-            heldout = put_back(run, aside)
-        return outcome(run, strategy, heldout, video)
+        return run, strategy
 
     def camera(self, width: int, height: int, video: VideoSource | None = None) -> Camera:
         """Intrinsics of an image of this size, as the settings say, else as the result does.
@@ -249,8 +278,7 @@ class Adapter:
         view = View(self.body, camera, boxes, self.model.crop, track.keypoints.skeleton)
         known = self.body.has_landmarks(view.skeleton).to(self.device)
         told = config.evidence
-        heldout = draw_heldout(track.keypoints, track.times, told.heldout, config.seed)
-        evidence = Evidence.from_keypoints(track.keypoints, known, told.min_confidence, heldout)
+        evidence = Evidence.from_keypoints(track.keypoints, known, told.min_confidence)
         images = self.model.crop.reads == "image"
         return Run(
             model=self.model, view=view, track=track, inputs=inputs, evidence=evidence,

@@ -20,6 +20,26 @@ from semtta.tta.strategy import Strategy
 from semtta.video import VideoSource
 
 
+def motions(run: Run) -> tuple[Motion, Motion, Motion]:
+    """What a run started from, the same on the body that is told, and what it adapted.
+
+    Raises ``SemttaError`` if one is not finite."""
+
+    def closed(prediction: Prediction) -> Motion:
+        return closed_motion(prediction, run.view, run.evidence, run.track.times, run.config)
+
+    given = run.view.crop.reads == "parameters"  # a result is its own base, as it came
+    first = as_it_is(run.first, run.view) if given else closed(run.first)
+    base = as_it_is(run.given, run.view) if given else first
+    moved = closed(run.latest)
+    if run.config.hold.depth and run.held is not None:
+        moved = held_depth(moved, first, run.held, run.view)
+    check_base(run, base)
+    if not finite(*numbers_of(moved)):
+        raise diverged(run, len(run.history) - 1, "the motion is")
+    return base, first, moved
+
+
 def outcome(
     run: Run,
     strategy: Strategy,
@@ -29,25 +49,13 @@ def outcome(
     """What came out of a run.
 
     Args:
-        run: adapted, with everything shown.
+        run: adapted.
         strategy: that adapted it.
-        heldout: base and adapted where neither was shown anything.
+        heldout: base and adapted where neither was shown anything, in another run.
         video: whose hash stands in the provenance.
     Raises ``SemttaError`` if a motion is not finite."""
     config = run.config
-
-    def motion(prediction: Prediction) -> Motion:
-        return closed_motion(prediction, run.view, run.evidence, run.track.times, config)
-
-    given = run.view.crop.reads == "parameters"  # a result is its own base, as it came
-    first = as_it_is(run.first, run.view) if given else motion(run.first)
-    base = as_it_is(run.given, run.view) if given else first
-    moved = motion(run.latest)
-    if config.hold.depth and run.held is not None:
-        moved = held_depth(moved, first, run.held, run.view)
-    check_base(run, base)
-    if not finite(*numbers_of(moved)):
-        raise diverged(run, len(run.history) - 1, "the motion is")
+    base, first, moved = motions(run)
     share = base_share(heldout, run.track.times, config.select)
     if config.select == "auto" and too_few(heldout):
         text = (
@@ -55,7 +63,7 @@ def outcome(
             "adapted motion is handed out."
         )
         run.progress("note", 0, None, {"text": text})
-    moved = mixed(first, moved, share, run.view)  # on the body that is told
+    moved = mixed(first, moved, share, run.view)
     gate = getattr(strategy, "gate", None)
     return Result(
         track=run.track.to(torch.device("cpu")),
