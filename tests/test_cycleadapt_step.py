@@ -99,9 +99,7 @@ class OfficialView(View):
         return torch.cat((regress(vertices, self.body.joint_regressor), vertices[:, FACE]), 1)
 
 
-def what_is_stored(
-    view: OfficialView, frames: Tensor, prediction: Prediction
-) -> dict[str, Tensor]:
+def what_is_stored(view: OfficialView, frames: Tensor, prediction: Prediction) -> dict[str, Tensor]:
     """A prediction of some frames in the terms of the golden file."""
     landmarks = view.landmarks(prediction)
     trans = crop_translation(prediction.cam, view.crop.size, view.crop.focal)

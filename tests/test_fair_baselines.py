@@ -262,3 +262,12 @@ def test_in_the_default_evidence_is_averaged_by_alpha(denoiser):
             for alpha in (0.9, 0.1)
         )
         assert same(one, other) == alike
+
+
+@pytest.mark.parametrize("told", [None, "bf16"])
+def test_the_paper_and_its_rivals_compute_alike(told):
+    overrides = [] if told is None else [f"optimizer.precision={told}"]
+    names = ("paper", "cycleadapt", "cycleadapt+shape", "discriminator", "unpaired")
+    found = {METHODS[name].config("hmr", overrides).optimizer.precision for name in names}
+    assert found == {told or "fp32"}
+    assert load_config("cycleadapt").optimizer.precision == "auto"

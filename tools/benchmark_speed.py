@@ -3,10 +3,14 @@
     python tools/benchmark_speed.py                           # hmr, hmr2 (tiny), lifter; CPU
     python tools/benchmark_speed.py --full                    # and HMR2.0's ViT-H
     python tools/benchmark_speed.py --device cuda --full --out speed.md
+    python tools/benchmark_speed.py --against official --threads 1 --cpu-time
 
 On random weights and pictures, which timings do not depend on: plain fp32 with the whole batch,
 two-pass chunks, bf16, the scopes, and segments that overlap. Each ratio compares with the first
 row of its group. On the CPU every row runs in a process of its own, whose peak is its memory.
+``--against official`` compares with what CycleAdapt's released step computes (``official_step``),
+in turns within one process. The ``semtta`` command lets waiting threads sleep; so does
+OMP_WAIT_POLICY=PASSIVE in front.
 From a clone without installation: PYTHONPATH=. in front, with torch, numpy, opencv, roma and
 omegaconf at hand.
 """
@@ -124,6 +128,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", help="rows whose name contains this")
     parser.add_argument("--out", type=Path, help="write the table here too, Markdown")
+    parser.add_argument("--against", choices=["official"], help="instead: CycleAdapt's step")
+    parser.add_argument("--batches", type=int, nargs="+", default=[4, 16, 32], help="of --against")
+    parser.add_argument("--cpu-time", action="store_true", help="of --against, on a busy machine")
     parser.add_argument("--row", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     device = torch.device(args.device)
@@ -132,6 +139,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.row is not None:
         print(json.dumps(measure(rows[args.row], device, args.steps)))
+        return
+    if args.against:
+        against_official(device, args)
         return
     lines = [f"One optimiser step on {machine(device, args.threads)}, PyTorch {torch.__version__}.",
              "", "| " + " | ".join(HEADINGS) + " |", "|---" + "|--:" * (len(HEADINGS) - 1) + "|",
@@ -153,6 +163,27 @@ def main() -> None:
         if args.out:  # after every row: a run that is cut short leaves what it has
             with whole_file(args.out) as temporary:
                 temporary.write_text("\n".join(lines) + "\n", encoding="utf8")
+
+
+def against_official(device: torch.device, args: argparse.Namespace) -> None:
+    """Ms per frame and step, and in brackets the ratio to the official step."""
+    from official_step import compare
+
+    clock = time.process_time if args.cpu_time else lambda: now(device)
+    what = "CPU time" if args.cpu_time else "time"
+    lines = [f"One step of CycleAdapt, {what} on {machine(device, args.threads)}, "
+             f"PyTorch {torch.__version__}: ms per frame (ratio).", ""]  # fmt: skip
+    for batch in args.batches:
+        found = compare(batch, device, args.steps, clock)
+        if len(lines) == 2:
+            lines += ["| batch | " + " | ".join(found) + " |", "|--:" * (len(found) + 1) + "|"]
+            print("\n".join(lines), flush=True)
+        cells = (f"{ms:.2f} ({ratio:.2f})" for ms, ratio in found.values())
+        lines.append(f"| {batch} | " + " | ".join(cells) + " |")
+        print(lines[-1], flush=True)
+    if args.out:
+        with whole_file(args.out) as temporary:
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf8")
 
 
 def machine(device: torch.device, threads: int) -> str:

@@ -75,7 +75,8 @@ class Method:
                 )
             file = file[model]
         try:
-            return load_config(file, [*overrides, *self.overrides, f"model.name={model}"])
+            same = ["optimizer.precision=fp32"] if file == "cycleadapt" else []  # as `paper_*` has
+            return load_config(file, [*same, *overrides, *self.overrides, f"model.name={model}"])
         except SemttaError as error:
             raise SemttaError(f"method '{self.name}': {error}") from None
 
