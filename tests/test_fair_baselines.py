@@ -7,6 +7,7 @@ import torch
 from test_adapter import CAMERA, TinyPrior, same, tiny_model, walker
 from test_cycleadapt_strategies import started
 
+from semtta.bench.methods import METHODS
 from semtta.bench.table_files import load_table, shipped_tables
 from semtta.config import SmoothingConfig, load_config
 from semtta.engine import make_generator, shuffled_batches, silent

@@ -8,7 +8,7 @@ weights, body and pictures are random; SMPL's sizes are true, its numbers are no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
 import torch
@@ -105,6 +105,22 @@ def our_step(
         optimizer.step()
 
     return step
+
+
+def table(
+    what: str, batches: Sequence[int], device: torch.device, steps: int, clock: Callable[[], float]
+) -> Iterator[str]:
+    """Lines of Markdown: ms per frame and step, and in brackets the ratio to the official step.
+
+    Args:
+        what: is measured, and where."""
+    yield f"One step of CycleAdapt, {what}, PyTorch {torch.__version__}: ms per frame (ratio).\n"
+    for i, batch in enumerate(batches):
+        found = compare(batch, device, steps, clock)
+        if not i:
+            yield "| batch | " + " | ".join(found) + " |\n" + "|--:" * (len(found) + 1) + "|"
+        cells = (f"{ms:.2f} ({ratio:.2f})" for ms, ratio in found.values())
+        yield f"| {batch} | " + " | ".join(cells) + " |"
 
 
 def compare(
