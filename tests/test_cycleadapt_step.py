@@ -99,25 +99,25 @@ class OfficialView(View):
         return torch.cat((regress(vertices, self.body.joint_regressor), vertices[:, FACE]), 1)
 
 
-def what_is_stored(view: OfficialView, prediction: Prediction) -> dict[str, Tensor]:
-    """A prediction in the terms of the golden file."""
+def what_is_stored(view: OfficialView, frames: Tensor, prediction: Prediction) -> dict[str, Tensor]:
+    """A prediction of some frames in the terms of the golden file."""
     landmarks = view.landmarks(prediction)
     trans = crop_translation(prediction.cam, view.crop.size, view.crop.focal)
     return {
         "joint_cam": landmarks - landmarks[:, :1],
         "shape": prediction.betas,
         "rotmat": prediction.rotmats.flatten(1),
-        "joint_proj": view.project(prediction, torch.arange(4), landmarks),
+        "joint_proj": view.project(prediction, frames, landmarks),
         "trans": trans,
         "verts_64": (view.mesh(prediction) + trans[:, None])[:, ::108],
     }
 
 
 class Watched(CycleAdapt):
-    """The strategy, and what it predicted last."""
+    """The strategy, and what it predicted of each chunk of the step."""
 
     def loss(self, run: Run, draw: Draw, prediction: Prediction) -> dict[str, Tensor]:
-        self.predicted = what_is_stored(run.view, prediction)
+        self.chunks.append(what_is_stored(run.view, draw.frames, prediction))
         return super().loss(run, draw, prediction)
 
 
@@ -177,11 +177,13 @@ def test_three_steps_of_the_regressor(weights, view, wanted):
     for step, expected in enumerate(META["steps"]):
         strategy.targets = targets if step else None  # the first cycle has none
         optimizer.zero_grad(set_to_none=True)
+        strategy.chunks = []
         terms = accumulate_gradient(run, strategy, draw, 3 if step == 2 else None)
         optimizer.step()
-        seen.append(strategy.predicted)
+        assert len(strategy.chunks) == (2 if step == 2 else 1)
+        seen.append({k: torch.cat([c[k] for c in strategy.chunks]) for k in strategy.chunks[0]})
 
-        check_step(step, strategy.predicted, wanted)
+        check_step(step, seen[-1], wanted)
         for name, weight in META["weights_loss"].items():
             found = float(terms.get(OURS[name], 0.0))
             assert found == pytest.approx(weight * expected[name], rel=1e-5)

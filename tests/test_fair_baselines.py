@@ -7,6 +7,7 @@ import torch
 from test_adapter import CAMERA, TinyPrior, same, tiny_model, walker
 from test_cycleadapt_strategies import started
 
+from semtta.bench.methods import METHODS
 from semtta.bench.table_files import load_table, shipped_tables
 from semtta.config import SmoothingConfig, load_config
 from semtta.engine import make_generator, shuffled_batches, silent
@@ -206,11 +207,21 @@ def test_settings_that_contradict_each_other_are_refused():
                                   "cycleadapt", "cycleadapt_lifter"])  # fmt: skip
 def test_both_sides_of_a_comparison_compute_alike(name):
     config = load_config(name)
-    assert config.optimizer.precision == "fp32" and not config.smoothing.completion
+    # CycleAdapt's own network takes bf16 where it is not compared; tables see to theirs, below
+    assert config.optimizer.precision == ("auto" if name == "cycleadapt" else "fp32")
     smoothing = config.smoothing
+    assert not smoothing.completion
     assert (smoothing.fit_state, smoothing.fit_windows, smoothing.fit_steps) == (
         "kept", "pass", None,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("told", [None, "bf16"])
+def test_a_table_compares_at_one_precision_unless_told_another(told):
+    overrides = [] if told is None else [f"optimizer.precision={told}"]
+    names = ("paper", "cycleadapt", "cycleadapt+shape", "discriminator", "unpaired")
+    found = {METHODS[name].config("hmr", overrides).optimizer.precision for name in names}
+    assert found == {told or "fp32"}
 
 
 # ------------------------------------------------------------------ the table

@@ -19,6 +19,7 @@ from semtta.geometry import (
     image_camera,
     keypoint_boxes,
     mirror_pose,
+    nearest_rotation,
     nearest_rotvecs,
     procrustes_align,
     project,
@@ -131,6 +132,25 @@ def test_mirroring_twice_changes_nothing_and_swaps_sides():
     assert torch.allclose(mirror_pose(mirror_pose(pose)), pose)
     assert not torch.allclose(mirror_pose(pose), pose)
     assert torch.allclose(torch.linalg.det(mirror_pose(pose)), torch.ones(3, 24), atol=1e-5)
+
+
+def test_the_nearest_rotation_is_romas():
+    near, far = random_rotmats(40, 3), random_rotmats(40, 3)
+    for matrices in (near + 0.1 * torch.randn(40, 3, 3, 3), (near + far) / 2, -near,
+                     torch.randn(40, 3, 3, 3), 1e-3 * near, near[:0]):  # fmt: skip
+        found, wanted = nearest_rotation(matrices), roma.special_procrustes(matrices)
+        fit, best = ((r * matrices).sum((-2, -1)) for r in (found, wanted))  # -near has many
+        assert torch.allclose(fit, best, atol=1e-5)
+        assert torch.allclose(torch.linalg.det(found), torch.ones(found.shape[:2]), atol=1e-5)
+    smoothed = (near + near @ roma.rotvec_to_rotmat(0.5 * torch.randn(40, 3, 3))) / 2
+    assert (nearest_rotation(smoothed) - roma.special_procrustes(smoothed)).abs().max() < 1e-6
+
+
+def test_the_nearest_rotation_has_romas_gradient():
+    matrices = random_rotmats(6) + 0.1 * torch.randn(6, 3, 3)
+    gradients = [torch.autograd.functional.jacobian(f, matrices)
+                 for f in (nearest_rotation, roma.special_procrustes)]  # fmt: skip
+    assert torch.equal(*gradients) and gradients[0].abs().sum() > 0
 
 
 @pytest.mark.parametrize("irregular", [False, True])

@@ -22,8 +22,9 @@ from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_term
 class Little:
     """A strategy of one frame a step that has the terms it is given."""
 
-    def __init__(self, terms=("first", "second"), steps=3):
-        self.terms, self.steps, self.modes, self.epochs = terms, steps, [], []
+    def __init__(self, terms=("first", "second"), steps=3, coupled=True):
+        self.terms, self.steps, self.coupled = terms, steps, coupled
+        self.modes, self.epochs = [], []
 
     def begin(self, run):
         self.begun = run
@@ -37,6 +38,9 @@ class Little:
         self.modes.append(run.model.training)
         value = 0 * prediction.rotmats.sum() + float(draw.frames[0])
         return {name: value + 10 * i for i, name in enumerate(self.terms)}
+
+    def couples(self, run, draw):
+        return self.coupled
 
     def end_epoch(self, run, epoch):
         return {"own": 7.0 + epoch}
@@ -117,32 +121,81 @@ def test_chunks_carry_the_gradient_of_a_loss_that_reads_one_part_of_the_predicti
             return {"cam": prediction.cam.square().mean()}
 
     found, gradients = [], []
-    for size in (None, 5, 4, 2):
+    for size, coupled in ((None, True), (5, True), (4, True), (2, True), (4, False), (2, False)):
         run, parameters = started()
-        terms = accumulate_gradient(run, OnlyCamera(), Draw(torch.arange(5), torch.ones(5)), size)
+        strategy = OnlyCamera(coupled=coupled)
+        terms = accumulate_gradient(run, strategy, Draw(torch.arange(5), torch.ones(5)), size)
         assert not terms["cam"].requires_grad
         found.append(float(terms["cam"]))
         # what the loss does not reach has no gradient, or one of zeros
         gradients.append(torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten()
                                     for p in parameters]))  # fmt: skip
-    assert found == pytest.approx([found[0]] * 4)
+    assert found == pytest.approx([found[0]] * 6)
     assert all(torch.allclose(gradients[0], g, atol=1e-6) for g in gradients)
     assert gradients[0].abs().max() > 0
 
 
-def test_no_more_frames_than_a_chunk_are_held_with_their_activations():
+@pytest.mark.parametrize("coupled", [True, False])
+def test_no_more_frames_than_a_chunk_are_held_with_their_activations(coupled):
     for chunk, held in ((None, [5]), (5, [5]), (4, [4, 1]), (2, [2, 2, 1])):
         run, _ = started()
-        forward, seen = run.model.forward, []
+        forward, seen, looked = run.model.forward, [], []
 
-        def counted(batch, forward=forward, seen=seen):
-            if torch.is_grad_enabled():
-                seen.append(len(batch.frames))
+        def counted(batch, forward=forward, seen=seen, looked=looked):
+            (seen if torch.is_grad_enabled() else looked).append(len(batch.frames))
             return forward(batch)
 
         run.model.forward = counted
-        accumulate_gradient(run, Little(), Draw(torch.arange(5), torch.ones(5)), chunk)
+        strategy = Little(coupled=coupled)
+        accumulate_gradient(run, strategy, Draw(torch.arange(5), torch.ones(5)), chunk)
         assert seen == held
+        # only what couples frames has to see all of them before the first gradient
+        assert looked == (held if coupled and len(held) > 1 else [])
+
+
+APART = ("evidence3d.weight=1", "smoothing.from_epoch=0", "smoothing.kind=gaussian",
+         "reprojection.reduction=all")  # fmt: skip
+
+
+def gradient_of(strategy, run, draw, size):
+    """Terms of one step and its gradient, whatever stood there before."""
+    parameters = list(run.model.parameters())
+    for parameter in parameters:
+        parameter.grad = None
+    terms = accumulate_gradient(run, strategy, draw, size)
+    gradient = torch.cat([p.grad.flatten() for p in parameters])
+    return {name: float(term) for name, term in terms.items()}, gradient
+
+
+@pytest.mark.parametrize("settings", [
+    ("strategy=semtta", "alignment.weight=0"), ("strategy=semtta", "alignment.from_epoch=1"),
+    ("strategy=cycleadapt", "cycleadapt.targets=fresh"),
+    ("strategy=cycleadapt", "cycleadapt.targets=stale"),
+])  # fmt: skip
+def test_one_pass_over_a_sum_over_frames_is_the_two_passes(settings, monkeypatch):
+    track = walker()
+    run, strategy = begun(*settings, *APART, track=replace(track, conf3d=torch.rand(70, 27)))
+    frames = torch.randperm(70, generator=torch.Generator().manual_seed(1))[:31]
+    draw = Draw(frames, torch.randint(1, 4, (31,)).float(), (0,), (torch.arange(31),))
+    assert not strategy.couples(run, draw)
+    found = [gradient_of(strategy, run, draw, size) for size in (None, 7)]
+    monkeypatch.setattr(strategy, "couples", lambda run, draw: True)
+    found.append(gradient_of(strategy, run, draw, 7))
+    (terms, whole), *others = found
+    assert {"reprojection", "landmarks3d", "smoothing", "shape"} == set(terms)
+    for again, gradient in others:
+        assert again == pytest.approx(terms, rel=1e-5)
+        assert (gradient - whole).norm() < 1e-6 * whole.norm()
+
+
+def test_what_couples_frames_takes_two_passes():
+    draw = Draw(torch.arange(60), torch.ones(60), (0,), (torch.arange(60),))
+    loose = replace(draw, segments=(), rows=())
+    pulled = begun("alignment.from_epoch=0", "alignment.weight=1", *APART)
+    assert pulled[1].couples(pulled[0], draw) and not pulled[1].couples(pulled[0], loose)
+    for name in ("semtta", "cycleadapt"):
+        run, strategy = begun(f"strategy={name}", "reprojection.reduction=visible")
+        assert strategy.couples(run, loose)
 
 
 # ------------------------------------------------------------------ terms

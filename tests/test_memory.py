@@ -57,7 +57,7 @@ def test_what_just_fits_in_four_fifths_of_what_is_free_fits(monkeypatch):
         monkeypatch.setattr(memory, "available_mb", lambda device, room=room: room)
         assert (memory.memory_note(config, Exact(), frames, 30.0) is None) == fits
     sentence = memory.memory_note(config, Exact(), 4, 30.0)  # 5 MiB and 2 a frame, of 7
-    assert "optimizer.chunk=1 makes it fit (same result, one more pass)." in sentence
+    assert "optimizer.chunk=1 makes it fit (same result)." in sentence
     assert "chunk" not in memory.memory_note(config, Exact(), 5, 30.0)
 
 

@@ -3,10 +3,12 @@
     python tools/benchmark_speed.py                           # hmr, hmr2 (tiny), lifter; CPU
     python tools/benchmark_speed.py --full                    # and HMR2.0's ViT-H
     python tools/benchmark_speed.py --device cuda --full --out speed.md
+    python tools/benchmark_speed.py --against official --threads 1 --cpu-time
 
-On random weights and pictures, which timings do not depend on: plain fp32 with the whole batch,
-two-pass chunks, bf16, the scopes, and segments that overlap. Each ratio compares with the first
-row of its group. On the CPU every row runs in a process of its own, whose peak is its memory.
+On random weights and pictures, which timings do not depend on. Each ratio compares with the first
+row of its group; on the CPU every row runs in a process of its own, whose peak is its memory.
+``--against official``: with what CycleAdapt's released step computes, in turns in one process. The
+``semtta`` command lets waiting threads sleep; here OMP_WAIT_POLICY=PASSIVE in front does.
 From a clone without installation: PYTHONPATH=. in front, with torch, numpy, opencv, roma and
 omegaconf at hand.
 """
@@ -21,10 +23,11 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
+import official_step
 import torch
+from speed_rows import Row, cpu_rows, cuda_rows
 
 from semtta.config import Config
 from semtta.engine import make_generator, resolve_precision, silent
@@ -36,84 +39,7 @@ from semtta.tta.segments import draw_batches, find_segments
 from semtta.tta.steps import accumulate_gradient
 from semtta.tta.strategy import Draw
 
-PAPER = 240  # frames in the paper's batch: four segments of 60
-CLIP = 100  # frames of the clip whose segments overlap
 HEADINGS = ("", "frames", "ms per frame and step", "once per frame, ms", "peak GiB", "ratio")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measurement.
-
-    Args:
-        group: rows that are compared with the first of them.
-        name: what it shows.
-        model: hmr, hmr2, hmr2-tiny or lifter.
-        batch: frames of the step.
-        precision: fp32, tf32 (CUDA), bf16 or auto.
-        chunk: frames held at a time, None = all.
-        scope: what learns.
-        segments: None = the batch as it is; else the four segments of a draw from a clip of
-            ``CLIP`` frames, "shared" = a frame in several of them is predicted once, "separate" =
-            each segment is predicted on its own.
-    """
-
-    group: str
-    name: str
-    model: str
-    batch: int
-    precision: str = "fp32"
-    chunk: int | None = None
-    scope: str = "all"
-    segments: str | None = None
-
-
-def cpu_rows(full: bool) -> list[Row]:
-    rows = [
-        Row("hmr", "hmr fp32, whole batch", "hmr", 32),
-        Row("hmr", "hmr fp32, two passes of 8", "hmr", 32, chunk=8),
-        Row("hmr", "hmr bf16, whole batch", "hmr", 32, "bf16"),
-        Row("hmr", "hmr bf16, two passes of 8", "hmr", 32, "bf16", 8),
-        Row("hmr", "hmr fp32, last", "hmr", 32, scope="last"),
-        Row("hmr", "hmr fp32, head", "hmr", 32, scope="head"),
-        Row("hmr", "hmr fp32, 4 x 60 frames, two passes of 8", "hmr", PAPER, chunk=8),
-        *sharing_rows("hmr", "auto", 8),
-        Row("hmr2 tiny", "hmr2 tiny fp32", "hmr2-tiny", 32),
-        Row("lifter", "lifter", "lifter", 120),
-    ]
-    if full:
-        rows += [
-            Row("hmr2", "hmr2 ViT-H fp32, head", "hmr2", 32, chunk=4, scope="head"),
-            Row("hmr2", "hmr2 ViT-H bf16, all, two passes of 1", "hmr2", 4, "bf16", 1),
-        ]
-    return rows
-
-
-def cuda_rows(full: bool) -> list[Row]:
-    """The paper's batch; what does not fit says so."""
-    rows = []
-    for model in ("hmr", "hmr2") if full else ("hmr",):
-        for precision in ("fp32", "tf32", "bf16"):
-            for chunk, how in ((None, "whole batch"), (60, "two passes of 60")):
-                name = f"{model} {precision}, all, {how}"
-                rows.append(Row(model, name, model, PAPER, precision, chunk))
-        for scope in ("last", "head"):
-            for precision in ("fp32", "bf16"):
-                name = f"{model} {precision}, {scope}, whole batch"
-                rows.append(Row(model, name, model, PAPER, precision, None, scope))
-        rows += sharing_rows(model, "bf16", None)
-    return rows
-
-
-def sharing_rows(model: str, precision: str, chunk: int | None) -> list[Row]:
-    group = f"{model}, overlapping segments"
-    settings = (model, CLIP, precision, chunk, "all")
-    return [
-        Row(group, f"{model} {precision}, {CLIP} frames, 4 segments each on its own", *settings,
-            "separate"),
-        Row(group, f"{model} {precision}, {CLIP} frames, 4 segments share frames", *settings,
-            "shared"),
-    ]  # fmt: skip
 
 
 def main() -> None:
@@ -124,6 +50,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", help="rows whose name contains this")
     parser.add_argument("--out", type=Path, help="write the table here too, Markdown")
+    parser.add_argument("--against", choices=["official"], help="instead: CycleAdapt's step")
+    parser.add_argument("--batches", type=int, nargs="+", default=[4, 16, 32], help="of --against")
+    parser.add_argument("--cpu-time", action="store_true", help="of --against, on a busy machine")
     parser.add_argument("--row", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     device = torch.device(args.device)
@@ -132,6 +61,12 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.row is not None:
         print(json.dumps(measure(rows[args.row], device, args.steps)))
+        return
+    if args.against:
+        clock = time.process_time if args.cpu_time else lambda: now(device)
+        what = f"{'CPU time' if args.cpu_time else 'time'} on {machine(device, args.threads)}"
+        for line in official_step.table(what, args.batches, device, args.steps, clock):
+            print(line, flush=True)
         return
     lines = [f"One optimiser step on {machine(device, args.threads)}, PyTorch {torch.__version__}.",
              "", "| " + " | ".join(HEADINGS) + " |", "|---" + "|--:" * (len(HEADINGS) - 1) + "|",
@@ -203,13 +138,13 @@ def run_steps(row: Row, device: torch.device, steps: int) -> dict:
         evidence=None, labels=[], config=config, generator=make_generator(0), progress=silent,
         precision=resolve_precision(precision, device, images),
     )  # fmt: skip
-    draws = draws_of(row, device)
+    draws, strategy = draws_of(row, device), Stepper(row.coupled)
     optimizer = torch.optim.Adam(parameters, 1e-6)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         for draw in draws:
-            accumulate_gradient(run, Stepper(), draw, row.chunk)
+            accumulate_gradient(run, strategy, draw, row.chunk)
         optimizer.step()
 
     start = now(device)
@@ -275,6 +210,12 @@ def draws_of(row: Row, device: torch.device) -> list[Draw]:
 
 class Stepper:
     """A strategy with a loss that reads every output, so that only the network is timed."""
+
+    def __init__(self, coupled: bool):
+        self.coupled = coupled
+
+    def couples(self, run: Run, draw: Draw) -> bool:
+        return self.coupled
 
     def loss(self, run: Run, draw: Draw, prediction: Prediction) -> dict:
         parts = (prediction.rotmats, prediction.betas, prediction.cam)

@@ -76,8 +76,9 @@ class Method:
                 )
             file = file[model]
         try:
-            given = [_TRUTH, *overrides, *self.overrides, f"model.name={model}"]
-            return load_config(file, given)
+            same = ["optimizer.precision=fp32"] if file == "cycleadapt" else []  # as `paper_*` has
+            model_name = f"model.name={model}"
+            return load_config(file, [_TRUTH, *same, *overrides, *self.overrides, model_name])
         except SemttaError as error:
             raise SemttaError(f"method '{self.name}': {error}") from None
 

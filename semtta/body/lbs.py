@@ -18,18 +18,18 @@ class KinematicTree:
         for joint, parent in enumerate(parents):
             if joint:
                 depth[joint] = depth[parent] + 1
-        self.parents = parents
         self.levels = [
             [joint for joint in range(len(parents)) if depth[joint] == level]
             for level in range(1, max(depth) + 1)
         ]
         self.order = [0] + [joint for level in self.levels for joint in level]
+        self.ordered_parents = [parents[joint] for joint in self.order[1:]]
         place = {joint: i for i, joint in enumerate(self.order)}
         self.inverse = [place[joint] for joint in range(len(parents))]
-        # Position of every joint's parent inside the level above it.
+        # Place of every joint's parent inside the level above it.
         above = [[0], *self.levels]
         self.parent_slots = [
-            [upper.index(parents[joint]) for joint in level]
+            _slots([upper.index(parents[joint]) for joint in level])
             for upper, level in zip(above, self.levels)
         ]
 
@@ -43,17 +43,29 @@ class KinematicTree:
         Returns:
             (B, J, 3, 3) and (B, J, 3); the root stays where it rests.
         """
-        bones = rest[:, 1:] - rest[:, list(self.parents[1:])]
+        # Sorted once, so that every level is a slice: gathers cost more than the products.
+        bones = rest[:, self.order[1:]] - rest[:, self.ordered_parents]
+        sizes = [len(level) for level in self.levels]
         rotation, position = rotmats[:, :1], rest[:, :1]
         rotations, positions = [rotation], [position]
-        for level, slots in zip(self.levels, self.parent_slots):
+        turns = rotmats[:, self.order[1:]].split(sizes, 1)
+        for turn, bone, slots in zip(turns, bones.split(sizes, 1), self.parent_slots):
             upper = rotation[:, slots]
-            offset = bones[:, [joint - 1 for joint in level]]
-            position = position[:, slots] + (upper @ offset[..., None])[..., 0]
-            rotation = upper @ rotmats[:, level]
+            position = position[:, slots] + (upper @ bone[..., None])[..., 0]
+            rotation = upper @ turn
             rotations.append(rotation)
             positions.append(position)
         return torch.cat(rotations, 1)[:, self.inverse], torch.cat(positions, 1)[:, self.inverse]
+
+
+def _slots(places: list[int]) -> slice | list[int]:
+    """Places as a slice where they are one, or one place that broadcasts; else as they are."""
+    first = places[0]
+    if set(places) == {first}:
+        return slice(first, first + 1)
+    if places == list(range(first, first + len(places))):
+        return slice(first, first + len(places))
+    return places
 
 
 def skin(

@@ -25,6 +25,7 @@ from semtta.geometry.rotations import (
     gaussian_smooth,
     geodesic_degrees,
     mirror_pose,
+    nearest_rotation,
     nearest_rotvecs,
     rotmat_to_columns,
 )
@@ -32,7 +33,7 @@ from semtta.geometry.rotations import (
 __all__ = [
     "Camera", "MIRROR_SMPL24", "check_camera", "chordal_mean", "columns_to_rotmat", "crop_affine",
     "crop_translation", "default_focal", "full_translation", "gaussian_smooth",
-    "geodesic_degrees", "image_camera", "keypoint_boxes", "mirror_pose", "nearest_rotvecs",
-    "plane_boxes", "procrustes_align", "project", "ray_rotation", "root_align", "rotmat_to_columns",
-    "square_boxes", "to_crop", "to_image", "weak_perspective",
+    "geodesic_degrees", "image_camera", "keypoint_boxes", "mirror_pose", "nearest_rotation",
+    "nearest_rotvecs", "plane_boxes", "procrustes_align", "project", "ray_rotation", "root_align",
+    "rotmat_to_columns", "square_boxes", "to_crop", "to_image", "weak_perspective",
 ]  # fmt: skip

@@ -12,6 +12,8 @@ from semtta.skeletons import SMPL24
 MIRROR_SMPL24 = list(SMPL24.flip)
 _BLOCK = 240  # frames that are smoothed at a time
 _REACH = 14.5  # standard deviations, beyond which a float32 Gaussian is zero
+_ROUNDS = 5  # of Newton's iteration: for means of rotations within a right angle of each other
+_SETTLED = 1e-5  # change in the last round, below which the next would show in no digit
 
 
 def columns_to_rotmat(x: Tensor) -> Tensor:
@@ -63,6 +65,35 @@ def geodesic_degrees(a: Tensor, b: Tensor) -> Tensor:
     return torch.rad2deg(roma.rotmat_geodesic_distance(a, b))
 
 
+def nearest_rotation(matrices: Tensor) -> Tensor:
+    """The rotations nearest to matrices that are nearly rotations, as means of rotations are.
+
+    ``roma.special_procrustes`` by Newton's iteration for the orthogonal part, x <- (x + x^-T) / 2
+    (Higham 1986), in a quarter of its time; roma answers where that does not settle on a rotation,
+    and where a gradient is wanted.
+
+    Args:
+        matrices: (..., 3, 3).
+    Returns: (..., 3, 3)."""
+    if matrices.requires_grad:
+        return roma.special_procrustes(matrices)
+    double = torch.float32 if matrices.device.type == "mps" else torch.float64  # MPS has no other
+    x = matrices.to(double).reshape(-1, 3, 3)
+    x = 3**0.5 * x / torch.linalg.matrix_norm(x, keepdim=True)
+    change = determinant = x
+    for _ in range(_ROUNDS):
+        cofactors = torch.linalg.cross(x.roll(-1, -2), x.roll(-2, -2), dim=-1)
+        determinant = (x * cofactors).sum((-2, -1), keepdim=True) / 3
+        change = (cofactors / determinant - x) / 2
+        x = x + change
+    found = x.to(matrices.dtype).view_as(matrices)
+    settled = (change.abs().amax((-2, -1)) < _SETTLED) & (determinant[:, 0, 0] > 0)
+    if not bool(settled.all()):
+        left = ~settled.view(matrices.shape[:-2])
+        found[left] = roma.special_procrustes(matrices[left])
+    return found
+
+
 def chordal_mean(rotmats: Tensor, weights: Tensor) -> Tensor:
     """Weighted chordal L2 mean over time with one weight vector per output frame.
 
@@ -74,7 +105,7 @@ def chordal_mean(rotmats: Tensor, weights: Tensor) -> Tensor:
         weights = weights[..., None].expand(-1, -1, rotmats.shape[1])
     total = weights.sum(1).clamp_min(torch.finfo(rotmats.dtype).tiny)
     mean = torch.einsum("stj,tjab->sjab", weights, rotmats) / total[..., None, None]
-    return roma.special_procrustes(mean)
+    return nearest_rotation(mean)
 
 
 def gaussian_smooth(

@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-import roma
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from semtta.errors import SemttaError
+from semtta.geometry import nearest_rotation
 from semtta.motion.denoiser_net import JOINTS, WINDOW
 
 FPS = 30.0
@@ -129,7 +129,7 @@ def merged(out: Tensor, windows: Windows) -> Tensor:
     A window counts most in its middle, and for each joint in proportion to how much of it the
     window has seen: a neighbour that saw the limb knows more about it."""
     weights = _weights(windows).to(out)[..., None, None]
-    return roma.special_procrustes(_summed(out * weights, windows))
+    return nearest_rotation(_summed(out * weights, windows))
 
 
 def merged_values(values: Tensor, windows: Windows) -> Tensor:
@@ -171,4 +171,4 @@ def interpolate(rotmats: Tensor, times: Tensor, trust: Tensor, at: Tensor) -> Te
     share = share[:, None].to(rotmats)
     low, high = (1 - share) * (trust[left] + 1e-3), share * (trust[right] + 1e-3)
     mean = low[..., None, None] * rotmats[left] + high[..., None, None] * rotmats[right]
-    return roma.special_procrustes(mean)
+    return nearest_rotation(mean)

@@ -41,7 +41,12 @@ from semtta.tta.run import Run
 from semtta.tta.schedule import learning_rate
 from semtta.tta.smoothing import build_smoother, shape_target, told_path, told_rotations
 from semtta.tta.strategy import Draw, Networks
-from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_terms
+from semtta.tta.terms import (
+    divides_by_visible,
+    landmarks3d_term,
+    reprojection_term,
+    smoothing_terms,
+)
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,9 @@ class CycleAdapt:
                 self.targets.betas[frames], weight, draw.count,
             )  # fmt: skip
         return terms
+
+    def couples(self, run: Run, draw: Draw) -> bool:
+        return divides_by_visible(run)
 
     # ------------------------------------------------------------------ denoiser stage
 

@@ -102,6 +102,9 @@ class Discriminator(CycleAdapt):
             terms["adversarial"] = run.config.discriminator.weight * adversarial
         return terms
 
+    def couples(self, run: Run, draw: Draw) -> bool:
+        return bool(draw.segments) or super().couples(run, draw)
+
     def _real_windows(self, draw: Draw, generator: torch.Generator) -> Tensor:
         """(S, 16, 69) from anywhere in the exemplar of each window's label."""
         motions = [self.real[self.segments.labels[i]] for i in draw.segments]

@@ -61,7 +61,7 @@ def memory_note(
             return f"{problem}optimizer.batch_segments={segments} makes it fit."
         return f"{problem}optimizer.train_mode=false with optimizer.chunk={fitting} makes it fit."
     if fitting >= 1:
-        return f"{problem}optimizer.chunk={fitting} makes it fit (same result, one more pass)."
+        return f"{problem}optimizer.chunk={fitting} makes it fit (same result)."
     if scope != "head":
         return f"{problem}model.trainable=head needs the least."
     return f"{problem}a shorter video or more memory is needed."

@@ -38,7 +38,12 @@ from semtta.tta.smoothing import (
     told_text,
 )
 from semtta.tta.strategy import Draw, Networks
-from semtta.tta.terms import landmarks3d_term, reprojection_term, smoothing_terms
+from semtta.tta.terms import (
+    divides_by_visible,
+    landmarks3d_term,
+    reprojection_term,
+    smoothing_terms,
+)
 
 
 class Semtta:
@@ -111,16 +116,23 @@ class Semtta:
         config = run.config
         landmarks = run.view.landmarks(prediction)
         terms = reprojection_term(run, draw, prediction, landmarks)
-        if self._aligning(run, self.epoch):
-            assert self.gate is not None  # else _aligning said no
-            # a label that the gate's prior does not know pulls nothing
-            known = [k for k, i in enumerate(draw.segments) if self.gate.known[i]]
-            if known:
-                pull = self._alignment(draw, known, prediction, config)
-                terms["alignment"] = config.alignment.weight * pull
+        if known := self._pulled(run, draw):
+            pull = self._alignment(draw, known, prediction, config)
+            terms["alignment"] = config.alignment.weight * pull
         if self.target is not None:
             terms |= self._smoothing(run, draw, prediction)
         return terms | landmarks3d_term(run, draw, landmarks)
+
+    def couples(self, run: Run, draw: Draw) -> bool:
+        return divides_by_visible(run) or bool(self._pulled(run, draw))
+
+    def _pulled(self, run: Run, draw: Draw) -> list[int]:
+        """Which of the drawn segments the text pulls: a label that the gate's prior does not know
+        pulls nothing."""
+        if not self._aligning(run, self.epoch):
+            return []
+        assert self.gate is not None  # else _aligning said no
+        return [k for k, i in enumerate(draw.segments) if self.gate.known[i]]
 
     def _alignment(
         self, draw: Draw, known: list[int], prediction: Prediction, config: Config

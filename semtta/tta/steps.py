@@ -1,4 +1,4 @@
-"""One optimiser step: the whole batch at once, or in two passes at the memory of one chunk."""
+"""One optimiser step: the whole batch at once, or chunk after chunk at the memory of one."""
 
 from __future__ import annotations
 
@@ -16,23 +16,38 @@ def accumulate_gradient(
 ) -> dict[str, Tensor]:
     """Add the gradient of a draw's loss to the model's parameters.
 
-    The loss couples frames (alignment, divisors), the network does not. So with ``chunk``: predict
-    all frames without graph, take d(loss)/d(prediction), then run chunk after chunk again with
-    graph and feed each its slice. The gradient is the same, one chunk's activations are held at a
-    time, and the price is one more forward pass. Exact only while no layer couples frames: batch
-    statistics and dropout must be off (``optimizer.train_mode: false``).
+    With ``chunk`` one chunk's activations are held at a time, and the gradient is the same: in one
+    pass where the loss is a sum over frames, in two where it couples them. Exact only while no
+    layer couples frames: batch statistics must be off, for two passes dropout as well
+    (``optimizer.train_mode: false``).
 
     Args:
         chunk: frames held with their activations; None = all.
     Returns: the loss terms, detached."""
-    frames = draw.frames
-    if chunk is None or len(frames) <= chunk:
-        terms = strategy.loss(run, draw, run.forward(frames))
+    if chunk is None or len(draw.frames) <= chunk:
+        return _one_pass(run, strategy, draw, [draw])
+    if strategy.couples(run, draw):
+        return _two_passes(run, strategy, draw, chunk)
+    return _one_pass(run, strategy, draw, draw.split(chunk))
+
+
+def _one_pass(run: Run, strategy: Strategy, draw: Draw, parts: list[Draw]) -> dict[str, Tensor]:
+    """Each part's loss, a mean over its frames, counts as much as it has of the frames."""
+    sums: dict[str, Tensor] = {}
+    for part, prediction in zip(parts, run.forward_each([part.frames for part in parts])):
+        share = part.count.sum() / draw.count.sum()
+        terms = {k: share * term for k, term in strategy.loss(run, part, prediction).items()}
         if terms:
             losses.total(terms).backward()
-        return {name: value.detach() for name, value in terms.items()}
+        for name, term in terms.items():
+            sums[name] = sums[name] + term.detach() if name in sums else term.detach()
+    return sums
 
-    parts = frames.split(chunk)
+
+def _two_passes(run: Run, strategy: Strategy, draw: Draw, chunk: int) -> dict[str, Tensor]:
+    """Predict all frames without graph, take d(loss)/d(prediction), then run chunk after chunk
+    again with graph and feed each its slice: the price is one more forward pass."""
+    parts = draw.frames.split(chunk)
     with torch.no_grad():
         whole = Prediction.cat(list(run.forward_each(parts)))
     leaves = [x.detach().requires_grad_(True) for x in (whole.rotmats, whole.betas, whole.cam)]

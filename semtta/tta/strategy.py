@@ -45,6 +45,10 @@ class Draw:
             rows=tuple(rows[i] for i in whole),
         )
 
+    def split(self, size: int) -> list[Draw]:
+        """The same frames in pieces of ``size``, of which no segment is known."""
+        return [Draw(*pair) for pair in zip(self.frames.split(size), self.count.split(size))]
+
 
 @dataclass(frozen=True)
 class Networks:
@@ -84,6 +88,10 @@ class Strategy(Protocol):
         """Named terms, already weighted."""
         ...
 
+    def couples(self, run: Run, draw: Draw) -> bool:
+        """Whether this loss of a draw is more than the mean over its frames of what each says."""
+        ...
+
     def end_epoch(self, run: Run, epoch: int) -> dict[str, float]:
         """After the epoch's full pass (``run.latest``): move the evidence, report numbers."""
         ...
@@ -105,6 +113,9 @@ class Frozen:
 
     def loss(self, run: Run, draw: Draw, prediction: Prediction) -> dict[str, Tensor]:
         return {}
+
+    def couples(self, run: Run, draw: Draw) -> bool:
+        return False
 
     def end_epoch(self, run: Run, epoch: int) -> dict[str, float]:
         return {}

@@ -28,6 +28,11 @@ def reprojection_term(
     return {"reprojection": config.weight * loss}
 
 
+def divides_by_visible(run: Run) -> bool:
+    """Whether the 2D loss has a divisor that is not in proportion to the frames."""
+    return run.config.reprojection.reduction == "visible" and run.config.reprojection.weight > 0
+
+
 def landmarks3d_term(run: Run, draw: Draw, landmarks: Tensor) -> dict[str, Tensor]:
     """The detector's own 3D landmarks on joints it saw; not in the paper, off there.
 
