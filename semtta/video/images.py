@@ -141,6 +141,5 @@ def image_frames(
         if name is not None:
             frame = read_image(images.folder / name)
             check_size(info, (frame.shape[1], frame.shape[0]), f"image '{name}'")
-        if size is not None:
-            frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-        yield count, seconds, frame
+        shown = frame if size is None else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        yield count, seconds, np.asarray(shown, np.uint8)
