@@ -420,7 +420,7 @@ def test_passers_by_of_a_few_frames_are_dropped(tmp_path, monkeypatch):
         def __call__(self, image):
             people = super().__call__(image)
             brief = person_at(200, score=0.8)
-            return frame_of(person_at(40 + 2 * self.count), brief) if self.count < 4 else people[:1]
+            return frame_of(person_at(40 + 2 * self.count), brief) if self.count < 3 else people[:1]
 
     monkeypatch.setattr(pipeline, "MoveNet", Brief)
     monkeypatch.setattr(pipeline, "BlazePose", FakeBlazePose)

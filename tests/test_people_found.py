@@ -8,6 +8,7 @@ from test_people import FIGURE, FakeBlazePose, frame_of, person_at
 
 from semtta.people import finding, pipeline
 from semtta.people.appearance import colours
+from semtta.people.between import midway
 from semtta.people.closer import Search, added, look_closer, why_everywhere
 from semtta.people.finding import Ticks
 from semtta.people.pipeline import track_video
@@ -224,7 +225,7 @@ def test_a_long_video_without_people_is_not_searched_everywhere(monkeypatch):
         monkeypatch.setattr(finding, name, lambda path, note=None: read(path))
     info = VideoInfo("a.mp4", 320, 240, 30.0, 300)
     found = finding.find_everyone("a.mp4", info, net, True, 1, Ticks(None, None), lambda text: None)
-    assert not found.chains and len(looked) == 300 + 4 * 30
+    assert not found.chains and len(looked) == 151 + 4 * 30
 
 
 def test_of_a_part_of_a_video_nothing_before_it_is_looked_at_again(tmp_path, monkeypatch):
@@ -246,6 +247,55 @@ def test_of_a_part_of_a_video_nothing_before_it_is_looked_at_again(tmp_path, mon
     ticks = []
     found = track_video(path, start=3, end=9, progress=lambda *now: ticks.append(now))
     assert all(track.frames.tolist() == list(range(3, 9)) for track in found.tracks)
-    assert len(found.tracks) == 4 and len(looked) == 6 + 4 * 6
+    assert len(found.tracks) == 4 and len(looked) == 4 + 4 * 6
     assert min(looked) > 20 + 20 * 2.5 and max(looked) < 20 + 20 * 8.5
     assert ticks[-1] == (9 + 6 + 6, 9 + 6 + 6)
+
+
+# --- frames between two that were looked at -----------------------------------------------------
+
+
+def test_who_is_in_both_neighbours_was_on_the_way():
+    before = dressed((person_at(50, score=0.4), RED), (person_at(200, score=0.8), BLUE))
+    after = dressed((person_at(204, score=0.6), BLUE), (person_at(58, score=0.4), RED))
+    found = midway(before, after, 0.25)
+    assert found.boxes[:, 0].tolist() == [52, 201]
+    assert found.scores.tolist() == pytest.approx([0.4, 0.75])
+    np.testing.assert_allclose(found.xy[0], before.xy[0] + [2, 0])
+    np.testing.assert_allclose(found.colours, before.colours, atol=1e-3)
+    assert len(midway(frame_of(), frame_of(), 0.5)) == 0
+
+
+@pytest.mark.parametrize("other", [
+    [],  # gone
+    [person_at(50), person_at(200)],  # somebody came
+    [person_at(110)],  # far away
+])  # fmt: skip
+def test_where_somebody_sure_is_in_one_only_the_frame_is_looked_at(other):
+    one, two = frame_of(person_at(50)), frame_of(*other)
+    assert midway(one, two, 0.5) is None and midway(two, one, 0.5) is None
+
+
+def test_who_is_unsure_and_in_one_only_is_left_out():
+    one = frame_of(person_at(50), person_at(200, score=0.2))
+    assert midway(one, frame_of(person_at(50)), 0.5).boxes[:, 0].tolist() == [50]
+
+
+@pytest.mark.parametrize(
+    ("count", "fps", "looks"), [(9, 30, 5), (10, 30, 6), (1, 30, 1), (9, 10, 9)]
+)
+def test_every_second_frame_is_looked_at_unless_they_lie_far_apart(monkeypatch, count, fps, looks):
+    images = [np.full((4, 4, 3), t, np.uint8) for t in range(count)]
+    before = [(0, 0.0, None), (1, 0.1, None)]  # of the video, but not wanted
+    wanted = [(t + 2, 0.2 + t / fps, image) for t, image in enumerate(images)]
+    monkeypatch.setattr(finding, "read_through", lambda path, note: iter([*before, *wanted]))
+    seen = []
+
+    def net(image):
+        seen.append(int(image[0, 0, 0]))
+        return frame_of(person_at(50 + 2.0 * seen[-1]))
+
+    found, times = finding._first_look("clip.mp4", net, 1, Ticks(None, None), print)
+    assert found[:2] == [None, None] and len(times) == count + 2 and times == sorted(times)
+    assert [people.boxes[0, 0] for people in found[2:]] == pytest.approx(50 + 2 * np.arange(count))
+    assert len(seen) == looks and sorted(set(seen)) == sorted(seen)

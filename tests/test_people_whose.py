@@ -6,11 +6,11 @@ import torch
 from test_people import FIGURE, body_points, frame_of, fused_like, person_at
 from test_people_found import BLUE, RED, chains_of, dressed
 
-from semtta.people import gating, pipeline
+from semtta.people import gating, masking, others, pipeline
 from semtta.people.appearance import colours, join
 from semtta.people.fusion import COCO_IN_BODY
 from semtta.people.ownership import is_strangers, without_mixtures
-from semtta.people.tracker import Detections, together
+from semtta.people.tracker import Detections, box_size, together
 from semtta.video import VideoInfo
 
 WIDE = (640, 240)
@@ -178,3 +178,45 @@ def test_tracks_do_not_get_the_landmarks_of_the_person_in_front():
     limbs = torch.tensor(COCO_IN_BODY[5:])
     assert (track.keypoints.conf[10:20] == 0).all()
     assert (track.keypoints.conf[:8][:, limbs] > 0).all()
+
+
+# --- who else is there -------------------------------------------------------------------------
+
+
+def wanderer(seed, first, frames, *, unsure=0.1):
+    """Somebody who wanders about a picture of 1000 x 1000, seen from one frame on."""
+    random = np.random.default_rng(seed)
+    xy = FIGURE * [120, 320] + np.cumsum(random.normal(0, 9, (frames, 1, 2)), 0)
+    xy = xy + random.uniform(300, 500, 2) + random.normal(0, 8, (frames, 17, 2))
+    conf = np.where(
+        random.random((frames, 17)) < unsure, 0.0, random.uniform(0.05, 1, (frames, 17))
+    )
+    at = np.arange(first, first + frames)
+    boxes = np.concatenate([xy.min(1), xy.max(1)], 1)
+    return others.Person(at, at / 30, conf.any(1), boxes, xy, conf, 0.5)
+
+
+def test_all_frames_at_once_say_what_each_says_alone():
+    people = [wanderer(0, 0, 90), wanderer(1, 30, 80), wanderer(2, 70, 60, unsure=0.9)]
+    for person in people:
+        points, size = body_points(len(person.frames)), gating.person_size(person.boxes)
+        points[:, COCO_IN_BODY] = person.xy
+        points += np.random.default_rng(3).normal(0, 60, points.shape)
+        hidden = others.hidden(points, person, people)
+        foreign = others.foreign(points, person, people, size)
+        for t, frame in enumerate(person.frames):
+            alone, strange = np.zeros(27, bool), False
+            for other, u in others.present(people, person, int(frame)):
+                conf = np.maximum(other.conf[u], others.AT_LEAST)
+                alone |= masking.on_body(points[t], other.boxes[u], other.xy[u], conf)
+                theirs = other.xy[u], other.conf[u], box_size(other.boxes[u])
+                strange |= is_strangers(points[t], person.xy[t], person.conf[t], size[t], *theirs)
+            assert np.array_equal(hidden[t], alone) and foreign[t] == strange
+        assert 0.02 < hidden.mean() < 0.98
+
+
+def test_who_was_just_lost_still_hides_others_and_later_no_more():
+    lost, person = wanderer(0, 0, 30), wanderer(1, 0, 60)
+    there = [bool(others.present([lost, person], person, t)) for t in range(60)]
+    assert there == [t <= 29 + 15 for t in range(60)]
+    assert others.present([lost, person], lost, 10) == [(person, 10)]

@@ -378,3 +378,15 @@ def test_images_are_turned_as_their_exif_says(tmp_path):
     turned = next(read_frames(tmp_path))[2]
     rows, columns = np.nonzero(turned.mean(2) > 130)
     assert rows.max() < 15 and columns.min() > 25  # top right
+
+
+def waves(width=160, height=120):
+    rows, columns = np.mgrid[:height, :width].astype(float)
+    bands = [127 + 100 * np.sin(columns / 23 + k) * np.cos(rows / 31) for k in range(3)]
+    return np.stack(bands, -1).astype(np.uint8)
+
+
+def test_images_are_shrunk_on_the_way(tmp_path):
+    cv2.imwrite(str(tmp_path / "0.png"), waves())
+    whole, small = (next(read_frames(tmp_path, size=size))[2] for size in (None, (60, 44)))
+    assert np.array_equal(small, cv2.resize(whole, (60, 44), interpolation=cv2.INTER_AREA))

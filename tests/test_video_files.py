@@ -9,8 +9,10 @@ import zlib
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
+from test_video import waves
 from video_files import encode, moving, recontain, woven
 
 from semtta.errors import SemttaError
@@ -256,6 +258,20 @@ def test_rotation_and_mirroring_are_applied(tmp_path):
         vertical = "top" if rows.mean() < shape[0] / 2 else "bottom"
         horizontal = "left" if columns.mean() < shape[1] / 2 else "right"
         assert f"{vertical} {horizontal}" == place, matrix
+
+
+@pytest.mark.parametrize(("matrix", "size"), [(None, (60, 44)), (ROT90, (44, 60))])
+@pytest.mark.parametrize("aspect", ["1", "4/3"])
+def test_frames_are_shrunk_on_the_way_as_they_would_be_afterwards(tmp_path, matrix, size, aspect):
+    shape = {"sample_aspect_ratio": Fraction(aspect)}
+    path = encode(tmp_path / "a.mp4", [waves()] * 3, settings=shape)
+    if matrix is not None:
+        path = recontain(path, tmp_path / "turned.mp4", matrix=matrix)
+    whole = next(read_frames(path))[2]
+    small = next(read_frames(path, size=size))[2]
+    assert small.shape == (size[1], size[0], 3) and small.flags["C_CONTIGUOUS"]
+    off = np.abs(small - cv2.resize(whole, size, interpolation=cv2.INTER_AREA).astype(int))
+    assert off.mean() < 3 and off.max() < 20  # a wrong turn makes 50
 
 
 def test_other_angles_are_refused(tmp_path):

@@ -76,12 +76,11 @@ def rasterize(
         width, height: samples.
 
     Returns:
-        (N,) positions in the flat (height, width) buffer, each once or, where two surfaces have
-        the very same depth, twice; and (N, C) float32 values there.
+        (N,) increasing positions in the flat (height, width) buffer, and (N, C) float32 values
+        there.
     """
     channels = np.concatenate([np.asarray(depth)[:, None], values], 1)
-    spans = _spans(points, faces, channels, width, height)
-    return _fill(spans, width, height)
+    return _fill(_spans(points, faces, channels, width, height), width, height)
 
 
 @dataclass
@@ -90,8 +89,8 @@ class _Spans:
 
     start: np.ndarray  # (S,) position of the first sample in the flat buffer
     length: np.ndarray  # (S,) samples
-    value: np.ndarray  # (S, 1 + C) depth and values at the first sample
-    slope: np.ndarray  # (S, 1 + C) change per sample
+    value: np.ndarray  # (1 + C, S) depth and values at the first sample
+    slope: np.ndarray  # (1 + C, S) change per sample
 
 
 def _spans(points, faces, values, width: int, height: int) -> _Spans:
@@ -101,57 +100,83 @@ def _spans(points, faces, values, width: int, height: int) -> _Spans:
     neighbours neither overlap nor leave a crack.
     """
     faces = faces[np.argsort(values[faces, 0].sum(1), kind="stable")]
-    corner = points[faces]  # (F, 3, 2)
-    first = np.clip(np.ceil(corner[..., 1].min(1)), 0, height).astype(np.int64)
-    last = np.clip(np.ceil(corner[..., 1].max(1)), 0, height).astype(np.int64)
-    rows = np.maximum(last - first, 0)
-    owner = np.repeat(np.arange(len(faces)), rows)
-    y = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows - first, rows)
+    top = points[faces, 1].argmin(1)
+    faces = np.take_along_axis(faces, (top[:, None] + np.arange(3)) % 3, 1)
+    edge, rows = _halves(points[faces], height)
+    count = rows[:, 1] - rows[:, 0]
+    half = np.repeat(np.arange(len(count), dtype=np.int32), count)
+    y = np.arange(len(half)) - (np.cumsum(count) - count - rows[:, 0])[half]
+    left, right = (edge[side, 0][half] + edge[side, 1][half] * y for side in (0, 1))
+    begin = np.ceil(np.fmax(left, 0)).astype(np.int32)
+    length = np.ceil(np.fmin(right, width)).astype(np.int32) - begin
+    hit = np.flatnonzero(length > 0)
+    y, begin, length, owner = y[hit], begin[hit], length[hit], half[hit] // 2
+    value, slope = np.empty((2, values.shape[1], len(hit)), np.float32)
+    for i, (base, dx, dy) in enumerate(zip(*_planes(points[faces], values[faces]))):
+        slope[i] = along = dx[owner]
+        value[i] = base[owner] + along * begin + dy[owner] * y
+    return _Spans(y * width + begin, length, value, slope)
 
-    low, high = np.zeros(len(y)), np.full(len(y), float(width))
-    for i in range(3):
-        (ax, ay), (bx, by) = corner[:, i].T, corner[:, (i + 1) % 3].T
-        rise = (by - ay)[owner]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # Written so that both triangles of an edge compute the very same number.
-            crossing = ((ax * by - bx * ay)[owner] + (bx - ax)[owner] * y) / rise
-        low = np.where(rise > 0, np.fmax(low, crossing), low)
-        high = np.where(rise < 0, np.fmin(high, crossing), high)
-    begin = np.ceil(low).astype(np.int64)
-    length = np.ceil(high).astype(np.int64) - begin
-    hit = length > 0
-    owner, y, begin, length = owner[hit], y[hit], begin[hit], length[hit]
 
-    # value(x, y) = value at corner 0 + gradient . ((x, y) - corner 0)
-    origin = values[faces[:, 0]]
-    along, across = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
-    area = along[:, 0] * across[:, 1] - along[:, 1] * across[:, 0]
-    area = np.where(np.abs(area) < 1e-9, -1e-9, area)[:, None]
-    rise1, rise2 = values[faces[:, 1]] - origin, values[faces[:, 2]] - origin
-    dx = (rise1 * across[:, 1:] - rise2 * along[:, 1:]) / area
-    dy = (rise2 * along[:, :1] - rise1 * across[:, :1]) / area
-    offset = np.stack([begin, y], 1) - corner[owner, 0]
-    value = origin[owner] + dx[owner] * offset[:, :1] + dy[owner] * offset[:, 1:]
-    return _Spans(y * width + begin, length, value.astype(np.float32), dx[owner].astype(np.float32))
+def _halves(corner: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Triangles cut in two at the height of their middle corner: then each side is one edge.
+
+    Args:
+        corner: (F, 3, 2) of front faces, the top one first; so the first edge bounds the triangle
+            on the left, the last one on the right, and the second either.
+    Returns: edges (2, 2, 2F): left and right, x = first + second * y; rows (2F, 2) from, to."""
+    ax, ay = corner[..., 0].T, corner[..., 1].T
+    bx, by = np.roll(ax, -1, 0), np.roll(ay, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Written so that both triangles of an edge compute the very same number.
+        line = np.stack([(ax * by - bx * ay) / (by - ay), (bx - ax) / (by - ay)])  # (2, 3, F)
+    on_left = ay[1] < ay[2]  # is the middle corner
+    upper = [line[:, 0], line[:, 2]]
+    lower = [np.where(on_left, line[:, 1], line[:, 0]), np.where(on_left, line[:, 2], line[:, 1])]
+    cut = np.stack([ay[0], np.minimum(ay[1], ay[2]), np.maximum(ay[1], ay[2])], 1)
+    cut = np.clip(np.ceil(cut), 0, height).astype(np.int64)
+    edges = np.stack([np.stack(upper), np.stack(lower)], -1)  # (2, 2, F, 2)
+    return edges.reshape(2, 2, -1), np.stack([cut[:, :2], cut[:, 1:]], 1).reshape(-1, 2)
+
+
+def _planes(corner: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(C, F) each of base, dx, dy: value = base + dx * x + dy * y of corners (F, 3, 2) with values
+    (F, 3, C)."""
+    x, y = corner[..., 0].T, corner[..., 1].T
+    origin, rise1, rise2 = (
+        value[:, 0].T,
+        (value[:, 1] - value[:, 0]).T,
+        (value[:, 2] - value[:, 0]).T,
+    )
+    area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
+    area = np.where(np.abs(area) < 1e-9, -1e-9, area)
+    dx = (rise1 * (y[2] - y[0]) - rise2 * (y[1] - y[0])) / area
+    dy = (rise2 * (x[1] - x[0]) - rise1 * (x[2] - x[0])) / area
+    return origin - dx * x[0] - dy * y[0], dx, dy
 
 
 def _fill(spans: _Spans, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions and values of the samples that nothing hides; see :func:`rasterize`."""
-    total = int(spans.length.sum())
-    before = np.cumsum(spans.length) - spans.length
-    count = np.arange(total, dtype=np.int32)
-    place = np.repeat((spans.start - before).astype(np.int32), spans.length) + count
-    step = (count - np.repeat(before.astype(np.int32), spans.length)).astype(np.float32)
-    slope = np.repeat(spans.slope[:, 0], spans.length)
-    depth = np.repeat(spans.value[:, 0], spans.length) + slope * step
-    nearest = np.zeros(width * height, np.float32)
-    # Later writes win and near triangles come last, so few samples need a second look.
-    samples, where = depth, place
-    while len(samples):
-        nearest[where] = samples
-        hidden = samples > nearest[where]
-        samples, where = samples[hidden], where[hidden]
-    seen = np.flatnonzero(depth == nearest[place])
-    owner = np.repeat(np.arange(len(spans.length)), spans.length)[seen]
-    step = step[seen, None]
-    return place[seen], spans.value[owner, 1:] + spans.slope[owner, 1:] * step
+    before = (np.cumsum(spans.length) - spans.length).astype(np.int32)
+    span = np.repeat(np.arange(len(before), dtype=np.int32), spans.length)
+    count = np.arange(len(span), dtype=np.int32)
+    place = count + (spans.start - before).astype(np.int32)[span]
+
+    def values(sample: np.ndarray, channels: slice) -> list[np.ndarray]:
+        of = span[sample]
+        step = (sample - before[of]).astype(np.float32)
+        both = zip(spans.value[channels], spans.slope[channels])
+        return [value[of] + slope[of] * step for value, slope in both]
+
+    nearest = np.full(width * height, -1, np.int32)
+    # Later writes win and near triangles come last, so few samples need a look at their depth.
+    nearest[place] = count
+    other = np.flatnonzero(nearest[place] != count)
+    while len(other):
+        (depth,), (over,) = (values(x, slice(1)) for x in (other, nearest[place[other]]))
+        other = other[depth > over]
+        nearest[place[other]] = other
+        other = other[nearest[place[other]] != other]
+    seen = np.flatnonzero(nearest >= 0)
+    found = values(nearest[seen], slice(1, None))
+    return seen, np.stack(found, 1) if found else np.zeros((len(seen), 0), np.float32)

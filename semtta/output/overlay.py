@@ -134,14 +134,12 @@ def write_overlay(
 
     def draw(item: tuple[int, float, np.ndarray]):
         index, seconds, image = item
-        if size != (info.width, info.height):  # before anything is drawn: it is the faster
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         pictures = draw_pictures(image, index, panels, renderer)
         cell = sheet_cell(pictures[-1]) if index in kept else None
         return seconds, options.arranged(pictures, titles, seconds), cell
 
     def frames() -> Iterator[tuple[float, np.ndarray]]:
-        drawn = threaded_map(draw, read_frames(video_path), workers)
+        drawn = threaded_map(draw, read_frames(video_path, size=size), workers)
         span = info.span
         for done, (seconds, frame, cell) in enumerate(drawn, 1):
             if cell is not None:

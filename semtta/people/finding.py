@@ -1,8 +1,8 @@
-"""Who is where: detections of every frame, linked over the video, with a closer look if needed."""
+"""Who is where: detections of all frames, linked over the video, with a closer look if needed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from semtta.engine import threaded_map
 from semtta.errors import SemttaError
 from semtta.people.appearance import colours, join
+from semtta.people.between import LONGEST, midway
 from semtta.people.closer import COVER, PARTS, Region, Search, added, look_closer, why_everywhere
 from semtta.people.movenet import MoveNet
 from semtta.people.ownership import without_mixtures
@@ -25,6 +26,7 @@ _PROBES = 30  # frames that are looked at closely before all are, where nobody w
 _SOMEBODY = 0.3  # score of a detection that is worth it
 
 Note = Callable[[str], None]
+_Frame = tuple[int, float, np.ndarray | None]  # index, seconds, picture
 
 
 class Ticks:
@@ -104,21 +106,49 @@ def find_everyone(
 def _first_look(
     path, net: MoveNet, threads: int, tick: Ticks, note: Note
 ) -> tuple[list[Detections | None], list[float]]:
-    """Everyone in every frame; None in those before the part that is wanted."""
+    """Everyone in every frame; None in those before the part that is wanted.
 
-    def detect(frame) -> tuple[Detections | None, float]:
-        _, seconds, image = frame
-        if image is None:
-            return None, seconds
+    The network sees every second frame, and of the others those that their neighbours do not
+    explain."""
+
+    def detect(image: np.ndarray) -> Detections:
         people = without_mixtures(suppress_duplicates(net(image)))
-        return replace(people, colours=colours(image, people)), seconds
+        return replace(people, colours=colours(image, people))
 
-    detections, times = [], []
-    for people, seconds in threaded_map(detect, read_through(path, note), threads):
+    def look(pair: tuple[_Frame | None, _Frame]):
+        between, (_, seconds, image) = pair
+        return between, seconds, None if image is None else detect(image)
+
+    detections: list[Detections | None] = []
+    times: list[float] = []
+    for between, seconds, people in threaded_map(look, _pairs(read_through(path, note)), threads):
+        if between is not None:
+            _, moment, image = between
+            assert image is not None and people is not None and detections[-1] is not None
+            elapsed, found = seconds - times[-1], None
+            if elapsed <= LONGEST:
+                found = midway(detections[-1], people, (moment - times[-1]) / elapsed)
+            detections.append(detect(image) if found is None else found)
+            times.append(moment)
+            tick()
         detections.append(people)
         times.append(seconds)
         tick()
     return detections, times
+
+
+def _pairs(frames: Iterable[_Frame]) -> Iterator[tuple[_Frame | None, _Frame]]:
+    """Each frame that is looked at, with the one before it where that may follow from its two
+    neighbours. The first and the last one are looked at."""
+    started, between = False, None
+    for frame in frames:
+        if started and between is None:
+            between = frame
+            continue
+        yield between, frame
+        between, started = None, frame[2] is not None
+    if between is not None:
+        yield None, between
 
 
 def _settled(

@@ -40,22 +40,28 @@ def overlaps(box: np.ndarray, center: np.ndarray, reach: float) -> bool:
 
 
 def on_body(points: np.ndarray, box: np.ndarray, xy: np.ndarray, conf: np.ndarray) -> np.ndarray:
-    """(J,) whether points (J, 2) lie on the silhouette that ``paint_over`` would draw."""
-    side = float(max(box[2] - box[0], box[3] - box[1]))
+    """Whether points lie on the silhouette that ``paint_over`` would draw.
+
+    Args:
+        points: (..., J, 2) pixels.
+        box, xy, conf: (..., 4), (..., 17, 2), (..., 17) of who may hide them.
+    Returns: (..., J) bool."""
+    side = (box[..., 2:] - box[..., :2]).max(-1)[..., None]
     seen = conf > _SEEN
-    found = np.zeros(len(points), bool)
+    found = np.zeros(points.shape[:-1], bool)
     cross = [(_TRUNK[0], _TRUNK[2]), (_TRUNK[1], _TRUNK[3])]
     for a, b in [*_EDGES, *cross]:
-        if seen[a] and seen[b]:
-            found |= _to_segment(points, xy[a], xy[b]) < 0.65 * _LIMB * side
-    face = xy[_FACE][seen[_FACE]]
-    if len(face):
-        found |= np.linalg.norm(points - face.mean(0), axis=1) < _HEAD * side
-    return found
+        drawn = (seen[..., a] & seen[..., b])[..., None]
+        apart = _to_segment(points, xy[..., a, None, :], xy[..., b, None, :])
+        found |= drawn & (apart < 0.65 * _LIMB * side)
+    known = seen[..., _FACE, None]
+    face = np.where(known, xy[..., _FACE, :], 0).sum(-2) / np.maximum(known.sum(-2), 1)
+    off = np.linalg.norm(points - face[..., None, :], axis=-1)
+    return found | (known.any(-2) & (off < _HEAD * side))
 
 
 def _to_segment(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """(J,) distances of points (J, 2) to a segment."""
-    along = end - start
-    share = (points - start) @ along / max(float(along @ along), 1e-9)
-    return np.linalg.norm(points - start - np.clip(share, 0, 1)[:, None] * along, axis=1)
+    """(..., J) distances of points (..., J, 2) to segments (..., 1, 2)."""
+    along, off = end - start, points - start
+    share = (off * along).sum(-1) / np.maximum((along * along).sum(-1), 1e-9)
+    return np.linalg.norm(off - np.clip(share, 0, 1)[..., None] * along, axis=-1)

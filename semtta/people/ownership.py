@@ -25,30 +25,35 @@ _MIXED = 0.8  # share of a detection's joints that two others explain
 
 
 def is_strangers(
-    points: np.ndarray, xy: np.ndarray, conf: np.ndarray, size: float,
-    other_xy: np.ndarray, other_conf: np.ndarray, other_size: float,
-) -> bool:  # fmt: skip
+    points: np.ndarray, xy: np.ndarray, conf: np.ndarray, size: np.ndarray | float,
+    other_xy: np.ndarray, other_conf: np.ndarray, other_size: np.ndarray | float,
+) -> np.ndarray:  # fmt: skip
     """Whether landmarks are another person's, or between that person and their own.
 
     Args:
-        points: (27, 2) landmarks in ``BODY27``, pixels.
-        xy, conf: (17, 2), (17,) MoveNet's joints of their own person; confidence 0 where unseen.
-        size, other_size: of the two people, pixels.
+        points: (..., 27, 2) landmarks in ``BODY27``, pixels.
+        xy, conf: (..., 17, 2), (..., 17) MoveNet's joints of their own person; confidence 0 where
+            unseen.
+        size, other_size: (...,) of the two people, pixels.
         other_xy, other_conf: as ``xy``, ``conf``, of the other person.
+    Returns: (...,) bool.
 
     Landmarks on a joint of both count for their own person. The other's left and right may be
     exchanged, as the landmark network does.
     """
-    body = points[COCO_IN_BODY]
+    body = points[..., COCO_IN_BODY, :]
     own = _on(body, xy, conf, size)
     theirs = _on(body, other_xy, other_conf, other_size)
-    theirs |= _on(body, other_xy[_FLIP], other_conf[_FLIP], other_size)
-    count = int((theirs & ~own)[_LIMBS].sum())
-    return count > _CHANCE and count > int(own[_LIMBS].sum())
+    theirs |= _on(body, other_xy[..., _FLIP, :], other_conf[..., _FLIP], other_size)
+    count = (theirs & ~own)[..., _LIMBS].sum(-1)
+    return (count > _CHANCE) & (count > own[..., _LIMBS].sum(-1))
 
 
-def _on(points: np.ndarray, xy: np.ndarray, conf: np.ndarray, size: float) -> np.ndarray:
-    return (np.linalg.norm(points - xy, axis=-1) < _ON * size) & (conf > _SURE)
+def _on(
+    points: np.ndarray, xy: np.ndarray, conf: np.ndarray, size: np.ndarray | float
+) -> np.ndarray:
+    near = _ON * np.asarray(size)[..., None]
+    return (np.linalg.norm(points - xy, axis=-1) < near) & (conf > _SURE)
 
 
 def without_mixtures(people: Detections) -> Detections:

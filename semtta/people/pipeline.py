@@ -16,9 +16,9 @@ from semtta.people import gating
 from semtta.people.blazepose import BlazePose, Roi
 from semtta.people.finding import Ticks, find_everyone, input_size
 from semtta.people.fusion import Looks, fuse
-from semtta.people.masking import on_body, overlaps, paint_over
+from semtta.people.masking import overlaps, paint_over
 from semtta.people.movenet import MoveNet
-from semtta.people.ownership import is_strangers
+from semtta.people.others import AT_LEAST, Person, foreign, hidden, present
 from semtta.people.rois import fill_gaps, roi_track
 from semtta.people.tracker import Chain, Detections, box_size
 from semtta.skeletons import BLAZEPOSE33, BODY27
@@ -28,8 +28,6 @@ from semtta.video.cut import Edge
 Progress = Callable[[int, int | None], None]
 
 _BODY_IN_BLAZE = np.array(BLAZEPOSE33.indices(BODY27.joints))
-_LINGER = 0.5  # seconds for which a lost person still hides others
-_AT_LEAST = 0.11  # confidence with which the limbs of other people are painted
 
 
 @dataclass(frozen=True)
@@ -73,33 +71,6 @@ class TrackedVideo:
         from semtta.people.track_files import load_tracked
 
         return load_tracked(path, video)
-
-
-@dataclass(frozen=True)
-class Person:
-    """One chain with every frame of its span filled in.
-
-    Args:
-        frames: (T,) consecutive frame indices.
-        times: (T,) seconds.
-        seen: (T,) whether the detector saw the person there; elsewhere interpolated.
-        boxes: (T, 4) pixels.
-        xy, conf: (T, 17, 2), (T, 17) MoveNet's keypoints; conf 0 where unseen.
-        score: mean detection score.
-    """
-
-    frames: np.ndarray
-    times: np.ndarray
-    seen: np.ndarray
-    boxes: np.ndarray
-    xy: np.ndarray
-    conf: np.ndarray
-    score: float
-
-    @property
-    def step(self) -> float:
-        """Seconds per frame."""
-        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else 1 / 30
 
 
 def track_video(
@@ -207,7 +178,7 @@ def _look(
         for i, person in enumerate(wanted):
             t = index - person.frames[0]
             if 0 <= t < len(person.frames):
-                others = _present(everyone, person, index)
+                others = present(everyone, person, index)
                 seen.append((i, _looks_at(image, rois[i][t], others, net)))
         return seen
 
@@ -219,18 +190,6 @@ def _look(
     return [Looks(*(np.stack(part) for part in zip(*looks, strict=True))) for looks in found]
 
 
-def _present(everyone: list[Person], person: Person, frame: int) -> list[tuple[Person, int]]:
-    """The others in a frame, each with its position there. Somebody who was just lost, or is
-    about to be found, is taken to stand where last or first seen."""
-    found = []
-    for other in everyone:
-        at = int(np.clip(frame - other.frames[0], 0, len(other.frames) - 1))
-        missed = abs(frame - int(other.frames[at])) * other.step
-        if other is not person and missed <= _LINGER:
-            found.append((other, at))
-    return found
-
-
 def _looks_at(image: np.ndarray, roi: Roi, others: list[tuple[Person, int]], net: BlazePose):
     """Two plain looks and two more: without the others where they are near, else slightly
     larger; each pair once mirrored."""
@@ -239,7 +198,7 @@ def _looks_at(image: np.ndarray, roi: Roi, others: list[tuple[Person, int]], net
     if near:
         painted = image.copy()
         for other, u in near:
-            paint_over(painted, other.boxes[u], other.xy[u], np.maximum(other.conf[u], _AT_LEAST))
+            paint_over(painted, other.boxes[u], other.xy[u], np.maximum(other.conf[u], AT_LEAST))
         images += [painted, painted]
         rois += [roi, roi]
     else:
@@ -252,44 +211,20 @@ def _looks_at(image: np.ndarray, roi: Roi, others: list[tuple[Person, int]], net
     return tuple(a.astype(np.float32) for a in arrays)
 
 
-def _hidden(points: np.ndarray, person: Person, everyone: list[Person]) -> np.ndarray:
-    """(T, 27) whether points (T, 27, 2) of a person lie on somebody else's body."""
-    hidden = np.zeros(points.shape[:2], bool)
-    for t, frame in enumerate(person.frames):
-        for other, u in _present(everyone, person, int(frame)):
-            pose = (other.boxes[u], other.xy[u], np.maximum(other.conf[u], _AT_LEAST))
-            hidden[t] |= on_body(points[t], *pose)
-    return hidden
-
-
-def _foreign(
-    points: np.ndarray, person: Person, everyone: list[Person], size: np.ndarray
-) -> np.ndarray:
-    """(T,) whether points (T, 27, 2) are somebody else's, or between two people."""
-    foreign = np.zeros(len(points), bool)
-    for t, frame in enumerate(person.frames):
-        own = (person.xy[t], person.conf[t], float(size[t]))
-        for other, u in _present(everyone, person, int(frame)):
-            theirs = (other.xy[u], other.conf[u], float(box_size(other.boxes[u][None])[0]))
-            foreign[t] |= is_strangers(points[t], *own, *theirs)
-    return foreign
-
-
 def _to_track(
     number: int, person: Person, everyone: list[Person], looks: Looks, info: VideoInfo
 ) -> Track:
     size = gating.person_size(person.boxes)
     fused = fuse(looks, person.xy, person.conf, size)
-    hidden = _hidden(fused.xy, person, everyone)
     evidence = gating.gate(
         fused,
         person.xy,
         person.conf,
         person.boxes,
-        hidden,
+        hidden(fused.xy, person, everyone),
         person.times,
         (info.width, info.height),
-        _foreign(fused.xy, person, everyone, size),
+        foreign(fused.xy, person, everyone, size),
     )
     return Track(
         id=number,

@@ -102,8 +102,8 @@ def keypoint_similarity(
 
 
 def box_size(boxes: np.ndarray) -> np.ndarray:
-    """(N, 4) -> (N,) root of the area, pixels."""
-    return np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1))
+    """(..., 4) -> (...,) root of the area, pixels."""
+    return np.sqrt(np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(-1))
 
 
 def likeness(a: Detections, b: Detections, sure: float = _SURE) -> np.ndarray:

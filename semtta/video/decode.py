@@ -52,7 +52,10 @@ def first_stamp(path: str | Path) -> float:
 
 
 def file_frames(
-    path: str | Path, note: Note, wanted: Wanted = every_frame
+    path: str | Path,
+    note: Note,
+    wanted: Wanted = every_frame,
+    size: tuple[int, int] | None = None,
 ) -> Iterator[tuple[int, float, np.ndarray | None]]:
     """See ``read_frames``; frames that are not wanted have no picture."""
     with _video(path) as video:
@@ -67,8 +70,8 @@ def file_frames(
             seconds.append(next_time(stamp, seconds[-1] if seconds else None, info.fps))
             image = None
             if wanted(index, seconds[-1]):
-                image = video.painter.paint(shot)
-                check_size(info, image, f"frame {index}")
+                check_size(info, video.painter.size(shot), f"frame {index}")
+                image = video.painter.paint(shot, size)
             yield index, seconds[-1], image
         if info is None:
             raise SemttaError(_no_frames(path))

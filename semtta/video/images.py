@@ -127,7 +127,7 @@ def image_info(images: ImageSequence) -> VideoInfo:
 
 
 def image_frames(
-    images: ImageSequence, wanted: Wanted = every_frame
+    images: ImageSequence, wanted: Wanted = every_frame, size: tuple[int, int] | None = None
 ) -> Iterator[tuple[int, float, np.ndarray | None]]:
     """See ``read_frames``; frames that are not wanted have no picture."""
     info = image_info(images)
@@ -140,5 +140,6 @@ def image_frames(
         frame = black
         if name is not None:
             frame = read_image(images.folder / name)
-            check_size(info, frame, f"image '{name}'")
-        yield count, seconds, frame
+            check_size(info, (frame.shape[1], frame.shape[0]), f"image '{name}'")
+        shown = frame if size is None else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        yield count, seconds, np.asarray(shown, np.uint8)

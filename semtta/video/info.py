@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from semtta.errors import SemttaError
 
 DEFAULT_FPS = 30.0
@@ -205,9 +203,9 @@ def check_pixels(width: int, height: int, limit: int, where: str) -> None:
         )
 
 
-def check_size(info: VideoInfo, frame: np.ndarray, where: str) -> None:
-    """Raise ``SemttaError`` for a frame of another size than the first."""
-    if frame.shape[:2] != (info.height, info.width):
+def check_size(info: VideoInfo, size: tuple[int, int], where: str) -> None:
+    """Raise ``SemttaError`` for a frame of another width and height than the first."""
+    if size != (info.width, info.height):
         raise SemttaError(
             f"'{info.path}' changes its picture size at {where}; re-encode it with one size."
         )

@@ -143,12 +143,24 @@ class Painter:
         shown = round(stored * self.aspect)
         return stored if abs(shown - stored) <= _SQUARE * stored else shown
 
-    def paint(self, shot: Shot) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, as a player shows it; transparency is ignored."""
+    def size(self, shot: Shot) -> tuple[int, int]:
+        """Width and height of the picture as a player shows it."""
+        stored = self.width(shot.frame.width), shot.frame.height
+        return stored if shot.turn[0] else stored[::-1]
+
+    def paint(self, shot: Shot, size: tuple[int, int] | None = None) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, as a player shows it; transparency is ignored.
+
+        Args:
+            size: width and height that are wanted, None = its own."""
         # Like OpenCV and the ffmpeg command: the frame's own matrix and range, BT.601 without.
+        smaller = size is not None and size != self.size(shot)
+        width, height = size if size is not None else self.size(shot)
+        if not shot.turn[0]:
+            width, height = height, width
         rgb = self._convert.reformat(
-            shot.frame, width=self.width(shot.frame.width), format="rgb24",
-            interpolation=Interpolation.BICUBIC,
+            shot.frame, width=width, height=height, format="rgb24",
+            interpolation=Interpolation.AREA if smaller else Interpolation.BICUBIC,
         )  # fmt: skip
         image = rgb.to_ndarray()
         if rgb is shot.frame:  # it was RGB: the decoder may still need it

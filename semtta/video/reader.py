@@ -59,7 +59,7 @@ def _within(cut: VideoCut, info: VideoInfo) -> VideoInfo:
 
 
 def read_frames(
-    path: VideoSource, note: Note = lambda text: None
+    path: VideoSource, note: Note = lambda text: None, size: tuple[int, int] | None = None
 ) -> Iterator[tuple[int, float, np.ndarray]]:
     """Frames in order, never seeking (seeking is off by one in many variable-rate files).
 
@@ -68,6 +68,8 @@ def read_frames(
             a cut (see :func:`cut_video`), of which only its own frames are handed out.
         note: told what only reading shows, such as a video that ends earlier than announced; what
             is known before stands in ``probe(path).notes``.
+        size: width and height that the images are shrunk to on the way, which costs less than to
+            shrink them afterwards; None = the video's.
 
     Yields:
         index from 0, presentation time in seconds after the first frame (strictly increasing; where
@@ -76,30 +78,33 @@ def read_frames(
     Raises ``SemttaError`` for a file that is missing, not a video, cut off or damaged, and for an
     image that cannot be read.
     """
-    for index, seconds, image in read_through(path, note):
+    for index, seconds, image in read_through(path, note, size):
         if image is not None:
             yield index, seconds, image
 
 
 def read_through(
-    path: VideoSource, note: Note = lambda text: None
+    path: VideoSource, note: Note = lambda text: None, size: tuple[int, int] | None = None
 ) -> Iterator[tuple[int, float, np.ndarray | None]]:
     """As :func:`read_frames`, with the frames before the start of a cut, as None."""
     source = _source(path)
     if not isinstance(source, VideoCut):
-        return _all_frames(source, note)
+        return _all_frames(source, note, size=size)
     fps = probe(source).fps
-    return cut_frames(source, fps, lambda wanted: _all_frames(source.whole, note, wanted))
+    return cut_frames(source, fps, lambda wanted: _all_frames(source.whole, note, wanted, size))
 
 
 def _all_frames(
-    path: str | Path | ImageSequence, note: Note = lambda text: None, wanted: Wanted = every_frame
+    path: str | Path | ImageSequence,
+    note: Note = lambda text: None,
+    wanted: Wanted = every_frame,
+    size: tuple[int, int] | None = None,
 ) -> Iterator[tuple[int, float, np.ndarray | None]]:
     source = _source(path)
     if isinstance(source, Path):
-        return file_frames(source, note, wanted)
+        return file_frames(source, note, wanted, size)
     assert isinstance(source, ImageSequence)  # no cut of a cut
-    return image_frames(source, wanted)
+    return image_frames(source, wanted, size)
 
 
 def open_images(path: str | Path, fps: float | None) -> Path | ImageSequence:

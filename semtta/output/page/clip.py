@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
-import cv2
 
 from semtta.engine import Progress, silent
 from semtta.video import VideoSource, probe, read_through
@@ -61,12 +60,12 @@ def small_clip(video: VideoSource, progress: Progress = silent) -> Clip:
         rate = max(Fraction(info.fps).limit_denominator(1001), Fraction(1, 1001))
         base, options = Fraction(1, _TICKS), _OPTIONS | _rate(duration)
         stream = add_pictures(container, _CODEC, rate, base, size, options, threads=2)
-        for index, seconds, image in read_through(video):
+        for index, seconds, image in read_through(video, size=size):
             times.append(seconds)
             if image is None:
                 begin = index + 1
                 continue
-            frame = as_picture(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+            frame = as_picture(image)
             ticks = max(round((seconds - times[begin]) * _TICKS), ticks + 1)
             frame.pts, frame.time_base = ticks, base
             container.mux(stream.encode(frame))
