@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import semtta
-from semtta.bench.pose2d.sets import OPEN, SIZES
+from semtta.bench.pose2d.sets import OPEN, OPEN_HANDS, SIZES
 from semtta.bench.pose2d.tables import Method, Pair, PoseTable
 from semtta.errors import SemttaError
 from semtta.pose2d.settings import (
@@ -65,17 +65,18 @@ def pairs_of(table: PoseTable, mode: str, target: str | None = None) -> tuple[Pa
     """The domains of a table; on open data one pair stands for all of them.
 
     Args:
-        target: of open data, instead of the mode's own: of ``OPEN``, or a COCO-style folder.
-    Raises ``SemttaError`` for hands on open data."""
+        target: of open data, instead of the mode's own: of ``OPEN`` or, for a table of hands,
+            ``OPEN_HANDS``, or a COCO-style folder.
+    Raises ``SemttaError`` for a target that is none of these."""
     if mode == "paper":
         return table.pairs
-    if table.skeleton != "body16":
-        raise SemttaError(f"table '{table.name}' is one of hands, of which there are no open "
-                          "images here; give its data sets with --root.")  # fmt: skip
-    target = target or SIZES[mode].target
-    if target not in OPEN[1:] and not Path(target, "annotations.json").is_file():
-        raise SemttaError(f"--target must be {', '.join(OPEN[1:])}, or a folder of labelled images "
-                          f"with annotations.json, not '{target}'.")  # fmt: skip
+    hands = table.skeleton == "hand21"
+    known = (OPEN_HANDS if hands else OPEN)[1:]
+    target = target or (known[0] if hands else SIZES[mode].target)
+    if target not in known and not Path(target, "annotations.json").is_file():
+        raise SemttaError(f"--target of table '{table.name}' must be {', '.join(known)}, or a "
+                          "folder of labelled images with annotations.json, not "
+                          f"'{target}'.")  # fmt: skip
     return (Pair(f"renders → {Path(target).name}", "renders", target),)
 
 
