@@ -129,12 +129,12 @@ def _draw(rng: np.random.Generator, size: int, style: str, hand: Hand) -> HandRe
     layer = np.zeros((side * side, 4), np.float32)
     paint = _photo if style == "photo" else _flat
     layer[where, :3], layer[where, 3] = paint(normal, value[:, 3:6], rng), 1
-    layer, depth = layer.reshape(side, side, 4), depth.reshape(side, side)
+    samples, nearest = layer.reshape(side, side, 4), depth.reshape(side, side)
     if style == "flat":
-        _outline(layer, depth, rng)
-    image, covered = _composed(cv2.resize(layer, (size, size), interpolation=cv2.INTER_AREA),
+        _outline(samples, nearest, rng)
+    image, covered = _composed(cv2.resize(samples, (size, size), interpolation=cv2.INTER_AREA),
                                style, rng)  # fmt: skip
-    seen = _seen(xy, joints[:, 2], depth, covered)
+    seen = _seen(xy, joints[:, 2], nearest, covered)
     return HandRender(image, xy.astype(np.float32), seen)
 
 
