@@ -205,18 +205,20 @@ def test_gradients_are_those_of_finite_differences(model, crops):
     net = model.landmarker
     layers = (net.stem, net.stages[1][0].spread, net.body[3].mix, net.world, net.heatmaps)
     value().backward()
-    for layer in layers:
-        slope = layer.weight.grad
-        place = np.unravel_index(int(slope.abs().argmax()), slope.shape)
-        weight, found, step = layer.weight.data, float(slope[place]), 1e-6
-        kept, sides = float(weight[place]), []
-        for sign in (1, -1):
-            weight[place] = kept + sign * step
-            with torch.no_grad():
-                sides.append(float(value()))
-        weight[place] = kept
-        assert found != 0
-        assert (sides[0] - sides[1]) / (2 * step) == pytest.approx(found, rel=1e-2)
+    weights, grads = zip(*((layer.weight.data, layer.weight.grad) for layer in layers))
+    places = [np.unravel_index(int(g.abs().argmax()), g.shape) for g in grads]
+    slopes = [float(g[place]) for g, place in zip(grads, places)]
+    least = min(map(abs, slopes))
+    assert least > 0
+    # one weight of each layer moves by what should change the value as much as any other's does
+    steps, sides = [1e-6 * least / slope for slope in slopes], []
+    kept = [float(weight[place]) for weight, place in zip(weights, places)]
+    for sign in (1, -1):
+        for weight, place, middle, step in zip(weights, places, kept, steps):
+            weight[place] = middle + sign * step
+        with torch.no_grad():
+            sides.append(float(value()))
+    assert (sides[0] - sides[1]) / (2e-6 * least) == pytest.approx(len(layers), abs=0.02)
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -276,7 +278,7 @@ def adapt(model, *overrides: str):
     settings = ("device=cpu", "optimizer.epochs=2", "optimizer.lr=5e-6", "smoothing.kind=gaussian",
                 *overrides)  # fmt: skip
     return Adapter(model, config=load_config("paper_image", settings)).adapt(
-        man(range(0, 8, 2)), CAMERA, video=CLIP
+        man(range(0, 6, 2)), CAMERA, video=CLIP
     )
 
 

@@ -135,7 +135,7 @@ def test_render_train_adapt_eval(tmp_path):
 @pytest.mark.slow
 def test_smoke(tmp_path):
     """The shipped settings the whole way: renders, training, checkpoint; the loss falls."""
-    fewer = ["source.count=60", "optimizer.batch=8", "optimizer.iterations=20"]
+    fewer = ["source.count=16", "optimizer.batch=4", "optimizer.iterations=12", "estimator.size=64"]
     run("train", "--config", "pose2d_cpu", "smoke=true", *fewer, "-o", tmp_path / "out")
     history = json.loads((tmp_path / "out" / "history.json").read_text())
     assert history[-1]["sup"] < 16 * np.pi * 1.5**2  # of maps that are zero
@@ -151,7 +151,8 @@ def test_wrong_commands_say_what_is_wrong(tmp_path, monkeypatch):
         (("train", *SMALL, "source.kind=lsp", "source.root=/absent", "-o", tmp_path / "a"),
          "no folder"),
         (("train", *SMALL, "--imagenet", tmp_path / "no.pth", "-o", tmp_path / "a"), "ImageNet"),
-        (("train", *SMALL, "estimator.skeleton=hand21", "-o", tmp_path / "a"), "only bodies"),
+        (("train", *SMALL, "source.split=flat", "-o", tmp_path / "a"), "no part 'flat'"),
+        (("render", "--hands", "oil"), "photo or flat"),
         (("adapt", *SMALL, "-o", tmp_path / "a"), "needs its folder"),
         (("adapt", tmp_path / "absent.mp4", *SMALL, "-o", tmp_path / "a"), "exist"),
         (("eval", model, "--root", tmp_path), "annotations.json"),

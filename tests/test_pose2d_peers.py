@@ -79,7 +79,8 @@ def test_a_still_copy_stays_and_a_follower_follows():
 
 
 def test_cc_ssl_labels_with_the_model_of_the_last_round():
-    strategy, domains = ready("cc_ssl", cc_ssl__views=2, cc_ssl__weight=3.0)
+    strategy, domains = ready("cc_ssl", cc_ssl__views=2, cc_ssl__weight=3.0,
+                              optimizer__iterations=2)  # fmt: skip
     assert strategy.views == 3 and strategy.labeller is not strategy.model
     before = copy.deepcopy(strategy.labeller.state_dict())
     with torch.no_grad():

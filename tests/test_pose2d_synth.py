@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from semtta.body import load_body
 from semtta.errors import SemttaError
 from semtta.geometry.raster import front_faces, rasterize
+from semtta.pose2d import synth
 from semtta.pose2d import synth_look as look
 from semtta.pose2d import synth_scene as scene
 from semtta.pose2d.augment import NO_CHANGE
@@ -45,7 +48,9 @@ def test_a_render_depends_on_seed_and_number_alone(body, renders):
     assert not np.array_equal(other.image, renders[0].image)
 
 
-def test_processes_make_the_same_pictures(body, renders):
+def test_processes_make_the_same_pictures(body, renders, monkeypatch):
+    # one process does both parts: a second one would only import everything again
+    monkeypatch.setattr(synth, "ProcessPoolExecutor", lambda _, **kw: ProcessPoolExecutor(1, **kw))
     made = synthetic_set(20, 3, SIZE, body, processes=2)  # sixteen and four
     assert len(made) == 20
     for entry, render in zip(made.entries, renders):

@@ -85,7 +85,7 @@ def blob_set(count: int, seed: int, tint: int = 0, labels: bool = True) -> Keypo
 def settings(**changes) -> Pose2DConfig:
     config = Pose2DConfig(augment=Augmentation(rotation=10, shear=0, scale=[0.9, 1.1]))
     config.clip2pose.text, config.adversary.hidden = "builtin", 16
-    config.optimizer.epochs, config.optimizer.iterations = 1, 2
+    config.optimizer.epochs, config.optimizer.iterations = 1, 1
     config.optimizer.batch, config.optimizer.workers = 2, 1
     config.optimizer.name, config.optimizer.lr = "adam", 1e-3
     for key, value in changes.items():
@@ -126,7 +126,8 @@ def test_every_strategy_learns_and_repeats_itself(strategy):
         net = estimator()
         before = copy.deepcopy(net.state_dict())
         target = blob_set(3, 1, tint=120, labels=labels)
-        fitted = DomainAdapter(net, settings(strategy=strategy)).fit(SOURCE, target)
+        config = settings(strategy=strategy, optimizer__iterations=2)
+        fitted = DomainAdapter(net, config).fit(SOURCE, target)
         assert not fitted.model.training and len(fitted.history) == 1
         learnt = "protect" if strategy in SOURCE_FREE else "sup"
         assert fitted.history[0][learnt] > 0 and fitted.history[0]["images_per_second"] > 0
@@ -169,7 +170,7 @@ def test_bn_only_differs_from_source_only_in_statistics_alone():
     assert torch.allclose(adabn.backbone.bn1.running_mean, sum(means) / 2, atol=1e-4)
 
 
-@pytest.mark.parametrize("strategy", ["source_only", "clip2pose", "uniframe"])
+@pytest.mark.parametrize("strategy", ["clip2pose", "uniframe"])
 def test_frozen_statistics_stay_as_they_came(strategy):
     net = estimator()
     before = copy.deepcopy(net.state_dict())
@@ -359,8 +360,8 @@ def test_predictions_of_perfect_maps_are_the_labels():
 def test_hands_are_learnt():
     spec = EstimatorSpec("hand21", "efficientnet_lite0", 64, 16, sigma=1.5, subpixel=True)
     source, target = hand_set(24, 0), hand_set(6, 1)
-    config = settings(strategy="clip2pose", optimizer__iterations=16, optimizer__epochs=2,
-                      optimizer__batch=8, optimizer__lr=3e-3)  # fmt: skip
+    config = settings(strategy="clip2pose", optimizer__iterations=6, optimizer__epochs=2,
+                      optimizer__batch=4, optimizer__lr=5e-3)  # fmt: skip
     net = estimator(spec)
     history = DomainAdapter(net, config).fit(source, target).history
     start = 21 * 1.5**2 * np.pi  # of maps that are zero

@@ -153,23 +153,30 @@ def render(
     count: Annotated[int, typer.Option(help="How many.")] = 8000,
     size: Annotated[int, typer.Option(help="Side of the images, pixels.")] = 128,
     body: Annotated[str, typer.Option(help="cc0, smpl, or a file.")] = "cc0",
+    hands: Annotated[
+        Optional[str], typer.Option(metavar="STYLE", help="Left hands instead: photo or flat.")
+    ] = None,
     output: Output = Path("semtta-out/renders"),
     seed: Annotated[int, typer.Option(help="Same seed, same images.")] = 0,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write labelled renders of the body as a COCO-style folder."""
+    """Write labelled renders of the body, or of hands, as a COCO-style folder."""
     from semtta.body import load_body
     from semtta.pose2d.settings import MAX_SEED
     from semtta.pose2d.synth import write_renders
+    from semtta.pose2d.synth_hand import write_hands
 
     if not 0 <= seed <= MAX_SEED:
         raise SemttaError(f"--seed must lie between 0 and {MAX_SEED}.")
     if count < 1 or not 32 <= size <= 1024:
         raise SemttaError("--count must be at least 1 and --size between 32 and 1024 pixels.")
     with progress_bars(quiet) as progress:
-        write_renders(output, count, seed, size, load_body(body), overwrite=overwrite,
-                      progress=progress)  # fmt: skip
+        if hands is not None:
+            write_hands(output, count, seed, size, hands, overwrite=overwrite, progress=progress)
+        else:
+            write_renders(output, count, seed, size, load_body(body), overwrite=overwrite,
+                          progress=progress)  # fmt: skip
     if not quiet:
         out.print(f"{count} renders in [bold]{output}[/bold]: images/, annotations.json.")
 

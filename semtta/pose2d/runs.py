@@ -20,8 +20,9 @@ from semtta.pose2d.estimator import Estimator
 from semtta.pose2d.layouts import LAYOUTS, load_set
 from semtta.pose2d.samples import KeypointSet
 from semtta.pose2d.settings import KINDS, SOURCE_FREE, TEXT, DataConfig, Pose2DConfig
-from semtta.pose2d.skeletons import BODY16, grouped_skeleton
+from semtta.pose2d.skeletons import HAND21, GroupedSkeleton, grouped_skeleton
 from semtta.pose2d.synth import synthetic_set
+from semtta.pose2d.synth_hand import STYLES, hand_set
 from semtta.pose2d.text import clip_path
 from semtta.pose2d.unlabelled import unlabelled_set
 
@@ -36,10 +37,7 @@ def open_set(
     Raises ``SemttaError`` if it names none, or they are not there."""
     joints = grouped_skeleton(skeleton)
     if data.kind == "renders":
-        if joints != BODY16:
-            raise SemttaError("only bodies are rendered; give a folder of labelled hands.")
-        processes = 2 if data.count >= _MANY else 1
-        return synthetic_set(data.count, data.seed, size, load_body("cc0"), processes=processes)
+        return _renders(data, joints, size)
     if data.root is None:
         raise SemttaError(f"data of kind '{data.kind}' needs its folder.")
     if data.kind == "frames":
@@ -54,6 +52,18 @@ def open_set(
         raise SemttaError(f"the set '{found.name}' lacks {len(absent)} of its images, first "
                           f"'{absent[0]}'.")  # fmt: skip
     return found.cached(size) if data.cache else found
+
+
+def _renders(data: DataConfig, joints: GroupedSkeleton, size: int) -> KeypointSet:
+    """Bodies, or hands of the style that ``split`` names."""
+    processes = 2 if data.count >= _MANY else 1
+    if joints == HAND21:
+        style = data.split or STYLES[0]
+        return hand_set(data.count, data.seed, size, style, processes=processes)
+    if data.split is not None:
+        raise SemttaError(f"renders of bodies have no part '{data.split}'; those of hands have "
+                          f"{' and '.join(STYLES)}.")  # fmt: skip
+    return synthetic_set(data.count, data.seed, size, load_body("cc0"), processes=processes)
 
 
 def open_estimator(config: Pose2DConfig, device: torch.device) -> Estimator:
@@ -146,7 +156,8 @@ def labelled_set(
         raise SemttaError(f"unknown data set '{kind}'; use one of {', '.join(KINDS)}.")
     if kind == "renders":
         # never a training seed by chance
-        return open_set(DataConfig(kind, count=500, seed=1_000_003), skeleton, model_size)
+        other = DataConfig(kind, split=split, count=500, seed=1_000_003)
+        return open_set(other, skeleton, model_size)
     if root is None:
         raise SemttaError(f"--data {kind} needs its folder; give --root FOLDER.")
     if kind in LAYOUTS:

@@ -47,7 +47,7 @@ class EstimatorConfig:
 class DataConfig:
     kind: str = "coco"  # coco | renders | frames | a data set of semtta.pose2d.layouts
     root: str | None = None
-    split: str | None = None  # None = the data set's first
+    split: str | None = None  # None = the data set's first; of rendered hands: photo | flat
     count: int = 8000  # of renders made in memory
     seed: int = 0  # of renders
     boxes: str = "whole"  # of frames: whole | people | a JSON file

@@ -6,13 +6,13 @@ the same however many are made, in whatever order.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -22,20 +22,19 @@ from torch import Tensor
 from semtta.body import Body
 from semtta.engine import Progress, silent, threaded_map
 from semtta.errors import SemttaError
-from semtta.files import new_folder
 from semtta.geometry.raster import front_faces, rasterize, vertex_normals
 from semtta.pose2d import synth_look as look
 from semtta.pose2d import synth_scene as scene
 from semtta.pose2d.samples import Entry, KeypointSet
 from semtta.pose2d.skeletons import BODY16
+from semtta.pose2d.synth_files import inside, write_folder
 from semtta.pose2d.synth_pose import random_betas, random_poses, random_view
-from semtta.reading import read_json, reading
 from semtta.skeletons import SMPL24
 
 _CHUNK = 16  # bodies posed at a time
-_SUPERSAMPLE = 2
+SUPERSAMPLE = 2
 _ROOM = (1.08, 1.5)  # sides of crops in units of the joints' extent
-_DESCRIPTION = "renders of body"  # by which a written folder is known again
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -126,14 +125,14 @@ def _draw(
     points = (vertices - middle) @ rotation.T + [0, 0, distance]
     joints = (joints - middle) @ rotation.T + [0, 0, distance]
     plane, place = points[:, :2] / points[:, 2:], joints[:, :2] / joints[:, 2:]
-    scale, shift = _crop(place, size, rng)
+    scale, shift = crop_around(place, size, rng, _ROOM)
     pixels, xy = plane * scale + shift, place * scale + shift
 
     image = scene.random_background(size, rng)
-    dense = (pixels + 0.5) * _SUPERSAMPLE - 0.5  # sample (i, j) at (i, j)
+    dense = (pixels + 0.5) * SUPERSAMPLE - 0.5  # sample (i, j) at (i, j)
     visible = front_faces(dense, faces, np.ones(len(dense), bool))
     values = np.concatenate([vertex_normals(points, visible), rest], 1)
-    side = size * _SUPERSAMPLE
+    side = size * SUPERSAMPLE
     where, value = rasterize(dense, visible, 1 / points[:, 2], values, side, side)
     normal = value[:, :3] / (np.linalg.norm(value[:, :3], axis=1, keepdims=True) + 1e-9)
     rgb = look.colours(value[:, 3:], look.regions(value[:, 3:], marks, outfit), outfit)
@@ -147,10 +146,16 @@ def _draw(
     return Render(scene.photograph(image, rng), xy.astype(np.float32))
 
 
-def _crop(place: np.ndarray, size: int, rng: np.random.Generator) -> tuple[float, np.ndarray]:
-    """Scale and shift from the image plane to pixels: the joints' box with some room around it."""
+def crop_around(
+    place: np.ndarray, size: int, rng: np.random.Generator, room: tuple[float, float]
+) -> tuple[float, np.ndarray]:
+    """Scale and shift from the image plane to pixels: the joints' box with some room around it.
+
+    Args:
+        place: (K, 2) joints.
+        room: least and most side of the crop in units of the joints' extent."""
     low, high = place.min(0), place.max(0)
-    side = (high - low).max() * rng.uniform(*_ROOM)
+    side = (high - low).max() * rng.uniform(*room)
     center = (low + high) / 2 + rng.uniform(-0.07, 0.07, 2) * side
     scale = size / side
     return scale, (size - 1) / 2 - center * scale
@@ -166,7 +171,8 @@ def synthetic_set(
         processes: more than one pays from a few thousand images on; the images are the same.
     """
     if processes > 1:
-        renders = _in_processes(count, seed, size, body, processes)
+        part = partial(_part, seed=seed, size=size, body=body)
+        renders = in_processes(part, count, processes, _CHUNK)
     else:
         renders = list(render_people(count, seed, size, body, workers=workers))
     weight = np.ones(len(BODY16), np.float32)
@@ -177,19 +183,29 @@ def synthetic_set(
     return KeypointSet("renders", BODY16, entries)
 
 
-def _in_processes(count: int, seed: int, size: int, body: Body, processes: int) -> list[Render]:
-    share = -(-count // (processes * _CHUNK)) * _CHUNK
-    parts = [(first, min(share, count - first)) for first in range(0, count, share)]
+def in_processes(
+    part: Callable[[int, int], list[T]], count: int, processes: int, multiple: int = 1
+) -> list[T]:
+    """Renders of a few processes, in order.
+
+    Args:
+        part: picklable; how many and the number of the first to the renders.
+        multiple: of how many renders a process makes, all but the last."""
+    share = -(-count // (processes * multiple)) * multiple
+    parts = [(min(share, count - first), first) for first in range(0, count, share)]
     # not forked: a fork would inherit the locks of this process's threads
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(parts), mp_context=context) as pool:
-        jobs = [pool.submit(_part, part, first, seed, size, body) for first, part in parts]
+    with ProcessPoolExecutor(len(parts), mp_context=context, initializer=_alone) as pool:
+        jobs = [pool.submit(part, *numbers) for numbers in parts]
         return [render for job in jobs for render in job.result()]
 
 
-def _part(count: int, first: int, seed: int, size: int, body: Body) -> list[Render]:
+def _alone() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+
+
+def _part(count: int, first: int, seed: int, size: int, body: Body) -> list[Render]:
     return list(render_people(count, seed, size, body, first, workers=1))
 
 
@@ -197,43 +213,10 @@ def write_renders(
     folder: str | Path, count: int, seed: int, size: int, body: Body, *, workers: int = 2,
     overwrite: bool = False, progress: Progress = silent,
 ) -> Path:  # fmt: skip
-    """Write renders as a COCO-style folder: ``images/*.jpg`` and ``annotations.json``.
-
-    The folder is whole or absent; earlier renders are replaced only with ``overwrite``, and other
-    files never. Raises ``SemttaError`` if it cannot be written."""
-    folder = Path(folder)
-    with new_folder(folder, overwrite, _holds_renders) as partial:
-        (partial / "images").mkdir()
-        images, annotations = [], []
-        for i, render in enumerate(render_people(count, seed, size, body, workers=workers)):
-            name = f"{i:06d}.jpg"
-            bgr = cv2.cvtColor(render.image, cv2.COLOR_RGB2BGR)
-            data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
-            (partial / "images" / name).write_bytes(data.tobytes())
-            inside = np.all((render.xy >= 0) & (render.xy <= size - 1), axis=1)
-            triples = np.concatenate([render.xy, 2.0 * inside[:, None]], 1)
-            images.append({"id": i, "file_name": name, "width": size, "height": size})
-            annotations.append({"id": i, "image_id": i, "category_id": 1,
-                                "bbox": [0, 0, size, size],
-                                "keypoints": np.round(triples, 2).ravel().tolist()})  # fmt: skip
-            progress("renders", i + 1, count, {})
-        edges = [[a + 1, b + 1] for a, b in BODY16.edge_indices()]
-        category = {"id": 1, "name": "person", "keypoints": list(BODY16.joints),
-                    "skeleton": edges}  # fmt: skip
-        info = {"description": f"{_DESCRIPTION} '{body.name}', seed {seed}"}
-        content = {"info": info, "images": images, "annotations": annotations,
-                   "categories": [category]}  # fmt: skip
-        (partial / "annotations.json").write_text(json.dumps(content), encoding="utf8")
-    return folder
-
-
-def _holds_renders(folder: Path) -> bool:
-    """Whether a folder is one of :func:`write_renders`."""
-    file, what = folder / "annotations.json", "file of renders"
-    try:
-        content = read_json(file, what)
-        with reading(file, what):
-            ours = content["info"]["description"].startswith(_DESCRIPTION)
-    except SemttaError:
-        return False
-    return ours and {path.name for path in folder.iterdir()} == {"images", "annotations.json"}
+    """Write renders as a COCO-style folder, see ``write_folder``."""
+    renders = (
+        (render.image, render.xy, 2.0 * inside(render.xy, size))
+        for render in render_people(count, seed, size, body, workers=workers)
+    )
+    what = f"body '{body.name}', seed {seed}"
+    return write_folder(folder, renders, count, BODY16, "person", what, overwrite, progress)

@@ -98,10 +98,15 @@ class Outfit:
     loose: tuple[float, float, float]
 
 
+def random_skin(rng: np.random.Generator) -> np.ndarray:
+    """(3,) RGB of somebody's skin, from light to dark."""
+    tone = rng.uniform(0, len(_SKIN) - 1)
+    return np.clip(_between(_SKIN, tone) + rng.normal(0, 5, 3), 20, 255)
+
+
 def random_outfit(marks: Landmarks, rng: np.random.Generator) -> Outfit:
     """Clothes as people wear them: short or long sleeves and legs, plain or patterned."""
-    tone = rng.uniform(0, len(_SKIN) - 1)
-    skin = _between(_SKIN, tone) + rng.normal(0, 5, 3)
+    skin = random_skin(rng)
     hair = _between(_HAIR, rng.uniform(0, len(_HAIR) - 1)) + rng.normal(0, 8, 3)
     reach = marks.wrist_x - marks.shoulder_x
     sleeves = (-0.05, 0.12, 0.35, 0.5, 0.97)  # none, short, ... , long; shares of the arm
@@ -114,7 +119,7 @@ def random_outfit(marks: Landmarks, rng: np.random.Generator) -> Outfit:
     bottom = top if rng.uniform() < 0.12 else _random_pattern(rng)
     long_hair = rng.uniform() < 0.35
     return Outfit(
-        skin=np.clip(skin, 20, 255), hair=np.clip(hair, 5, 240),
+        skin=skin, hair=np.clip(hair, 5, 240),
         shoes=random_colour(rng) * rng.uniform(0.3, 1),
         top=top, bottom=bottom,
         waist=marks.waist - rng.uniform(0, 0.14),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import semtta
-from semtta.bench.pose2d.sets import OPEN, SIZES
+from semtta.bench.pose2d.sets import OPEN, OPEN_HANDS, SIZES
 from semtta.bench.pose2d.tables import Method, Pair, PoseTable
 from semtta.errors import SemttaError
 from semtta.pose2d.settings import (
@@ -64,17 +65,18 @@ def pairs_of(table: PoseTable, mode: str, target: str | None = None) -> tuple[Pa
     """The domains of a table; on open data one pair stands for all of them.
 
     Args:
-        target: of open data, instead of the mode's own: of ``OPEN``, or a COCO-style folder.
-    Raises ``SemttaError`` for hands on open data."""
+        target: of open data, instead of the mode's own: of ``OPEN`` or, for a table of hands,
+            ``OPEN_HANDS``, or a COCO-style folder.
+    Raises ``SemttaError`` for a target that is none of these."""
     if mode == "paper":
         return table.pairs
-    if table.skeleton != "body16":
-        raise SemttaError(f"table '{table.name}' is one of hands, of which there are no open "
-                          "images here; give its data sets with --root.")  # fmt: skip
-    target = target or SIZES[mode].target
-    if target not in OPEN[1:] and not Path(target, "annotations.json").is_file():
-        raise SemttaError(f"--target must be {', '.join(OPEN[1:])}, or a folder of labelled images "
-                          f"with annotations.json, not '{target}'.")  # fmt: skip
+    hands = table.skeleton == "hand21"
+    known = (OPEN_HANDS if hands else OPEN)[1:]
+    target = target or (known[0] if hands else SIZES[mode].target)
+    if target not in known and not Path(target, "annotations.json").is_file():
+        raise SemttaError(f"--target of table '{table.name}' must be {', '.join(known)}, or a "
+                          "folder of labelled images with annotations.json, not "
+                          f"'{target}'.")  # fmt: skip
     return (Pair(f"renders → {Path(target).name}", "renders", target),)
 
 
@@ -97,8 +99,10 @@ def plan(
         raise SemttaError(f"table '{table.name}' computes no '{', '.join(unknown)}'; it has "
                           f"{names}.")  # fmt: skip
     tasks: dict[tuple[str, int], list[Job]] = {}
-    trained = [(m, *_settings(table, mode, m, overrides, assets)) for m in chosen]
-    for pair in pairs_of(table, mode, target):
+    pairs = pairs_of(table, mode, target)
+    begin = cache(lambda: _stage1(table, mode, overrides, assets))  # the same for every method
+    trained = [(m, *_settings(table, mode, m, overrides, assets, begin)) for m in chosen]
+    for pair in pairs:
         also = SIZES[mode].also if mode in SIZES else ()
         also = tuple(s for s in also if s != pair.target) if pair.target in also else ()
         for method, config, stage1 in trained:
@@ -113,21 +117,33 @@ def plan(
 
 
 def _settings(
-    table: PoseTable, mode: str, method: Method, overrides: Sequence[str], assets: Sequence[str]
-) -> tuple[Pose2DConfig, Pose2DConfig | None]:
+    table: PoseTable, mode: str, method: Method, overrides: Sequence[str], assets: Sequence[str],
+    begin: Callable[[], Pose2DConfig],
+) -> tuple[Pose2DConfig, Pose2DConfig | None]:  # fmt: skip
     """Those of a method, and of the estimator that it goes on from, if there is one."""
     size = SIZES.get(mode)
-    words = [f"estimator.skeleton={table.skeleton}", *table.overrides,
-             *(size.settings if size else ()), *assets]  # fmt: skip
-    begin = [*words, *(size.stage1 if size else ()), *overrides]
-    follow = [*words, *(size.steps if size else ()), *method.overrides, *overrides]
-    config = load_settings(method.settings, follow)
-    if not (method.stage1 or size or config.strategy in SOURCE_FREE):
-        return config, None
-    # of no method: what these are told does not train it anew
-    stage1 = replace(load_settings(table.stage1, begin), strategy="source_only",
-                     clip2pose=Clip2PoseConfig())  # fmt: skip
-    return config, stage1
+    follow = [*_common(table, mode, assets), *(size.steps if size else ()), *method.overrides]
+    config = load_settings(method.settings, [*follow, *overrides])
+    goes_on = method.stage1 or size or config.strategy in SOURCE_FREE
+    return config, begin() if goes_on else None
+
+
+def _stage1(
+    table: PoseTable, mode: str, overrides: Sequence[str], assets: Sequence[str]
+) -> Pose2DConfig:
+    """Those of the estimator that methods go on from: what one of them is told does not train it
+    anew."""
+    size = SIZES.get(mode)
+    words = [*_common(table, mode, assets), *(size.stage1 if size else ()), *overrides]
+    return replace(load_settings(table.stage1, words), strategy="source_only",
+                   clip2pose=Clip2PoseConfig())  # fmt: skip
+
+
+def _common(table: PoseTable, mode: str, assets: Sequence[str]) -> list[str]:
+    """``key=value`` for stage 1 and all that follows it."""
+    size = SIZES.get(mode)
+    return [f"estimator.skeleton={table.skeleton}", *table.overrides,
+            *(size.settings if size else ()), *assets]  # fmt: skip
 
 
 def digest(pair: Pair, *configs: Pose2DConfig | None) -> str:

@@ -23,11 +23,13 @@ _PUBLISHED = (
     "averaging, which it does not name."
 )
 _OPEN = {
-    "open": "Open data: renders to four clips of one man on a beam, a small network, a few hundred "
+    "open": "Open data: renders to {}, a small network, a few hundred "
             "steps after a stage 1 for every method. A ranking at this size, not the paper's.",
-    "quick": "Quick: a hundred steps of a tiny network on renders and one shipped clip. That it "
+    "quick": "Quick: a hundred steps of a tiny network on renders and {}. That it "
              "runs and has the shape of the table is all that these numbers say.",
 }  # fmt: skip
+_TARGETS = {"body16": {"open": "four clips of one man on a beam", "quick": "one shipped clip"},
+            "hand21": dict.fromkeys(_OPEN, "hands of another renderer")}  # fmt: skip
 
 
 def report(table: PoseTable, mode: str, rows: Sequence[dict]) -> str:
@@ -36,7 +38,9 @@ def report(table: PoseTable, mode: str, rows: Sequence[dict]) -> str:
     for pair in dict.fromkeys(row["item"] for row in rows):
         mine = [row for row in rows if row["item"] == pair]
         lines += ["", f"**{pair}**", "", *_pair_table(table, pair, mine)]
-    notes = [table.note, _PUBLISHED if mode == "paper" and table.published else _OPEN.get(mode, "")]
+    notes = [table.note, _PUBLISHED if mode == "paper" and table.published else ""]
+    if mode in _OPEN:
+        notes.append(_OPEN[mode].format(_TARGETS[table.skeleton][mode]))
     notes += [f"{m.name}: {m.reading}" for m in table.methods if m.reading]
     notes += [f"{m.name} is left out: {m.left_out}" for m in table.methods if m.left_out]
     errors = {f"failed: {r['method']}, {r['item']}, seed {r['seed']}: {r['error']}"

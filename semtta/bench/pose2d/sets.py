@@ -27,6 +27,9 @@ from semtta.video import read_frames
 # first ones dark, blurred, noisy and compressed; the shipped clip.
 BEAM = ("beam", "beam_occluded", "beam_degraded")
 OPEN = ("renders", *BEAM, "clip")
+# Of tables of hands: those of one renderer as the source, those of the other one as the target
+OPEN_HANDS = ("renders", "hands_flat")
+_FLAT_SEED, _FLAT_TRAIN, _FLAT_TEST = 1_000_003, 2000, 500  # other hands than the source's
 _CLIP_CAMERA = 1  # the shipped clip is camera 2, with a person in front
 
 
@@ -35,7 +38,7 @@ class Size:
     """Of a run on open data.
 
     Args:
-        target: where nobody names another one; the source are renders.
+        target: of bodies, where nobody names another one; the source are renders.
         also: sets that are only measured on, where the target is one of theirs.
         settings: ``key=value`` for every method and stage 1.
         stage1, steps: ``key=value`` for stage 1 alone, and for what follows it.
@@ -97,7 +100,7 @@ def open_images(
     """The images of one set.
 
     Args:
-        name: of ``LAYOUTS`` or ``OPEN``, or a COCO-style folder.
+        name: of ``LAYOUTS``, ``OPEN`` or ``OPEN_HANDS``, or a COCO-style folder.
         part: ``train`` or ``test``.
         data: settings of a source that is rendered.
         wheel: package file of the beam clips.
@@ -105,6 +108,8 @@ def open_images(
     Raises ``SemttaError`` if they are not there."""
     if name == "renders":
         return open_set(data, skeleton, size)
+    if name == "hands_flat":
+        return flat_hands(part, size, data)
     if name in BEAM:
         images = beam_set("occluded" if name == "beam_occluded" else "clean", wheel, size)
         return degraded(images) if name == "beam_degraded" else images
@@ -117,6 +122,14 @@ def open_images(
     if part == "test":
         return labelled_set(name, roots[name], None, size, skeleton)
     return open_set(DataConfig(name, str(roots[name]), cache=False), skeleton, size)
+
+
+def flat_hands(part: str, size: int, source: DataConfig) -> KeypointSet:
+    """Hands of the other renderer, for training or for testing; of a small source as few."""
+    testing = part == "test"
+    count = min(source.count, _FLAT_TEST if testing else _FLAT_TRAIN)
+    data = DataConfig("renders", split="flat", count=count, seed=_FLAT_SEED + testing)
+    return open_set(data, "hand21", size)
 
 
 def beam_set(level: str, wheel: str | None, size: int) -> KeypointSet:
