@@ -5,52 +5,51 @@ result = Adapter(load_model("lifter")).run("clip.mp4", labels="walking")[0]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial, wraps
 from pathlib import Path
 
 from torch import nn
 
 from semtta.body import Body, load_body
-from semtta.config import Config, load_config, validate
+from semtta.config import Config, check_online, load_config, validate
 from semtta.engine import (
     Progress,
-    adapting,
     check_trainable,
-    make_generator,
     pick_device,
-    resolve_precision,
     silent,
     undisturbed,
 )
 from semtta.errors import SemttaError
-from semtta.geometry import Camera, plane_boxes
-from semtta.hmr import load_model, prepare_inputs
+from semtta.geometry import Camera
+from semtta.hmr import load_model
 from semtta.hmr.base import HumanMeshRegressor
 from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
 from semtta.labels.coverage import coverage
 from semtta.motion.prior import MotionPrior
 from semtta.people import Poses2DOptions, TrackedVideo
-from semtta.tta.aside import put_back, set_aside
-from semtta.tta.divergence import check_base
-from semtta.tta.evidence import Evidence
+from semtta.tta.carried import Carried
+from semtta.tta.fit import begin_run, fit
 from semtta.tta.heard import checked_labels
-from semtta.tta.heldout import draw_heldout
-from semtta.tta.loop import fine_tune
+from semtta.tta.heldout import HeldoutErrors
+from semtta.tta.live import Source, arriving
 from semtta.tta.meaning import text_remarks
 from semtta.tta.memory import memory_note
 from semtta.tta.outcome import outcome
-from semtta.tta.people import check_tracks, find_people, known_people, select_tracks
+from semtta.tta.people import believed, check_tracks, find_people, known_people, select_tracks
 from semtta.tta.result import Result
 from semtta.tta.resume import Store, recalled
 from semtta.tta.run import Run
+from semtta.tta.seams import joined
 from semtta.tta.segments import lone_poses
 from semtta.tta.shape import check_shape, shared_shape
 from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
-from semtta.tta.strategy import Networks
-from semtta.tta.view import View, camera_of
+from semtta.tta.strategy import Networks, Strategy
+from semtta.tta.stream import Stream, streamed, told_each
+from semtta.tta.view import camera_of
 from semtta.video import VideoSource, cut_video
 from semtta.video.cut import Edge
 
@@ -109,6 +108,8 @@ class Adapter:
             self.model = model.to(self.device)
             self.body = body.to(self.device)
             check_shape(self.config.shape, self.body)
+        if self.config.mode == "online":
+            self._check_online()
         self._networks = Networks(prior, gate_prior, denoiser)
 
     @_undisturbed
@@ -195,6 +196,37 @@ class Adapter:
         result = self._adapt(track, camera, labels, progress, video)
         return self._placed([result], [track], progress, video)[0]
 
+    def stream(
+        self,
+        source: Source,
+        labels: Labels | str | Path | Sequence[str | None] | None = None,
+        *,
+        fps: float = 30.0,
+        camera: Camera | None = None,
+    ) -> Iterator[Result]:
+        """Adapt to one person while frames arrive, see ``tta.stream``.
+
+        Args:
+            source: frames (H, W, 3) uint8 RGB, or pairs of seconds and such a frame, in which the
+                most prominent person is followed; pieces of a track; a tracked video, of which the
+                main person is taken; or the path of a file, whose frames are read one by one.
+            labels: as in :meth:`run`, as far as they are known before.
+            fps: of frames without times.
+            camera: intrinsics of the image, as pieces of a track need them; else by the settings.
+        Yields: the next frames of the result, which nothing that follows changes. Another person
+            has another number and begins with the network as it was.
+        Raises: ``SemttaError`` for anything wrong with settings and input; what is wrong with a
+            frame when it arrives."""
+        labels = as_labels(labels)
+        self._check_online()
+        self.load_networks(labels is not None)
+        if labels is not None:
+            labels = believed(labels, self.config.labels.min_confidence, silent)
+            self.check_texts(labels)
+        arrivals = arriving(source, fps, camera, self.camera, self.config.detector.size)
+        alone = partial(undisturbed, self.device, self.config.seed)
+        return streamed(arrivals, labels, self._online, alone)
+
     # ------------------------------------------------------------------ parts of a run
 
     def _placed(
@@ -215,22 +247,37 @@ class Adapter:
             raise SemttaError(f"{len(texts)} labels for a track of {len(track)} frames.")
         if note := lone_poses(track.times):
             progress("note", 0, None, {"text": note})
-        run = self._begin(track, camera, texts, progress, video)
+        if self.config.mode == "online":
+            stream = self._online(camera, video)
+            stream.add(track, texts)
+            return joined(told_each(stream.results(), len(track), progress))
+        return outcome(*self._fitted(track, camera, texts, progress, video), video)
+
+    def _online(self, camera: Camera, video: VideoSource | None = None) -> Stream:
+        """A stream that this adapter fits; see ``tta.stream``."""
+        self._check_online()
+
+        def adapted(track: Track, texts: list[str | None], carried: Carried) -> Result:
+            parts = self._fitted(track, camera, texts, silent, video, carried)
+            return outcome(*parts, video, carried.settled)
+
+        return Stream(adapted, self.config, copy.deepcopy(self.body).cpu())
+
+    def _check_online(self) -> None:
+        check_online(self.config)
+        if self.model.crop.reads != "keypoints":
+            raise SemttaError(f"online takes a network that reads landmarks (lifter, lifter-narrow)"
+                              f"; {type(self.model).__name__} reads a whole video.")  # fmt: skip
+
+    def _fitted(
+        self, track: Track, camera: Camera, texts: list[str | None], progress: Progress,
+        video: VideoSource | None, carried: Carried | None = None,
+    ) -> tuple[Run, Strategy, HeldoutErrors | None]:  # fmt: skip
+        config = self.config if carried is None else carried.settings
+        run = self._begin(track, camera, texts, progress, video, config)
         self.load_networks(any(texts))
-        strategy = build_strategy(self.config, any(texts), self._networks)
-        parameters = self.model.parameter_groups(self.config.model.trainable)
-        # anew, for dropout: what was loaded on the way may have drawn from the generators
-        with adapting(self.model, parameters), undisturbed(self.device, self.config.seed):
-            self.model.eval()
-            run.cache_prefix(self.config.model.trainable)
-            run.given = run.predict_all()
-            check_base(run, run.given)
-            run.begin_shape()
-            aside = set_aside(run, self.model)
-            run.begin_hold()
-            fine_tune(run, strategy, parameters)
-            heldout = put_back(run, aside)
-        return outcome(run, strategy, heldout, video)
+        strategy = build_strategy(config, any(texts), self._networks)
+        return run, strategy, fit(run, strategy, carried)
 
     def camera(self, width: int, height: int, video: VideoSource | None = None) -> Camera:
         """Intrinsics of an image of this size, as the settings say, else as the result does.
@@ -241,22 +288,12 @@ class Adapter:
         return camera_of(self.model, self.config.camera, width, height, video)
 
     def _begin(
-        self, track: Track, camera: Camera, texts: list, progress: Progress, video=None
-    ) -> Run:
-        config = self.config
-        track = track.to(self.device)
-        inputs, boxes = prepare_inputs(self.model, track, camera, video, self.body)
-        view = View(self.body, camera, boxes, self.model.crop, track.keypoints.skeleton)
-        known = self.body.has_landmarks(view.skeleton).to(self.device)
-        told = config.evidence
-        heldout = draw_heldout(track.keypoints, track.times, told.heldout, config.seed)
-        evidence = Evidence.from_keypoints(track.keypoints, known, told.min_confidence, heldout)
-        images = self.model.crop.reads == "image"
-        return Run(
-            model=self.model, view=view, track=track, inputs=inputs, evidence=evidence,
-            labels=texts, config=config, generator=make_generator(config.seed), progress=progress,
-            precision=resolve_precision(config.optimizer.precision, self.device, images),
-            boxes=plane_boxes(boxes, camera),
+        self, track: Track, camera: Camera, texts: list, progress: Progress, video=None,
+        config: Config | None = None,
+    ) -> Run:  # fmt: skip
+        return begin_run(
+            self.model, self.body, track.to(self.device), camera, texts, config or self.config,
+            progress, video,
         )  # fmt: skip
 
     @_undisturbed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor
 
 from semtta.hmr.base import Prediction
 from semtta.tta.choice import base_share, mixed, too_few
@@ -25,6 +26,7 @@ def outcome(
     strategy: Strategy,
     heldout: HeldoutErrors | None,
     video: VideoSource | None,
+    shapes: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> Result:
     """What came out of a run.
 
@@ -33,16 +35,18 @@ def outcome(
         strategy: that adapted it.
         heldout: base and adapted where neither was shown anything.
         video: whose hash stands in the provenance.
+        shapes: of the bodies of base and adapted, (10,) each, where more is known of them than
+            this run shows.
     Raises ``SemttaError`` if a motion is not finite."""
     config = run.config
 
-    def motion(prediction: Prediction) -> Motion:
-        return closed_motion(prediction, run.view, run.evidence, run.track.times, config)
+    def motion(prediction: Prediction, shape: Tensor | None) -> Motion:
+        return closed_motion(prediction, run.view, run.evidence, run.track.times, config, shape)
 
     given = run.view.crop.reads == "parameters"  # a result is its own base, as it came
-    first = as_it_is(run.first, run.view) if given else motion(run.first)
+    first = as_it_is(run.first, run.view) if given else motion(run.first, shapes[0])
     base = as_it_is(run.given, run.view) if given else first
-    moved = motion(run.latest)
+    moved = motion(run.latest, shapes[1])
     if config.hold.depth and run.held is not None:
         moved = held_depth(moved, first, run.held, run.view)
     check_base(run, base)
