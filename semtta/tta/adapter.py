@@ -6,21 +6,15 @@ result = Adapter(load_model("lifter")).run("clip.mp4", labels="walking")[0]
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial, wraps
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from torch import nn
 
 from semtta.body import Body, load_body
-from semtta.config import Config, check_online, load_config, validate
-from semtta.engine import (
-    Progress,
-    check_trainable,
-    pick_device,
-    silent,
-    undisturbed,
-)
+from semtta.config import Config, load_config, validate
+from semtta.engine import Progress, check_trainable, pick_device, silent, undisturbed
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.hmr import load_model
@@ -30,6 +24,7 @@ from semtta.labels import Labels, as_labels
 from semtta.labels.coverage import coverage
 from semtta.motion.prior import MotionPrior
 from semtta.people import Poses2DOptions, TrackedVideo
+from semtta.tta.alone import alone
 from semtta.tta.carried import Carried
 from semtta.tta.fit import begin_run, fit
 from semtta.tta.heard import checked_labels
@@ -48,21 +43,10 @@ from semtta.tta.shape import check_shape, shared_shape
 from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
 from semtta.tta.strategy import Networks, Strategy
-from semtta.tta.stream import Stream, streamed, told_each
+from semtta.tta.stream import Stream, check_streaming, streamed, told_each
 from semtta.tta.view import camera_of
 from semtta.video import VideoSource, cut_video
 from semtta.video.cut import Edge
-
-
-def _undisturbed(method: Callable) -> Callable:
-    """The caller's state of PyTorch neither matters to a method of ``Adapter`` nor changes."""
-
-    @wraps(method)
-    def alone(self, *arguments, **named):
-        with undisturbed(self.device, self.config.seed):
-            return method(self, *arguments, **named)
-
-    return alone
 
 
 class Adapter:
@@ -109,10 +93,10 @@ class Adapter:
             self.body = body.to(self.device)
             check_shape(self.config.shape, self.body)
         if self.config.mode == "online":
-            self._check_online()
+            check_streaming(self.config, self.model)
         self._networks = Networks(prior, gate_prior, denoiser)
 
-    @_undisturbed
+    @alone
     def run(
         self,
         video: VideoSource | TrackedVideo,
@@ -176,7 +160,7 @@ class Adapter:
             results.append(recalled(store, track, camera, texts, make))
         return self._placed(results, video.tracks, progress, video.info.source)
 
-    @_undisturbed
+    @alone
     def adapt(
         self,
         track: Track,
@@ -218,14 +202,14 @@ class Adapter:
         Raises: ``SemttaError`` for anything wrong with settings and input; what is wrong with a
             frame when it arrives."""
         labels = as_labels(labels)
-        self._check_online()
+        check_streaming(self.config, self.model)
         self.load_networks(labels is not None)
         if labels is not None:
             labels = believed(labels, self.config.labels.min_confidence, silent)
             self.check_texts(labels)
         arrivals = arriving(source, fps, camera, self.camera, self.config.detector.size)
-        alone = partial(undisturbed, self.device, self.config.seed)
-        return streamed(arrivals, labels, self._online, alone)
+        state = partial(undisturbed, self.device, self.config.seed)
+        return streamed(arrivals, labels, self._online, state)
 
     # ------------------------------------------------------------------ parts of a run
 
@@ -242,7 +226,7 @@ class Adapter:
     ) -> Result:  # fmt: skip
         if isinstance(labels, str):
             raise SemttaError("adapt takes one label per frame; run takes one text for all.")
-        texts = list(labels) if labels is not None else [None] * len(track)
+        texts: list[str | None] = [None] * len(track) if labels is None else list(labels)
         if len(texts) != len(track):
             raise SemttaError(f"{len(texts)} labels for a track of {len(track)} frames.")
         if note := lone_poses(track.times):
@@ -255,19 +239,13 @@ class Adapter:
 
     def _online(self, camera: Camera, video: VideoSource | None = None) -> Stream:
         """A stream that this adapter fits; see ``tta.stream``."""
-        self._check_online()
+        check_streaming(self.config, self.model)
 
         def adapted(track: Track, texts: list[str | None], carried: Carried) -> Result:
             parts = self._fitted(track, camera, texts, silent, video, carried)
             return outcome(*parts, video, carried.settled)
 
         return Stream(adapted, self.config, copy.deepcopy(self.body).cpu())
-
-    def _check_online(self) -> None:
-        check_online(self.config)
-        if self.model.crop.reads != "keypoints":
-            raise SemttaError(f"online takes a network that reads landmarks (lifter, lifter-narrow)"
-                              f"; {type(self.model).__name__} reads a whole video.")  # fmt: skip
 
     def _fitted(
         self, track: Track, camera: Camera, texts: list[str | None], progress: Progress,
@@ -296,7 +274,7 @@ class Adapter:
             progress, video,
         )  # fmt: skip
 
-    @_undisturbed
+    @alone
     def load_networks(self, labelled: bool) -> None:
         """Load the priors and the denoiser that the settings need, once.
 
@@ -304,7 +282,7 @@ class Adapter:
             labelled: whether there are labels at all."""
         self._networks = load_networks(self.config, labelled, self._networks, self.device)
 
-    @_undisturbed
+    @alone
     def check_texts(self, labels: Labels) -> None:
         """Raise ``SemttaError`` for a label that no prior can read."""
         texts = {span.text for span in labels.confident(self.config.labels.min_confidence).spans}
@@ -312,7 +290,7 @@ class Adapter:
             if prior is not None and texts:
                 prior.embed_text(sorted(texts))
 
-    @_undisturbed
+    @alone
     def text_remarks(self, labels: Labels) -> list[str]:
         """How labels that are no names are read, and which are not known: sentences."""
         texts = {span.text for span in labels.confident(self.config.labels.min_confidence).spans}

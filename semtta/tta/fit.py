@@ -9,6 +9,7 @@ from semtta.config import Config
 from semtta.engine import Progress, adapting, make_generator, resolve_precision, undisturbed
 from semtta.geometry import Camera, plane_boxes
 from semtta.hmr import prepare_inputs
+from semtta.hmr.base import HumanMeshRegressor
 from semtta.keypoints import Track
 from semtta.tta.aside import put_back, set_aside
 from semtta.tta.carried import Carried
@@ -39,6 +40,7 @@ def begin_run(
         camera: intrinsics of the image.
         texts: one or None per frame.
         video: the file, for models that read images."""
+    assert isinstance(model, HumanMeshRegressor)  # the adapter has looked
     inputs, boxes = prepare_inputs(model, track, camera, video, body)
     view = View(body, camera, boxes, model.crop, track.keypoints.skeleton)
     known = body.has_landmarks(view.skeleton).to(boxes.device)
@@ -62,6 +64,7 @@ def fit(run: Run, strategy: Strategy, carried: Carried | None = None) -> Heldout
         carried: what the windows before have left, of an online run; this one leaves its own.
     Returns: base and adapted where detections were held out, None where none were."""
     model, scope = run.model, run.config.model.trainable
+    assert isinstance(model, HumanMeshRegressor)  # the adapter has looked
     parameters = model.parameter_groups(scope)
     # anew, for dropout: what was loaded on the way may have drawn from the generators
     with adapting(model, parameters), undisturbed(run.device, run.config.seed):

@@ -10,8 +10,8 @@ from pathlib import Path
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.keypoints import Track
-from semtta.people import TrackedVideo
 from semtta.people.live import Frame, follow
+from semtta.people.pipeline import TrackedVideo
 from semtta.video import read_frames
 
 Source = TrackedVideo | str | Path | Iterable[Track] | Iterable[Frame]
@@ -38,22 +38,24 @@ def arriving(
         return
     if isinstance(source, (str, os.PathLike)):
         source = ((seconds, image) for _, seconds, image in read_frames(source))
-    if not isinstance(source, Iterable):
+    elif not isinstance(source, Iterable):
         raise SemttaError("a stream is of frames, of pieces of a track, or of a tracked video, not "
                           f"of a {type(source).__name__}.")  # fmt: skip
-    things = iter(source)
-    for first in things:
-        things = chain([first], things)
-        break
-    else:
+    rest = iter(source)
+    first = next(rest, None)
+    if first is None:
         return
-    if not isinstance(first, Track):
-        for size, piece in follow(things, fps, detect_size):
-            yield camera or camera_of(*size), piece
+    if isinstance(first, Track):
+        yield from _told(chain([first], rest), camera)
         return
+    for size, piece in follow(chain([first], rest), fps, detect_size):
+        yield camera or camera_of(*size), piece
+
+
+def _told(pieces: Iterable, camera: Camera | None) -> Iterator[tuple[Camera, Track]]:
     if camera is None:
         raise SemttaError("pieces of a track do not say how large the picture is: give the camera.")
-    for piece in things:
+    for piece in pieces:
         if not isinstance(piece, Track):
             raise SemttaError(f"a stream of pieces of a track has a {type(piece).__name__} in it.")
         yield camera, piece

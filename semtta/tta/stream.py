@@ -17,10 +17,11 @@ from dataclasses import replace
 import torch
 
 from semtta.body import Body
-from semtta.config import Config
+from semtta.config import Config, check_online
 from semtta.engine import Progress
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
+from semtta.hmr.base import HumanMeshRegressor
 from semtta.keypoints import Track
 from semtta.labels import Labels
 from semtta.tta.carried import Carried
@@ -137,6 +138,14 @@ def _check_follows(piece: Track, before: Track) -> None:
                           "and 3D landmarks in all pieces or in none.")  # fmt: skip
 
 
+def check_streaming(config: Config, model: HumanMeshRegressor) -> None:
+    """Raise ``SemttaError`` for settings and networks that need the whole video."""
+    check_online(config)
+    if model.crop.reads != "keypoints":
+        raise SemttaError("online takes a network that reads landmarks (lifter, lifter-narrow); "
+                          f"{type(model).__name__} reads a whole video.")  # fmt: skip
+
+
 def told_each(windows: Iterator[Result], frames: int, progress: Progress) -> list[Result]:
     """All windows; ``progress`` is told of each, in frames that are handed out."""
     pieces, done = [], 0
@@ -152,7 +161,7 @@ def streamed(
     arrivals: Iterable[tuple[Camera, Track]],
     labels: Labels | None,
     begin: Callable[[Camera], Stream],
-    alone: Callable[[], AbstractContextManager],
+    state: Callable[[], AbstractContextManager],
 ) -> Iterator[Result]:
     """The windows of whoever is followed, one person after the other.
 
@@ -160,24 +169,24 @@ def streamed(
         arrivals: pieces of tracks, each with its camera.
         labels: of frames or seconds, as far as they are known.
         begin: a stream for another person.
-        alone: surrounds the work on each window, but not what the caller does in between."""
+        state: surrounds the work on each window, but not what the caller does in between."""
     stream: Stream | None = None
     for camera, piece in arrivals:
         if stream is not None and stream.person != piece.id:
-            yield from _each(stream.rest, alone)
+            yield from _each(stream.rest, state)
             stream = None
         stream = stream or begin(camera)
         stream.add(piece, [None] * len(piece) if labels is None else labels.for_track(piece))
-        yield from _each(stream.ready, alone)
+        yield from _each(stream.ready, state)
     if stream is not None:
-        yield from _each(stream.rest, alone)
+        yield from _each(stream.rest, state)
 
 
 def _each(
-    window: Callable[[], Result | None], alone: Callable[[], AbstractContextManager]
+    window: Callable[[], Result | None], state: Callable[[], AbstractContextManager]
 ) -> Iterator[Result]:
     while True:
-        with alone():
+        with state():
             result = window()
         if result is None:
             return
