@@ -367,6 +367,7 @@ def test_bench_says_in_one_sentence_what_is_wrong(run, tmp_path):
         (("--data", "beam", "--methods", "frozzen"), "no method 'frozzen'"),
         (("--data", "beam", "--table", "table9"), "no table 'table9'"),
         (("--data", "beam", "--seeds", "0"), "at least 1"),
+        (("--data", "beam", "--frames", "90"), "--frames belongs to --data mocap"),
         (("--data", "beam", "--report-only"), "nothing to report"),
         (("check",), "which data set"),
         (("check", "beam"), "no folder to check"),

@@ -41,7 +41,7 @@ def arriving(
     elif not isinstance(source, Iterable):
         raise SemttaError("a stream is of frames, of pieces of a track, or of a tracked video, not "
                           f"of a {type(source).__name__}.")  # fmt: skip
-    rest = iter(source)
+    rest: Iterator = iter(source)
     first = next(rest, None)
     if first is None:
         return
