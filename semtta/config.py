@@ -211,7 +211,7 @@ class OnlineConfig:  # of mode=online, see tta.stream
     epochs: int = 2  # on each step but the first, which takes optimizer.epochs
     # soft reset: how much of the way back to the first weights is gone between two steps. 0 = none,
     # 1 = each step begins with the network as it was
-    reset: float = 0.3
+    reset: float = 0.1
 
 
 @dataclass
