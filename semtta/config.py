@@ -193,8 +193,8 @@ class EvidenceConfig:
     # share of the crop at which a detection that the motion does not expect counts half; auto =
     # the regressor's own (``model.robust``), null = every detection is believed
     robust: float | str | None = None
-    # share of the limbs that neither fit nor lifter is shown while it adapts, for a quarter of
-    # a second each, so that base and adapted can be measured by them; online nothing is held out
+    # share of the limbs that a second run is not shown, for a quarter of a second each, so that
+    # base and adapted can be measured by them; 0 = no second run; online there is none
     heldout: float = 0.0
 
 

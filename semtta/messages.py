@@ -23,7 +23,7 @@ from semtta.errors import SemttaWarning, printable
 if TYPE_CHECKING:  # PyTorch is not imported to say a word
     from semtta.engine import Progress
 
-_TITLES = {"people": "people and 2D"}
+_TITLES = {"people": "people and 2D", "measure": "held-out joints"}
 
 
 class SafeConsole(Console):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from test_adapter import CAMERA, adapter, walker
 
+from semtta.errors import SemttaError
 from semtta.keypoints import Keypoints2D
 from semtta.output.load import load_result
-from semtta.skeletons import BODY27, H36M17, SMPL24
+from semtta.skeletons import BODY27, H36M17
 from semtta.tta import adapter as adapters
-from semtta.tta import aside
 from semtta.tta.heldout import draw_heldout, heldout_errors, judged, limb_members
 
 HELD = "evidence.heldout=0.1"
@@ -95,91 +95,76 @@ def test_knees_ankles_elbows_and_wrists_judge():
 
 
 def measured(track, *overrides, model=None):
-    """(base, adapted) held-out errors and what was predicted where nothing was shown."""
+    """A result that was measured by what was held out of a second run."""
     return adapter(HELD, *overrides, model=model).adapt(track, CAMERA, ["walk"] * len(track))
 
 
-def test_neither_fit_nor_network_feels_what_is_held_out(monkeypatch):
-    """Other detections there, and all that comes out of the adaptation is the same to the bit: only
-    the measure is another, and what the network says when it is shown everything in the end."""
+@pytest.mark.parametrize("told", [(), ("shape.height=1.9", "shape.mode=track")])
+def test_what_is_measured_never_saw_the_detections_that_measure_it(told, monkeypatch):
+    """Detections elsewhere there, and the run that is measured is the same to the bit."""
     track = walker()
-    heldout = measured(track).evidence.heldout
+    heldout = draw_heldout(track.keypoints, track.times, 0.1, 0)
     moved = track.keypoints.xy + 50.0 * heldout[..., None]
     other = replace(track, keypoints=replace(track.keypoints, xy=moved))
     learnt = []
-    usual = aside.put_back
+    usual = adapters.Adapter._fitted
 
-    def seen_at_the_end(run, was):
-        learnt.append([p.detach().clone() for p in run.model.parameters()])
-        learnt[-1] += [run.first.rotmats, run.latest.rotmats, run.latest.cam]
-        return usual(run, was)
+    def watched(self, *arguments):
+        run, strategy = usual(self, *arguments)
+        learnt.append([run.first.rotmats, run.first.cam, run.latest.rotmats, run.latest.cam])
+        return run, strategy
 
-    monkeypatch.setattr(adapters, "put_back", seen_at_the_end)
-    first, second = measured(track), measured(other)
-    assert all(torch.equal(a, b) for a, b in zip(*learnt, strict=True))
+    monkeypatch.setattr(adapters.Adapter, "_fitted", watched)
+    first, second = measured(track, *told), measured(other, *told)
+    _, one, _, two = learnt  # of the second run each
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     assert second.heldout.mean[1] > first.heldout.mean[1] + 10
-    shown = adapter().adapt(other, CAMERA, ["walk"] * 70)  # and without, they do
-    assert not torch.equal(shown.adapted.rotmats, second.adapted.rotmats)
+    assert not torch.equal(first.adapted.rotmats, second.adapted.rotmats)  # it saw them
 
 
-def test_a_told_body_does_not_feel_it_either(monkeypatch):
+def test_what_is_handed_out_does_not_depend_on_being_measured():
     track = walker()
-    told = ("shape.height=1.9", "shape.mode=track")
-    heldout = measured(track, *told).evidence.heldout
-    moved = track.keypoints.xy + 50.0 * heldout[..., None]
-    other = replace(track, keypoints=replace(track.keypoints, xy=moved))
-    seen = []
-    usual = aside.put_back
-
-    def at_the_end(run, was):
-        seen.append([run.first.cam, run.first.betas, run.latest.cam, run.latest.rotmats])
-        return usual(run, was)
-
-    monkeypatch.setattr(adapters, "put_back", at_the_end)
-    measured(track, *told), measured(other, *told)
-    assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
-
-
-def test_what_is_handed_out_was_shown_everything():
-    track = walker(hidden=False)
-    result = measured(track, "optimizer.epochs=0")
-    plain = adapter("optimizer.epochs=0").adapt(track, CAMERA, ["walk"] * 70)
-    assert torch.equal(result.base.rotmats, plain.base.rotmats)
-    assert torch.equal(result.adapted.rotmats, plain.base.rotmats)
-    assert result.heldout.mean[0] == result.heldout.mean[1]
-    result = measured(track)
-    assert torch.equal(result.base.rotmats, plain.base.rotmats)
-    evidence = result.evidence
-    assert evidence.heldout.any() and evidence.detected[:, evidence.known].all()
-    assert torch.equal(evidence.xy[evidence.heldout], track.keypoints.xy[evidence.heldout])
+    result, plain = measured(track), adapter().adapt(track, CAMERA, ["walk"] * 70)
+    for motion in ("base", "adapted"):
+        assert torch.equal(getattr(result, motion).rotmats, getattr(plain, motion).rotmats)
+        assert torch.equal(getattr(result, motion).trans, getattr(plain, motion).trans)
+    assert torch.equal(result.evidence.xy, plain.evidence.xy)
+    assert plain.heldout is None
+    base, adapted = result.heldout.mean
+    assert base != adapted
     rows = torch.arange(10, 40)
-    assert torch.equal(result.at(rows).evidence.heldout, evidence.heldout[rows])
+    part = result.at(rows).heldout
+    assert torch.equal(part.adapted.nan_to_num(-1), result.heldout.adapted[rows].nan_to_num(-1))
 
 
-def test_without_a_share_nothing_is_held_out():
-    result = adapter("evidence.heldout=0").adapt(walker(), CAMERA)
-    assert result.heldout is None and result.evidence.heldout is None
+def test_without_epochs_base_and_adapted_err_alike():
+    base, adapted = measured(walker(hidden=False), "optimizer.epochs=0").heldout.mean
+    assert base == adapted
 
 
-def test_a_limb_is_not_held_in_the_end_for_what_was_only_held_out():
-    """Half a second held out beside an occlusion does not make that longer."""
-    seen = walker(120, hidden=False)
-    leg = BODY27.indices(["right_knee", "right_ankle", "right_heel", "right_big_toe"])
-    seen.keypoints.conf[40:80, leg] = 0
-    maker = adapter("evidence.heldout=0.2", "hold.after=0.2", "optimizer.lr=1e-2")
-    result = maker.adapt(seen, CAMERA)
-    knee, ankle = BODY27.index("right_knee"), BODY27.index("right_ankle")
-    rows = result.evidence.heldout[:, ankle] & (seen.keypoints.conf[:, knee] > 0)
-    assert rows.any()
-    hip = SMPL24.index("right_hip")
-    base, adapted = result.base.rotmats[rows, hip], result.adapted.rotmats[rows, hip]
-    assert not torch.allclose(base, adapted, atol=1e-6)
+def test_base_and_adapted_are_measured_whatever_is_handed_out():
+    found, kept = (measured(walker(), f"select={which}") for which in ("adapted", "base"))
+    assert kept.heldout.mean == found.heldout.mean
+
+
+def test_a_second_run_that_fails_costs_the_measure_only(monkeypatch):
+    notes = []
+
+    def broken(run):
+        raise SemttaError("the motion is not finite.")
+
+    monkeypatch.setattr(adapters, "motions", broken)
+    result = adapter(HELD).adapt(
+        walker(), CAMERA, progress=lambda stage, done, total, values: notes.append(values)
+    )
+    assert result.heldout is None and bool(result.adapted.rotmats.isfinite().all())
+    said = [values["text"] for values in notes if "held-out" in str(values.get("text"))]
+    assert said == ["track 1 could not be measured by held-out joints: the motion is not finite."]
 
 
 def test_a_saved_result_knows_it_again(tmp_path):
     result = adapter(HELD, "optimizer.epochs=1").adapt(walker(), CAMERA)
     saved = load_result(result.save(tmp_path / "out")).track(1)
-    assert torch.equal(saved.evidence.heldout, result.evidence.heldout)
     assert saved.heldout.count == result.heldout.count
     assert saved.heldout.mean == pytest.approx(result.heldout.mean)
     path = tmp_path / "out" / "track-01.npz"

@@ -35,8 +35,7 @@ def parts(result):
     numbers = [track.frames, track.times, track.boxes, track.keypoints.xy, track.keypoints.conf,
                track.landmarks3d, track.conf3d, result.boxes, result.similarity,
                result.gate_similarity, evidence.xy, evidence.present, evidence.weight,
-               evidence.filled_in, evidence.known, evidence.raw.xy, evidence.raw.conf,
-               evidence.heldout]  # fmt: skip
+               evidence.filled_in, evidence.known, evidence.raw.xy, evidence.raw.conf]  # fmt: skip
     unshown = result.heldout
     numbers += [None, None] if unshown is None else [unshown.base, unshown.adapted]
     for motion in (result.base, result.adapted):

@@ -289,3 +289,15 @@ def test_betas_that_nobody_has_are_refused(tmp_path, values, words):
     np.savez(tmp_path / "b.npz", betas=np.asarray(values))
     with pytest.raises(SemttaError, match=words):
         read_betas(tmp_path / "b.npz")
+
+
+def test_betas_of_another_body_are_refused(tmp_path):
+    result = adapter("optimizer.epochs=0").adapt(walker(30), CAMERA)
+    folder = result.save(tmp_path / "out")
+    told = load_config("default", [f"shape.betas={folder / 'track-01.npz'}"])
+    Adapter(tiny_model(), config=told)  # its own body
+    report = json.loads((folder / "report.json").read_text())
+    report["tracks"][0]["provenance"]["body"] = {"name": "smpl", "sha256": "ab" * 32}
+    (folder / "report.json").write_text(json.dumps(report))
+    with pytest.raises(SemttaError, match="belong to body 'smpl' .SHA-256 abababababab"):
+        Adapter(tiny_model(), config=told)

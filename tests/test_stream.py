@@ -169,9 +169,9 @@ def test_a_later_window_learns_from_where_the_one_before_was():
 
 
 def test_later_windows_do_not_wait_for_a_later_epoch():
-    told = load_config("default", [*ONLINE, "alignment.from_epoch=3", "evidence.heldout=0.1"])
+    told = load_config("default", [*ONLINE, "alignment.from_epoch=3"])
     carried = Carried(told)
-    assert carried.settings.alignment.from_epoch == 3 and not carried.settings.evidence.heldout
+    assert carried.settings.alignment.from_epoch == 3
     carried.learnt = []
     later = carried.settings
     assert (later.alignment.from_epoch, later.optimizer.epochs) == (0, 1)

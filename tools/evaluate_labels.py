@@ -81,7 +81,7 @@ def benchmark_rows(retrieval: Retrieval, args: argparse.Namespace) -> Iterator[R
 def clip_rows(retrieval: Retrieval, folders: Sequence[Path], gate: bool) -> Iterator[Row]:
     clips = [p for folder in folders for p in sorted(folder.glob("*.mp4"))]
     texts = {p: load_labels(p.with_suffix(".labels.json")).spans[0].text for p in clips}
-    adapter = Adapter(config=load_config("default"))
+    adapter = Adapter(config=load_config("default", ["evidence.heldout=0"]))
     dictionary = Dictionary.load()
     for path, text in texts.items():
         tracked = find_people(path)

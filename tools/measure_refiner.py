@@ -115,8 +115,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("overrides", nargs="*", default=[])
     given = parser.parse_intermixed_args()
-    lifter = Adapter("lifter", config=load_config("default"))
-    config = load_config("refine", given.overrides)
+    lifter = Adapter("lifter", config=load_config("default", ["evidence.heldout=0"]))
+    config = load_config("refine", ["evidence.heldout=0", *given.overrides])
     found: dict[str, list[dict]] = {
         "lifter": [], "refine": [], "nearly true": [], "straight legs": [],
     }  # fmt: skip

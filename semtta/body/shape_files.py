@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semtta.body.model import Body
 from semtta.errors import SemttaError
 from semtta.reading import MEBI, check_file, read_json, read_npy, read_npz, reading
 
@@ -39,6 +40,30 @@ def read_betas(path: str | Path) -> Tensor:
             f"{'numbers of shape ' + str(values.shape) if not fits else 'some that are not'}."
         )
     return torch.from_numpy(np.median(values.reshape(-1, 10), 0)).float()
+
+
+def check_body(path: str | Path, body: Body) -> None:
+    """Raise ``SemttaError`` where the result folder in which a file lies was made with another body
+    file: betas are directions of one body's shape space."""
+    report = Path(path).parent / "report.json"
+    if not report.is_file():
+        return  # nobody knows
+    tracks = _reached(read_json(report, "report of the result"), "tracks")
+    for entry in tracks if isinstance(tracks, list) else []:
+        made = _reached(entry, "provenance", "body")
+        name, sha256 = _reached(made, "name"), _reached(made, "sha256")
+        if isinstance(sha256, str) and sha256 != body.sha256:
+            raise SemttaError(
+                f"betas '{path}' belong to body '{name}' (SHA-256 {sha256[:12]}…); those of "
+                f"'{body.name}' ({body.sha256[:12]}…) mean something else: give that body.name."
+            )
+
+
+def _reached(entry, *keys: str):
+    """What lies under keys in dictionaries of a stranger's file; None where there is nothing."""
+    for key in keys:
+        entry = entry.get(key) if isinstance(entry, dict) else None
+    return entry
 
 
 def _content(path: Path):

@@ -94,6 +94,7 @@ def run_hidden(
     Returns: what ``hidden.json`` holds: a table of errors in mm, and what the gate did."""
     track = max(tracked.tracks, key=len)
     own = folder / FOLDER
+    config = replace(config, evidence=replace(config.evidence, heldout=0.0))  # there is a truth
     rows: list[dict] = []
     gates: dict[str, str] = {}
     for mask, what in _WHAT.items():

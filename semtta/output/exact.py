@@ -50,8 +50,6 @@ def exact_arrays(result: Result, asked: str) -> Arrays:
         arrays |= {f"{name}_{f.name}": getattr(motion, f.name).numpy() for f in fields(motion)}
     arrays |= {f"evidence_{name}": getattr(result.evidence, name).numpy() for name in _EVIDENCE}
     arrays |= {"raw_xy": result.detections.xy.numpy(), "raw_conf": result.detections.conf.numpy()}
-    if (heldout := result.evidence.heldout) is not None:
-        arrays["evidence_heldout"] = heldout.numpy()
     if result.heldout is not None:
         arrays |= {f"heldout_{n}": getattr(result.heldout, n).numpy() for n in _HELDOUT}
     for name in _PER_FRAME:
@@ -96,8 +94,6 @@ def read_exact(path: Path, asked: str) -> Result:
         if len(labels) != len(track):
             raise ValueError("its labels are not one for each frame")
         parts = {name: take(f"evidence_{name}", *rest) for name, rest in _EVIDENCE.items()}
-        if "evidence_heldout" in arrays:
-            parts["heldout"] = take("evidence_heldout", ("T", "J"), "b")
         heldout = None
         if "heldout_base" in arrays:
             heldout = HeldoutErrors(*(take(f"heldout_{n}", ("T", "J")) for n in _HELDOUT))

@@ -50,8 +50,6 @@ def track_arrays(result: Result, fps: float, body: Body) -> Arrays:
         "filled_in_epoch": evidence.filled_in.numpy(),
         "smpl_joint_names": np.array(SMPL24.joints),
     }
-    if evidence.heldout is not None:
-        arrays["heldout"] = evidence.heldout.numpy().astype(np.uint8)
     if result.base_share is not None:
         arrays["base_share"] = result.base_share.numpy()
     if result.heldout is not None:

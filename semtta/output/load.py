@@ -17,6 +17,7 @@ from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.keypoints import Keypoints2D, Track
 from semtta.output.files import is_result
+from semtta.output.schema import HELDOUT, LARGEST, MOTION, SHAPES, TEXTS, WORLD, check_arrays
 from semtta.reading import MEBI, read_json, read_npz, read_text, reading
 from semtta.skeletons import SKELETONS, Skeleton
 from semtta.tta.evidence import Evidence
@@ -24,28 +25,6 @@ from semtta.tta.heldout import HeldoutErrors
 from semtta.tta.result import Motion, Result, World
 
 _TRACK_FILE = re.compile(r"track-(\d{1,9})\.npz")
-_LARGEST = 1e9  # of any number that is a length, an angle or a pixel
-# Arrays of a track's file: shape (T frames, J landmarks) and kind ("S" where it may be text).
-_MOTION = {
-    "global_orient": ("T", 3), "body_pose": ("T", 69), "betas": ("T", 10), "trans": ("T", 3),
-    "trans_raw": ("T", 3), "cam": ("T", 3), "landmarks2d": ("T", "J", 2),
-}  # fmt: skip
-_SHAPES = {
-    **_MOTION, **{f"base_{name}": shape for name, shape in _MOTION.items()},
-    "track_id": (), "frames": ("T",), "times": ("T",), "fps": (), "boxes": ("T", 4),
-    "crops": ("T", 3), "focal": (), "center": (2,), "labels": ("T",), "landmark_names": ("J",),
-    "detected_xy": ("T", "J", 2), "detected_conf": ("T", "J"), "evidence_xy": ("T", "J", 2),
-    "evidence_weight": ("T", "J"), "filled_in_epoch": ("T", "J"), "similarity": ("T",),
-    "gate_similarity": ("T",), "sigma": (), "world_from_camera": (3, 3), "ground": (),
-    "world_confidence": (), "heldout": ("T", "J"), "heldout_base_px": ("T", "J"),
-    "heldout_adapted_px": ("T", "J"), "base_share": ("T",),
-}  # fmt: skip
-_WORLD = ("world_from_camera", "ground", "world_confidence")  # absent where it was not found
-_HELDOUT = ("heldout", "heldout_base_px", "heldout_adapted_px")  # where something was
-# the first three: with labels
-_OPTIONAL = ("similarity", "gate_similarity", "sigma", "base_share", *_WORLD, *_HELDOUT)
-_INTEGERS = ("track_id", "frames", "filled_in_epoch", "heldout")
-_TEXTS = ("labels", "landmark_names")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,14 +176,14 @@ def _report(path: Path) -> dict:
 
 def _track(path: Path, entry: dict) -> SavedTrack:
     """One track's file, and what the report adds to it."""
-    arrays = read_npz(path, "result", _SHAPES)
+    arrays = read_npz(path, "result", SHAPES)
     with reading(path, "result"):
         for prefix in ("", "base_"):  # results of before the path was solved over the track
             if f"{prefix}trans" in arrays:
                 arrays.setdefault(f"{prefix}trans_raw", arrays[f"{prefix}trans"].copy())
-        _check(arrays)
+        check_arrays(arrays)
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()
-                   if name not in _TEXTS}  # fmt: skip
+                   if name not in TEXTS}  # fmt: skip
         names = tuple(str(name) for name in arrays["landmark_names"])
         if len(set(names)) != len(names) or not all(name.isprintable() for name in names):
             raise ValueError("'landmark_names' are no names, or not unique")
@@ -252,7 +231,7 @@ def _share(tensors: dict[str, Tensor]) -> Tensor | None:
 
 def _heldout(tensors: dict[str, Tensor]) -> HeldoutErrors | None:
     """Base and adapted where the fit was shown nothing."""
-    if not all(name in tensors for name in _HELDOUT):
+    if not all(name in tensors for name in HELDOUT):
         return None
     base, adapted = tensors["heldout_base_px"], tensors["heldout_adapted_px"]
     negative = bool((base < 0).any() or (adapted < 0).any())
@@ -263,14 +242,14 @@ def _heldout(tensors: dict[str, Tensor]) -> HeldoutErrors | None:
 
 def _world(arrays: dict[str, np.ndarray], entry) -> World | None:
     """What the track's file says of the room, with the report's words."""
-    if not any(name in arrays for name in _WORLD):
+    if not any(name in arrays for name in WORLD):
         return None
-    rotation, ground, confidence = (np.asarray(arrays.get(name, np.nan)) for name in _WORLD)
+    rotation, ground, confidence = (np.asarray(arrays.get(name, np.nan)) for name in WORLD)
     rotation = np.broadcast_to(rotation, (3, 3)).astype(np.float64)
     turned = np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-3
     if not (turned and np.linalg.det(rotation) > 0):
         raise ValueError("'world_from_camera' is no rotation")
-    if not (abs(ground) <= _LARGEST and 0 < confidence <= 1):
+    if not (abs(ground) <= LARGEST and 0 < confidence <= 1):
         raise ValueError("'ground' or 'world_confidence' is no number of that kind")
     entry = entry if isinstance(entry, dict) else {}
     note, checks = entry.get("note"), entry.get("checks")
@@ -286,38 +265,6 @@ def _skeleton(names: tuple[str, ...]) -> Skeleton:
     return next(own, Skeleton("landmarks", names))
 
 
-def _check(arrays: dict[str, np.ndarray]) -> None:
-    """Every array is there, and has the shape, kind and range of numbers of the schema; integers
-    become int64, other numbers float32, times float64."""
-    sizes = {"T": len(np.atleast_1d(arrays.get("frames", ()))),
-             "J": len(np.atleast_1d(arrays.get("landmark_names", ())))}  # fmt: skip
-    for name, pattern in _SHAPES.items():
-        if name not in arrays:
-            if name in _OPTIONAL:
-                continue
-            raise ValueError(f"it has no '{name}'")
-        array, shape = arrays[name], tuple(n if isinstance(n, int) else sizes[n] for n in pattern)
-        kinds = "U" if name in _TEXTS else "iu" if name in _INTEGERS else "iuf"
-        if array.dtype.kind not in kinds:
-            raise ValueError(f"'{name}' holds {array.dtype}")
-        if array.shape != shape:
-            raise ValueError(f"'{name}' has shape {array.shape}, expected {shape}")
-        if name in _TEXTS:
-            continue
-        if name not in _OPTIONAL and not (np.abs(array.astype(np.float64)) <= _LARGEST).all():
-            raise ValueError(f"'{name}' holds NaN, infinite or impossible numbers")
-        kind = np.int64 if name in _INTEGERS else np.float32
-        arrays[name] = array.astype(np.float64 if name == "times" else kind) if shape else array
-    if not sizes["T"]:
-        raise ValueError("it has no frames")
-    if not (arrays["frames"][0] >= 0 and (np.diff(arrays["times"]) > 0).all()):
-        raise ValueError("its frame numbers or times do not increase from 0")
-    if not (float(arrays["fps"]) > 1e-3 and float(arrays["focal"]) > 0):
-        raise ValueError("its frame rate or focal length is not positive")
-    if not (arrays["track_id"] > 0 and (arrays["evidence_weight"] >= 0).all()):
-        raise ValueError("its track id or a weight is negative")
-
-
 def _seen(tensors: dict[str, Tensor], skeleton: Skeleton) -> tuple[Track, Evidence]:
     """The track as it was detected, and the evidence after adaptation."""
     raw = Keypoints2D(tensors["detected_xy"], tensors["detected_conf"], skeleton)
@@ -329,13 +276,12 @@ def _seen(tensors: dict[str, Tensor], skeleton: Skeleton) -> tuple[Track, Eviden
     evidence = Evidence(
         xy=tensors["evidence_xy"], present=present, weight=weight,
         filled_in=tensors["filled_in_epoch"], known=present.any(0), raw=raw,
-        heldout=tensors["heldout"] > 0 if "heldout" in tensors else None,
     )  # fmt: skip
     return track, evidence
 
 
 def _motion(tensors: dict[str, Tensor], prefix: str) -> Motion:
-    parts = {name: tensors[prefix + name] for name in _MOTION}
+    parts = {name: tensors[prefix + name] for name in MOTION}
     pose = torch.cat((parts.pop("global_orient"), parts.pop("body_pose")), 1)
     rotmats = roma.rotvec_to_rotmat(pose.double().unflatten(1, (24, 3))).float()
     return Motion(rotmats=rotmats, **parts)

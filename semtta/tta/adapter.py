@@ -28,7 +28,6 @@ from semtta.tta.alone import alone
 from semtta.tta.carried import Carried
 from semtta.tta.fit import begin_run, fit
 from semtta.tta.heard import checked_labels
-from semtta.tta.heldout import HeldoutErrors
 from semtta.tta.live import Source, arriving
 from semtta.tta.meaning import text_remarks
 from semtta.tta.memory import memory_note
@@ -38,6 +37,7 @@ from semtta.tta.result import Result
 from semtta.tta.resume import Store, recalled
 from semtta.tta.run import Run
 from semtta.tta.seams import joined
+from semtta.tta.second_run import second_run
 from semtta.tta.segments import lone_poses
 from semtta.tta.shape import check_shape, shared_shape
 from semtta.tta.still_camera import in_world
@@ -235,27 +235,34 @@ class Adapter:
             stream = self._online(camera, video)
             stream.add(track, texts)
             return joined(told_each(stream.results(), len(track), progress))
-        return outcome(*self._fitted(track, camera, texts, progress, video), video)
+        fitted = self._fitted(track, camera, texts, progress, video)
+
+        def again(track: Track, progress: Progress) -> Run:
+            return self._fitted(track, camera, texts, progress, video)[0]
+
+        heldout = second_run(track, self.config, again, progress)
+        return outcome(*fitted, heldout, video)
 
     def _online(self, camera: Camera, video: VideoSource | None = None) -> Stream:
         """A stream that this adapter fits; see ``tta.stream``."""
         check_streaming(self.config, self.model)
 
         def adapted(track: Track, texts: list[str | None], carried: Carried) -> Result:
-            parts = self._fitted(track, camera, texts, silent, video, carried)
-            return outcome(*parts, video, carried.settled)
+            fitted = self._fitted(track, camera, texts, silent, video, carried)
+            return outcome(*fitted, None, video, carried.settled)
 
         return Stream(adapted, self.config, copy.deepcopy(self.body).cpu())
 
     def _fitted(
         self, track: Track, camera: Camera, texts: list[str | None], progress: Progress,
         video: VideoSource | None, carried: Carried | None = None,
-    ) -> tuple[Run, Strategy, HeldoutErrors | None]:  # fmt: skip
+    ) -> tuple[Run, Strategy]:  # fmt: skip
         config = self.config if carried is None else carried.settings
         run = self._begin(track, camera, texts, progress, video, config)
         self.load_networks(any(texts))
         strategy = build_strategy(config, any(texts), self._networks)
-        return run, strategy, fit(run, strategy, carried)
+        fit(run, strategy, carried)
+        return run, strategy
 
     def camera(self, width: int, height: int, video: VideoSource | None = None) -> Camera:
         """Intrinsics of an image of this size, as the settings say, else as the result does.

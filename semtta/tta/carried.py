@@ -39,10 +39,8 @@ class Carried:
     @property
     def settings(self) -> Config:
         """Of the next window. Once something is learnt there is no reason to wait: what a run
-        leaves for a later epoch begins with the first. Nothing is held out: that measures a whole
-        track."""
+        leaves for a later epoch begins with the first."""
         config, optimizer = self.config, self.config.optimizer
-        config = replace(config, evidence=replace(config.evidence, heldout=0.0))
         if self.learnt is None or optimizer.epochs == 0:
             return config
         return replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,8 +22,6 @@ class Evidence:
         known: (J,) bool, joints that the detector draws and the body has: only these can ever be
             evidence, so spine, collars and hands are never invented.
         raw: the detections as they came, never changed.
-        heldout: (T, J) bool, detections that the fit is not shown (``tta.heldout``): until
-            :meth:`whole` they are missing like any other; None = none.
     """
 
     xy: Tensor
@@ -32,26 +30,14 @@ class Evidence:
     filled_in: Tensor
     known: Tensor
     raw: Keypoints2D
-    heldout: Tensor | None = None
 
     @classmethod
     def from_keypoints(
-        cls,
-        keypoints: Keypoints2D,
-        known: Tensor,
-        min_confidence: float,
-        heldout: Tensor | None = None,
+        cls, keypoints: Keypoints2D, known: Tensor, min_confidence: float
     ) -> Evidence:
-        """Detections with a confidence of at least ``min_confidence`` are present.
-
-        Args:
-            heldout: (T, J) bool, detections to hold out; None = none."""
+        """Detections with a confidence of at least ``min_confidence`` are present."""
         xy, conf = keypoints.xy, keypoints.conf
         present = (conf > 0) & (conf >= min_confidence) & known
-        if heldout is not None:
-            out = heldout.to(present.device) & present
-            heldout = out if bool(out.any()) else None
-            present = present & ~out
         return cls(
             xy=torch.where(present[..., None], xy, torch.zeros_like(xy)),
             present=present,
@@ -59,7 +45,6 @@ class Evidence:
             filled_in=torch.zeros_like(present, dtype=torch.long),
             known=known,
             raw=keypoints,
-            heldout=heldout,
         )
 
     @property
@@ -143,21 +128,7 @@ class Evidence:
         raw = Keypoints2D(self.raw.xy.cpu(), self.raw.conf.cpu(), self.raw.skeleton)
         parts = (self.xy, self.present, self.weight, self.filled_in, self.known)
         xy, present, weight, filled_in, known = (part.cpu() for part in parts)
-        heldout = None if self.heldout is None else self.heldout.cpu()
-        return Evidence(xy, present, weight, filled_in, known, raw, heldout)
-
-    def whole(self) -> Evidence:
-        """The same with what was held out in its place, as it was detected."""
-        if self.heldout is None:
-            return self
-        out = self.heldout
-        return replace(
-            self,
-            xy=torch.where(out[..., None], self.raw.xy, self.xy),
-            present=self.present | out,
-            weight=torch.where(out, torch.ones_like(self.weight), self.weight),
-            filled_in=self.filled_in.masked_fill(out, 0),
-        )
+        return Evidence(xy, present, weight, filled_in, known, raw)
 
     def filled_share(self) -> float:
         """Filled joints over those that were missing at the start (0 if none was)."""

@@ -11,11 +11,9 @@ from semtta.geometry import Camera, plane_boxes
 from semtta.hmr import prepare_inputs
 from semtta.hmr.base import HumanMeshRegressor
 from semtta.keypoints import Track
-from semtta.tta.aside import put_back, set_aside
 from semtta.tta.carried import Carried
 from semtta.tta.divergence import check_base
 from semtta.tta.evidence import Evidence
-from semtta.tta.heldout import HeldoutErrors, draw_heldout
 from semtta.tta.loop import fine_tune
 from semtta.tta.run import Run
 from semtta.tta.strategy import Strategy
@@ -45,8 +43,7 @@ def begin_run(
     view = View(body, camera, boxes, model.crop, track.keypoints.skeleton)
     known = body.has_landmarks(view.skeleton).to(boxes.device)
     told = config.evidence
-    heldout = draw_heldout(track.keypoints, track.times, told.heldout, config.seed)
-    evidence = Evidence.from_keypoints(track.keypoints, known, told.min_confidence, heldout)
+    evidence = Evidence.from_keypoints(track.keypoints, known, told.min_confidence)
     images = model.crop.reads == "image"
     return Run(
         model=model, view=view, track=track, inputs=inputs, evidence=evidence, labels=texts,
@@ -56,13 +53,12 @@ def begin_run(
     )  # fmt: skip
 
 
-def fit(run: Run, strategy: Strategy, carried: Carried | None = None) -> HeldoutErrors | None:
+def fit(run: Run, strategy: Strategy, carried: Carried | None = None) -> None:
     """Adapt the run's model to its track; afterwards the model is as it was.
 
     Args:
         run: with nothing predicted yet; ``given``, ``first`` and ``latest`` are there afterwards.
-        carried: what the windows before have left, of an online run; this one leaves its own.
-    Returns: base and adapted where detections were held out, None where none were."""
+        carried: what the windows before have left, of an online run; this one leaves its own."""
     model, scope = run.model, run.config.model.trainable
     assert isinstance(model, HumanMeshRegressor)  # the adapter has looked
     parameters = model.parameter_groups(scope)
@@ -73,11 +69,8 @@ def fit(run: Run, strategy: Strategy, carried: Carried | None = None) -> Heldout
         run.given = run.predict_all()
         check_base(run, run.given)
         run.begin_shape(None if carried is None else carried.told)
-        aside = set_aside(run, model)
         run.begin_hold()
         base = None if carried is None else carried.begin(run, parameters)
         fine_tune(run, strategy, parameters, base)
-        heldout = put_back(run, aside)
         if carried is not None and base is not None:
             carried.end(run, parameters, base)
-    return heldout

@@ -3,7 +3,8 @@
 How well a motion fits what it was fitted to says nothing: it can follow every error of the
 detector, and turn limbs that nobody sees. So whole limbs are held out for a quarter of a second
 each, spread over the track: neither the fit nor a regressor that reads 2D is shown them, and base
-and adapted are both measured there. What is handed out in the end was shown everything.
+and adapted are both measured there. It is a second run that is measured, with the same settings:
+what is handed out was shown everything.
 """
 
 from __future__ import annotations

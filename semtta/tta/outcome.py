@@ -21,6 +21,31 @@ from semtta.tta.strategy import Strategy
 from semtta.video import VideoSource
 
 
+def motions(
+    run: Run, shapes: tuple[Tensor | None, Tensor | None] = (None, None)
+) -> tuple[Motion, Motion, Motion]:
+    """What a run started from, the same on the body that is told, and what it adapted.
+
+    Args:
+        shapes: see :func:`outcome`.
+    Raises ``SemttaError`` if one is not finite."""
+
+    def closed(prediction: Prediction, shape: Tensor | None) -> Motion:
+        times = run.track.times
+        return closed_motion(prediction, run.view, run.evidence, times, run.config, shape)
+
+    given = run.view.crop.reads == "parameters"  # a result is its own base, as it came
+    first = as_it_is(run.first, run.view) if given else closed(run.first, shapes[0])
+    base = as_it_is(run.given, run.view) if given else first
+    moved = closed(run.latest, shapes[1])
+    if run.config.hold.depth and run.held is not None:
+        moved = held_depth(moved, first, run.held, run.view)
+    check_base(run, base)
+    if not finite(*numbers_of(moved)):
+        raise diverged(run, len(run.history) - 1, "the motion is")
+    return base, first, moved
+
+
 def outcome(
     run: Run,
     strategy: Strategy,
@@ -31,27 +56,15 @@ def outcome(
     """What came out of a run.
 
     Args:
-        run: adapted, with everything shown.
+        run: adapted.
         strategy: that adapted it.
-        heldout: base and adapted where neither was shown anything.
+        heldout: base and adapted where neither was shown anything, in another run.
         video: whose hash stands in the provenance.
         shapes: of the bodies of base and adapted, (10,) each, where more is known of them than
             this run shows.
     Raises ``SemttaError`` if a motion is not finite."""
     config = run.config
-
-    def motion(prediction: Prediction, shape: Tensor | None) -> Motion:
-        return closed_motion(prediction, run.view, run.evidence, run.track.times, config, shape)
-
-    given = run.view.crop.reads == "parameters"  # a result is its own base, as it came
-    first = as_it_is(run.first, run.view) if given else motion(run.first, shapes[0])
-    base = as_it_is(run.given, run.view) if given else first
-    moved = motion(run.latest, shapes[1])
-    if config.hold.depth and run.held is not None:
-        moved = held_depth(moved, first, run.held, run.view)
-    check_base(run, base)
-    if not finite(*numbers_of(moved)):
-        raise diverged(run, len(run.history) - 1, "the motion is")
+    base, first, moved = motions(run, shapes)
     share = base_share(heldout, run.track.times, config.select)
     if config.select == "auto" and too_few(heldout):
         text = (
@@ -59,7 +72,7 @@ def outcome(
             "adapted motion is handed out."
         )
         run.progress("note", 0, None, {"text": text})
-    moved = mixed(first, moved, share, run.view)  # on the body that is told
+    moved = mixed(first, moved, share, run.view)
     gate = getattr(strategy, "gate", None)
     return Result(
         track=run.track.to(torch.device("cpu")),

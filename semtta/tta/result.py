@@ -144,7 +144,7 @@ class Result:
             self,
             track=self.track.at(rows),
             base=cut(self.base), adapted=cut(self.adapted), boxes=self.boxes[rows],
-            evidence=replace(evidence, heldout=chosen(evidence.heldout),
+            evidence=replace(evidence,
                              **{name: getattr(evidence, name)[rows] for name in of_frames}),
             labels=[self.labels[row] for row in rows.tolist()],
             similarity=chosen(self.similarity), gate_similarity=chosen(self.gate_similarity),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from semtta.body import Body
-from semtta.body.shape_files import read_betas
+from semtta.body.shape_files import check_body, read_betas
 from semtta.body.stature import shape_of
 from semtta.config import ShapeConfig
 from semtta.hmr.base import Prediction
@@ -94,5 +94,7 @@ def shared_shape(config: ShapeConfig, people: int) -> str:
 
 
 def check_shape(config: ShapeConfig, body: Body) -> None:
-    """Raise ``SemttaError`` for a told shape that cannot be, before any work is done."""
+    """Raise ``SemttaError``, before any work, for a shape that cannot be or is another body's."""
+    if config.betas is not None:
+        check_body(config.betas, body)
     told_shape(config, body, torch.zeros(1, 10))

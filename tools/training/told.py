@@ -101,7 +101,8 @@ def told_windows(path: Path, motions: Path, side: str, say: Callable[[str], None
         share = 0.6 if made else 1.0
         pool = build_pool(clips, list(PHRASES), made, SEED[side], share)
         told = Teller(pool, SEED[side]).tell(COUNT[side], say)
-        torch.save({name: getattr(told, name) for name in _TENSORS}, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({name: getattr(told, name) for name in _TENSORS}, path)
     told = Told(**torch.load(path, weights_only=True))
     told.clips = tuple(clip.name for clip in recorded(clips, PHRASES))
     return told
