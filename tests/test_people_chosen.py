@@ -17,8 +17,7 @@ from semtta.errors import SemttaError
 from semtta.labels import Labels, LabelSpan
 from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta import adapter as adapters
-from semtta.tta import fit
-from semtta.tta import outcome, people
+from semtta.tta import fit, outcome, people
 from semtta.tta.adapter import Adapter
 from semtta.tta.divergence import finite
 from semtta.tta.provenance import provenance
