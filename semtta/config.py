@@ -194,13 +194,24 @@ class EvidenceConfig:
     # the regressor's own (``model.robust``), null = every detection is believed
     robust: float | str | None = None
     # share of the limbs that a second run is not shown, for a quarter of a second each, so that
-    # base and adapted can be measured by them; 0 = no second run
+    # base and adapted can be measured by them; 0 = no second run; online there is none
     heldout: float = 0.0
 
 
 @dataclass
 class Evidence3DConfig:
     weight: float = 0.0  # L1 to the detector's 3D landmarks on seen joints, metres
+
+
+@dataclass
+class OnlineConfig:  # of mode=online, see tta.stream
+    step: float = 1.0  # seconds that are handed out at a time
+    ahead: float = 1.0  # seconds that must have followed a frame: the lifter looks that far
+    before: float = 1.0  # seconds that are fitted once more, so that a step does not stand alone
+    epochs: int = 2  # on each step but the first, which takes optimizer.epochs
+    # soft reset: how much of the way back to the first weights is gone between two steps. 0 = none,
+    # 1 = each step begins with the network as it was
+    reset: float = 0.1
 
 
 @dataclass
@@ -248,6 +259,8 @@ class Config:
     # adapted | auto | base: what is handed out. auto = the base where held-out detections
     # (evidence.heldout) are no nearer to the adapted motion
     select: str = "adapted"
+    # offline | online: what is learnt of the whole track, or step by step, of what has been seen
+    mode: str = "offline"
     seed: int = 0  # same seed, same result on the same machine
     device: str = "auto"  # auto | cpu | cuda | cuda:1 | mps: where it computes
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -264,6 +277,7 @@ class Config:
     hold: HoldConfig = field(default_factory=HoldConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     evidence3d: Evidence3DConfig = field(default_factory=Evidence3DConfig)
+    online: OnlineConfig = field(default_factory=OnlineConfig)
     cycleadapt: CycleAdaptConfig = field(default_factory=CycleAdaptConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     unpaired: UnpairedConfig = field(default_factory=UnpairedConfig)
@@ -297,6 +311,8 @@ def validate(config: Config) -> None:
         raise SemttaError("select=auto decides by held-out joints: it needs evidence.heldout.")
     _check_smoothing(config)
     _check_shape(config)
+    if config.mode == "online":
+        check_online(config)
     if config.camera.focal is not None:
         parse_focal(config.camera.focal)
     price, center = config.labels.price, config.camera.center
@@ -342,6 +358,19 @@ def _check_shape(config: Config) -> None:
     if told and shape.mode == "per_frame":
         raise SemttaError(f"shape.{told[0]} is of one body, shape.mode=per_frame of one for each "
                           "frame; leave one of them out.")  # fmt: skip
+
+
+def check_online(config: Config) -> None:
+    """Raise ``SemttaError`` for settings that need a whole track, where frames are handed out while
+    others are still to come."""
+    if config.select == "auto":
+        raise SemttaError("select=auto decides by joints that are held out of a whole track; "
+                          "online there is none: take adapted or base.")  # fmt: skip
+    if config.camera.motion == "static":
+        raise SemttaError("the floor under a camera that stands still is looked for over a whole "
+                          "track; leave --static-camera (camera.motion) out online.")  # fmt: skip
+    if config.model.name == "result" or config.model.trainable == "frames":
+        raise SemttaError("a result is there as a whole and is refined as a whole, not online.")
 
 
 def config_to_yaml(config: Config, *, labels: bool = True) -> str:

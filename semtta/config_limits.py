@@ -7,6 +7,7 @@ MAX_SEED = 2**63 - 1
 CHOICES = {
     "strategy": ("semtta", "cycleadapt", "discriminator", "unpaired", "frozen"),
     "select": ("adapted", "auto", "base"),
+    "mode": ("offline", "online"),
     "optimizer.schedule": ("cosine", "warmup_cosine"),
     "alignment.text": ("label", "random"),
     "cycleadapt.targets": ("fresh", "stale"),
@@ -63,6 +64,8 @@ BOUNDS = {
     "evidence.fill_from_epoch": (0, 10_000), "evidence.robust": (1e-6, 1e6),
     "evidence.heldout": (0.0, 0.25),
     "evidence3d.weight": _WEIGHT,
+    "online.step": (0.05, 3600.0), "online.ahead": (0.0, 3600.0), "online.before": (0.0, 3600.0),
+    "online.epochs": (0, 10_000), "online.reset": (0.0, 1.0),
     "discriminator.weight": _WEIGHT, "discriminator.hidden": (1, 16_384),
     "discriminator.lr": _RATE, "discriminator.weight_decay": (0.0, 10.0),
     "unpaired.weight": _WEIGHT,

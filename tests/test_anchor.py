@@ -19,11 +19,11 @@ def adapted(anchor, monkeypatch=None, *overrides):
     if monkeypatch is not None:
         whole = loop.fine_tune
 
-        def watched(run, strategy, parameters):
-            whole(run, strategy, parameters)
+        def watched(run, strategy, parameters, base):
+            whole(run, strategy, parameters, base)
             ends.extend(p.detach().clone() for p in run.model.parameters())
 
-        monkeypatch.setattr("semtta.tta.adapter.fine_tune", watched)
+        monkeypatch.setattr("semtta.tta.fit.fine_tune", watched)
     settings = [] if anchor is None else [f"optimizer.anchor={anchor}"]
     result = adapter(*settings, *overrides, model=model).adapt(TRACK, CAMERA)
     away = sum(float((a - b).square().sum()) for a, b in zip(ends, start)) ** 0.5

@@ -367,6 +367,7 @@ def test_bench_says_in_one_sentence_what_is_wrong(run, tmp_path):
         (("--data", "beam", "--methods", "frozzen"), "no method 'frozzen'"),
         (("--data", "beam", "--table", "table9"), "no table 'table9'"),
         (("--data", "beam", "--seeds", "0"), "at least 1"),
+        (("--data", "beam", "--frames", "90"), "--frames belongs to --data mocap"),
         (("--data", "beam", "--report-only"), "nothing to report"),
         (("check",), "which data set"),
         (("check", "beam"), "no folder to check"),
@@ -447,6 +448,36 @@ def test_the_process_is_left_as_it_was(run):
     os.write(2, b"")
     assert before == (signal.getsignal(signal.SIGTERM), sys.stderr, warnings.filters[:])
     assert logging.root.manager.disable == 0
+
+
+def test_online_refuses_what_needs_the_whole_video(run, tmp_path, empty_room):
+    for arguments, words in (
+        (("--static-camera",), "leave --static-camera (camera.motion) out online"),
+        (("--labels", "auto"), "--labels auto looks at the whole video first"),
+        (("--model", "blazehmr"), "online takes a network that reads landmarks"),
+        (("select=auto", "evidence.heldout=0.1"), "select=auto decides by joints"),
+    ):
+        refused(run("adapt", empty_room, "--online", *arguments), words)
+    nothing_written(tmp_path, empty_room.name)
+
+
+@pytest.mark.slow
+def test_online_writes_what_adapt_writes(run, tmp_path):
+    writer = cv2.VideoWriter("v.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 10, (200, 160))
+    for _ in range(35):
+        writer.write(np.full((160, 200, 3), 80, np.uint8))
+    writer.release()
+    write_poses(tmp_path / "p.npz", frames=35)
+    code, _, err = run("adapt", "v.mp4", "--poses2d", "p.npz", "-o", "out", "--online",
+                       "--no-overlay", "--no-page", "optimizer.epochs=1",
+                       "online.epochs=1")  # fmt: skip
+    assert code == 0, err
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    track = report["tracks"][0]
+    assert track["frames"] == 35 and [epoch["window"] for epoch in track["epochs"]] == [1, 2, 3]
+    assert "online: adapted to what came until 1 s after each frame" in track["summary"]
+    with np.load(tmp_path / "out" / "track-01.npz") as z:
+        assert z["frames"].tolist() == list(range(35))
 
 
 def test_places_and_numbers_that_cannot_be_are_one_sentence(run, tmp_path, empty_room):

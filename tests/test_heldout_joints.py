@@ -12,6 +12,7 @@ from semtta.keypoints import Keypoints2D
 from semtta.output.load import load_result
 from semtta.skeletons import BODY27, H36M17
 from semtta.tta import adapter as adapters
+from semtta.tta import second_run
 from semtta.tta.heldout import draw_heldout, heldout_errors, judged, limb_members
 
 HELD = "evidence.heldout=0.1"
@@ -153,7 +154,7 @@ def test_a_second_run_that_fails_costs_the_measure_only(monkeypatch):
     def broken(run):
         raise SemttaError("the motion is not finite.")
 
-    monkeypatch.setattr(adapters, "motions", broken)
+    monkeypatch.setattr(second_run, "motions", broken)
     result = adapter(HELD).adapt(
         walker(), CAMERA, progress=lambda stage, done, total, values: notes.append(values)
     )

@@ -17,7 +17,7 @@ from semtta.errors import SemttaError
 from semtta.labels import Labels, LabelSpan
 from semtta.people import Poses2DOptions, TrackedVideo
 from semtta.tta import adapter as adapters
-from semtta.tta import outcome, people
+from semtta.tta import fit, outcome, people
 from semtta.tta.adapter import Adapter
 from semtta.tta.divergence import finite
 from semtta.tta.provenance import provenance
@@ -263,7 +263,7 @@ def test_a_track_with_a_few_labels_has_them_read(monkeypatch):
 
 def test_precision_follows_what_the_model_reads(monkeypatch):
     asked = []
-    monkeypatch.setattr(adapters, "resolve_precision",
+    monkeypatch.setattr(fit, "resolve_precision",
                         lambda *given: asked.append(given) or "fp32")  # fmt: skip
     runner = adapter(STILL, "optimizer.precision=auto")
     runner.adapt(walker(4), CAMERA)

@@ -120,6 +120,9 @@ METHODS: dict[str, Method] = {
             ("smoothing.shape_target=first", "smoothing.shape_weight=0.1"),
             label="none",
         ),
+        # Both as frames arrive.
+        Method("semtta-online", overrides=("mode=online",)),
+        Method("cycleadapt-online", CYCLEADAPT, ("mode=online",), label="none"),
         Method("discriminator", CYCLEADAPT, ("strategy=discriminator",)),
         Method("unpaired", CYCLEADAPT, ("strategy=unpaired",)),
     )

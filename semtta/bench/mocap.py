@@ -25,6 +25,7 @@ from semtta.motion.motion_files import FPS
 from semtta.skeletons import BODY27, LIMB12
 
 FIRST_FORM = "mocap-v1"
+FRAMES = 75  # longest window, unless it is told
 _PROTOCOL = "12 limb joints, body's own landmarks, root = mid hip, every frame"
 PROTOCOL, PROTOCOL_V1 = f"mocap12-v2: {_PROTOCOL}", f"mocap12: {_PROTOCOL}"
 _VIRTUAL = (
@@ -69,7 +70,7 @@ class MocapBenchmark:
 
     motions: Path
     split: str = "test"
-    frames: int = 75
+    frames: int = FRAMES
     cameras: int = 1
     levels: tuple[str, ...] = tuple(_LEVELS)
     name: str = "mocap"
@@ -133,7 +134,7 @@ def open_mocap(
     motions: str | Path,
     split: str = "test",
     *,
-    frames: int = 75,
+    frames: int = FRAMES,
     cameras: int | None = None,
     levels: tuple[str, ...] = (),
     name: str = "mocap",

@@ -17,7 +17,7 @@ DEFAULT_METHODS = ("frozen", "frozen+gauss", "2d+smooth", "cycleadapt", "semtta"
 _SPECIAL = {
     "root": NEEDS_SMPL, "labels": (*NEEDS_SMPL, "heldout"), "poses2d": NEEDS_SMPL,
     "motions": MOCAP, "wheel": ("beam",), "split": (*NEEDS_SMPL, *MOCAP),
-    "masks": ("heldout",), "degrade": ("beam",),
+    "masks": ("heldout",), "degrade": ("beam",), "frames": MOCAP,
 }  # fmt: skip
 
 
@@ -48,6 +48,7 @@ class Options:
     videos: tuple[Path, ...] = ()
     masks: int | None = None
     degrade: str | None = None
+    frames: int | None = None
 
 
 def check_options(options: Options) -> None:
@@ -78,7 +79,8 @@ def overrides(options: Options) -> list[str]:
 
 def inputs(options: Options) -> dict[str, str]:
     """What else a result depends on: a change of these is computed anew."""
-    chosen = {"split": options.split, "poses2d": options.poses2d, "degrade": options.degrade}
+    names = ("split", "poses2d", "degrade", "frames")
+    chosen = {name: getattr(options, name) for name in names}
     if options.poses2d is not None and Path(options.poses2d).is_dir():
         chosen["poses2d"] = _digest(Path(options.poses2d), content=False)
     if options.labels is not None:
@@ -108,7 +110,7 @@ def command_line(options: Options) -> str:
                         ("model", ",".join(options.models)), ("levels", ",".join(options.levels)),
                         ("protocol", options.protocol), ("poses2d", options.poses2d),
                         ("split", options.split), ("masks", options.masks),
-                        ("degrade", options.degrade),
+                        ("degrade", options.degrade), ("frames", options.frames),
                         ("limit", options.limit)):  # fmt: skip
         if value:
             words.append(f"--{name} {value}")

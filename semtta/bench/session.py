@@ -178,14 +178,16 @@ def open_benchmark(options: Options, progress: Progress = silent) -> Benchmark:
         worse = None if options.degrade is None else degradation(options.degrade)
         return _with_protocol(open_beam(options.wheel, degrade=worse), options)
     if options.data in MOCAP:
-        from semtta.bench.mocap import open_mocap
+        from semtta.bench.mocap import FRAMES, open_mocap
 
         if options.motions is None:
             raise SemttaError(
                 f"--data {options.data} needs --motions: a folder of AMASS npz or BVH files."
             )
-        benchmark = open_mocap(options.motions, options.split or "test",
-                               levels=options.levels, name=options.data)  # fmt: skip
+        benchmark = open_mocap(
+            options.motions, options.split or "test", frames=options.frames or FRAMES,
+            levels=options.levels, name=options.data,
+        )  # fmt: skip
         return _with_protocol(benchmark, options)
     from semtta.bench.datasets import open_dataset
 

@@ -32,6 +32,7 @@ from semtta.commands.options import (
     NoOverlay,
     NoPage,
     OneLabel,
+    Online,
     Output,
     OverlayLayout,
     OverlayScale,
@@ -91,6 +92,7 @@ def adapt(
     start: Start = None,
     end: End = None,
     track: TrackChoice = "largest",
+    online: Online = False,
     static_camera: StaticCamera = False,
     focal: FocalLength = None,
     height: Height = None,
@@ -126,6 +128,7 @@ def adapt(
     named = {
         "model.name": model, "model.checkpoint": checkpoint, "alignment.prior": prior,
         "alignment.checkpoint": prior_checkpoint, "alignment.clip": clip, "body.name": body,
+        "mode": "online" if online else None,
         "camera.motion": "static" if static_camera else None, "camera.focal": focal,
         "shape.height": height, "shape.betas": betas, "device": device, "seed": seed,
     }  # fmt: skip

@@ -39,6 +39,9 @@ def bench(
         Optional[str], typer.Option(help="dev or test (mocap, default test), or the data set's.")
     ] = None,
     levels: Annotated[Optional[str], typer.Option(help="Only these, by comma.")] = None,
+    frames: Annotated[
+        Optional[int], typer.Option(help="For --data mocap: longest track, frames. Default: 75.")
+    ] = None,
     protocol: Annotated[Optional[str], typer.Option(help="Named protocol of a data set.")] = None,
     methods: Annotated[
         Optional[str], typer.Option(help=f"By comma; default {_DEFAULT}, or the table's.")
@@ -102,7 +105,7 @@ def bench(
         output=output or Path("semtta-out") / "bench" / (f"{data}-{Path(table).stem}" if table
                                                          else data),
         overrides=tuple(word for word in words if is_setting(word)), masks=masks,
-        degrade=degrade,
+        degrade=degrade, frames=frames,
         videos=tuple(Path(word) for word in words if not is_setting(word)),
     )  # fmt: skip
 

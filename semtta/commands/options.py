@@ -63,6 +63,10 @@ Estimator = Annotated[
 StaticCamera = Annotated[
     bool, typer.Option("--static-camera", help="It stands still: find up and the floor.")
 ]
+Online = Annotated[
+    bool,
+    typer.Option("--online", help="Each second for good, by what came until a second after it."),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, load everything, then stop.")
 ]

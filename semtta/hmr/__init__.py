@@ -19,6 +19,7 @@ from semtta.user_files import find_user_file, require_user_file
 if TYPE_CHECKING:
     from semtta.body import Body
     from semtta.hmr.images import ImageCrops
+    from semtta.video import VideoSource
 
 # Cauchy scale of the 2D loss, share of the crop, where the first predictions are near the truth.
 ROBUST = {"lifter": 0.05}
@@ -99,7 +100,7 @@ def prepare_inputs(
     model: HumanMeshRegressor,
     track: Track,
     camera: Camera,
-    video: str | Path | None = None,
+    video: VideoSource | None = None,
     body: Body | None = None,
 ) -> tuple[Tensor | ImageCrops, Tensor]:
     """What a model reads for every frame of a track, computed once per video.

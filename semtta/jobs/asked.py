@@ -34,7 +34,8 @@ class Asked:
         overlay_options: size and layout of the overlay.
         renderer: ``own`` or ``pytorch3d``, of the overlay.
 
-    Raises ``SemttaError`` if both say where the 2D evidence comes from."""
+    Raises ``SemttaError`` if both say where the 2D evidence comes from, and if labels that are read
+    off the whole video are wanted online."""
 
     config: Config
     tracks: str = "largest"
@@ -51,6 +52,9 @@ class Asked:
     def __post_init__(self) -> None:
         if self.poses2d is not None and self.estimator is not None:
             raise SemttaError("give either --poses2d or --estimator, not both.")
+        if self.labeller is not None and self.config.mode == "online":
+            raise SemttaError(f"--labels {self.labeller} looks at the whole video first; online "
+                              "give labels that are known before: --label, or a file.")  # fmt: skip
 
 
 def what_was_asked(video: VideoSource, labels: Labels | None, asked: Asked) -> dict[str, str]:

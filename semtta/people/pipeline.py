@@ -24,10 +24,15 @@ from semtta.people.tracker import Chain, Detections, box_size
 from semtta.skeletons import BLAZEPOSE33, BODY27
 from semtta.video import VideoInfo, VideoSource, cut_video, probe, read_frames
 from semtta.video.cut import Edge
+from semtta.video.memory import FramesInMemory
 
 Progress = Callable[[int, int | None], None]
 
 _BODY_IN_BLAZE = np.array(BLAZEPOSE33.indices(BODY27.joints))
+
+
+class NobodyFound(SemttaError):
+    """There is nobody in the frames, as far as the detector can tell."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class TrackedVideo:
 
 
 def track_video(
-    path: VideoSource,
+    path: VideoSource | FramesInMemory,
     *,
     progress: Progress | None = None,
     detect_size: int | str = "auto",
@@ -90,7 +95,7 @@ def track_video(
     are small or many), ``auto`` reads parts of it once more in between; a note says so.
 
     Args:
-        path: a video file or a folder of images.
+        path: a video file, a folder of images, or frames in memory.
         progress: called with (done, total or None); every frame counts twice,
             those that are looked at again once more.
         detect_size: long side of the detector's input, pixels; ``auto`` begins with 448.
@@ -101,7 +106,10 @@ def track_video(
 
     Raises ``SemttaError`` if the file is unreadable, the range outside it, or nobody is found.
     """
-    path = cut_video(path, start, end)
+    if not isinstance(path, FramesInMemory):
+        path = cut_video(path, start, end)
+    elif (start, end) != (None, None):
+        raise SemttaError("frames in memory are cut by whoever has them; leave start and end out.")
     info = probe(path)
     total = None if info.span is None else info.span[1] + info.span[1] - info.span[0]
     tick = Ticks(progress, total)
@@ -111,7 +119,7 @@ def track_video(
     info, times = replace(info, notes=(*info.notes, *said)), found.times
     people = [_fill(chain, found.detections, times) for chain in found.chains]
     if not people:
-        raise SemttaError(
+        raise NobodyFound(
             f"nobody was found in '{info.path}'; if there are people, look closer (a larger "
             "detector.size) or bring your own 2D poses."
         )

@@ -5,8 +5,9 @@ result = Adapter(load_model("lifter")).run("clip.mp4", labels="walking")[0]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial, wraps
+import copy
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -15,57 +16,44 @@ from semtta.body import Body, load_body
 from semtta.config import Config, load_config, validate
 from semtta.engine import (
     Progress,
-    adapting,
     check_trainable,
-    make_generator,
     pick_device,
-    resolve_precision,
     silent,
     spinning_note,
-    threads_for,
     undisturbed,
 )
 from semtta.errors import SemttaError
-from semtta.geometry import Camera, plane_boxes
-from semtta.hmr import load_model, prepare_inputs
+from semtta.geometry import Camera
+from semtta.hmr import load_model
 from semtta.hmr.base import HumanMeshRegressor
 from semtta.keypoints import Track
 from semtta.labels import Labels, as_labels
 from semtta.labels.coverage import coverage
 from semtta.motion.prior import MotionPrior
 from semtta.people import Poses2DOptions, TrackedVideo
-from semtta.tta.divergence import check_base
-from semtta.tta.evidence import Evidence
+from semtta.tta.alone import alone, own_state
+from semtta.tta.carried import Carried
+from semtta.tta.fit import begin_run, fit
 from semtta.tta.heard import checked_labels
-from semtta.tta.heldout import HeldoutErrors, draw_heldout, heldout_errors, judged, without
-from semtta.tta.loop import fine_tune
+from semtta.tta.live import Source, arriving
 from semtta.tta.meaning import text_remarks
 from semtta.tta.memory import memory_note
-from semtta.tta.outcome import motions, outcome
-from semtta.tta.people import check_tracks, find_people, known_people, select_tracks
+from semtta.tta.outcome import outcome
+from semtta.tta.people import believed, check_tracks, find_people, known_people, select_tracks
 from semtta.tta.result import Result
 from semtta.tta.resume import Store, recalled
 from semtta.tta.run import Run
+from semtta.tta.seams import joined
+from semtta.tta.second_run import second_run
 from semtta.tta.segments import lone_poses
 from semtta.tta.shape import check_shape, shared_shape
 from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
 from semtta.tta.strategy import Networks, Strategy
-from semtta.tta.view import View, camera_of
+from semtta.tta.stream import Stream, check_streaming, streamed, told_each
+from semtta.tta.view import camera_of
 from semtta.video import VideoSource, cut_video
 from semtta.video.cut import Edge
-
-
-def _undisturbed(method: Callable) -> Callable:
-    """The caller's state of PyTorch neither matters to a method of ``Adapter`` nor changes."""
-
-    @wraps(method)
-    def alone(self, *arguments, **named):
-        images = self.model.crop.reads == "image"
-        with undisturbed(self.device, self.config.seed), threads_for(images, self.device):
-            return method(self, *arguments, **named)
-
-    return alone
 
 
 class Adapter:
@@ -112,9 +100,11 @@ class Adapter:
             self.model = model.to(self.device)
             self.body = body.to(self.device)
             check_shape(self.config.shape, self.body)
+        if self.config.mode == "online":
+            check_streaming(self.config, self.model)
         self._networks = Networks(prior, gate_prior, denoiser)
 
-    @_undisturbed
+    @alone
     def run(
         self,
         video: VideoSource | TrackedVideo,
@@ -180,7 +170,7 @@ class Adapter:
             results.append(recalled(store, track, camera, texts, make))
         return self._placed(results, video.tracks, progress, video.info.source)
 
-    @_undisturbed
+    @alone
     def adapt(
         self,
         track: Track,
@@ -200,6 +190,37 @@ class Adapter:
         result = self._adapt(track, camera, labels, progress, video)
         return self._placed([result], [track], progress, video)[0]
 
+    def stream(
+        self,
+        source: Source,
+        labels: Labels | str | Path | Sequence[str | None] | None = None,
+        *,
+        fps: float = 30.0,
+        camera: Camera | None = None,
+    ) -> Iterator[Result]:
+        """Adapt to one person while frames arrive, see ``tta.stream``.
+
+        Args:
+            source: frames (H, W, 3) uint8 RGB, or pairs of seconds and such a frame, in which the
+                most prominent person is followed; pieces of a track; a tracked video, of which the
+                main person is taken; or the path of a file, whose frames are read one by one.
+            labels: as in :meth:`run`, as far as they are known before.
+            fps: of frames without times.
+            camera: intrinsics of the image, as pieces of a track need them; else by the settings.
+        Yields: the next frames of the result, which nothing that follows changes. Another person
+            has another number and begins with the network as it was.
+        Raises: ``SemttaError`` for anything wrong with settings and input; what is wrong with a
+            frame when it arrives."""
+        labels = as_labels(labels)
+        check_streaming(self.config, self.model)
+        self.load_networks(labels is not None)
+        if labels is not None:
+            labels = believed(labels, self.config.labels.min_confidence, silent)
+            self.check_texts(labels)
+        arrivals = arriving(source, fps, camera, self.camera, self.config.detector.size)
+        state = partial(own_state, self.model, self.device, self.config.seed)
+        return streamed(arrivals, labels, self._online, state)
+
     # ------------------------------------------------------------------ parts of a run
 
     def _placed(
@@ -215,56 +236,42 @@ class Adapter:
     ) -> Result:  # fmt: skip
         if isinstance(labels, str):
             raise SemttaError("adapt takes one label per frame; run takes one text for all.")
-        texts = list(labels) if labels is not None else [None] * len(track)
+        texts: list[str | None] = [None] * len(track) if labels is None else list(labels)
         if len(texts) != len(track):
             raise SemttaError(f"{len(texts)} labels for a track of {len(track)} frames.")
         if note := lone_poses(track.times):
             progress("note", 0, None, {"text": note})
+        if self.config.mode == "online":
+            stream = self._online(camera, video)
+            stream.add(track, texts)
+            return joined(told_each(stream.results(), len(track), progress))
         fitted = self._fitted(track, camera, texts, progress, video)
-        heldout = self._heldout(track, camera, texts, progress, video)
+
+        def again(track: Track, progress: Progress) -> Run:
+            return self._fitted(track, camera, texts, progress, video)[0]
+
+        heldout = second_run(track, self.config, again, progress)
         return outcome(*fitted, heldout, video)
 
-    def _heldout(
-        self, track: Track, camera: Camera, texts: list[str | None], progress: Progress,
-        video: VideoSource | None,
-    ) -> HeldoutErrors | None:  # fmt: skip
-        """Base and adapted of a second run, by detections that it is not shown."""
-        told = self.config.evidence
-        unshown = draw_heldout(track.keypoints, track.times, told.heldout, self.config.seed)
-        if not bool(judged(unshown, track.keypoints).any()):
-            return None
+    def _online(self, camera: Camera, video: VideoSource | None = None) -> Stream:
+        """A stream that this adapter fits; see ``tta.stream``."""
+        check_streaming(self.config, self.model)
 
-        def measuring(stage: str, done: int, total: int | None, values: dict) -> None:
-            if stage != "note":  # said before
-                progress("measure" if stage == "adapt" else stage, done, total, values)
+        def adapted(track: Track, texts: list[str | None], carried: Carried) -> Result:
+            fitted = self._fitted(track, camera, texts, silent, video, carried)
+            return outcome(*fitted, None, video, carried.settled)
 
-        try:
-            run, _ = self._fitted(without(track, unshown), camera, texts, measuring, video)
-            base, _, adapted = motions(run)
-        except SemttaError as error:  # what was adapted to everything stands all the same
-            text = f"track {track.id} could not be measured by held-out joints: {error}"
-            progress("note", 0, None, {"text": text})
-            return None
-        pixels = base.landmarks2d, adapted.landmarks2d
-        return heldout_errors(unshown, track.keypoints, *pixels)
+        return Stream(adapted, self.config, copy.deepcopy(self.body).cpu())
 
     def _fitted(
         self, track: Track, camera: Camera, texts: list[str | None], progress: Progress,
-        video: VideoSource | None,
+        video: VideoSource | None, carried: Carried | None = None,
     ) -> tuple[Run, Strategy]:  # fmt: skip
-        run = self._begin(track, camera, texts, progress, video)
+        config = self.config if carried is None else carried.settings
+        run = self._begin(track, camera, texts, progress, video, config)
         self.load_networks(any(texts))
-        strategy = build_strategy(self.config, any(texts), self._networks)
-        parameters = self.model.parameter_groups(self.config.model.trainable)
-        # anew, for dropout: what was loaded on the way may have drawn from the generators
-        with adapting(self.model, parameters), undisturbed(self.device, self.config.seed):
-            self.model.eval()
-            run.cache_prefix(self.config.model.trainable)
-            run.given = run.predict_all()
-            check_base(run, run.given)
-            run.begin_shape()
-            run.begin_hold()
-            fine_tune(run, strategy, parameters)
+        strategy = build_strategy(config, any(texts), self._networks)
+        fit(run, strategy, carried)
         return run, strategy
 
     def camera(self, width: int, height: int, video: VideoSource | None = None) -> Camera:
@@ -276,24 +283,15 @@ class Adapter:
         return camera_of(self.model, self.config.camera, width, height, video)
 
     def _begin(
-        self, track: Track, camera: Camera, texts: list, progress: Progress, video=None
-    ) -> Run:
-        config = self.config
-        track = track.to(self.device)
-        inputs, boxes = prepare_inputs(self.model, track, camera, video, self.body)
-        view = View(self.body, camera, boxes, self.model.crop, track.keypoints.skeleton)
-        known = self.body.has_landmarks(view.skeleton).to(self.device)
-        told = config.evidence
-        evidence = Evidence.from_keypoints(track.keypoints, known, told.min_confidence)
-        images = self.model.crop.reads == "image"
-        return Run(
-            model=self.model, view=view, track=track, inputs=inputs, evidence=evidence,
-            labels=texts, config=config, generator=make_generator(config.seed), progress=progress,
-            precision=resolve_precision(config.optimizer.precision, self.device, images),
-            boxes=plane_boxes(boxes, camera),
+        self, track: Track, camera: Camera, texts: list, progress: Progress, video=None,
+        config: Config | None = None,
+    ) -> Run:  # fmt: skip
+        return begin_run(
+            self.model, self.body, track.to(self.device), camera, texts, config or self.config,
+            progress, video,
         )  # fmt: skip
 
-    @_undisturbed
+    @alone
     def load_networks(self, labelled: bool) -> None:
         """Load the priors and the denoiser that the settings need, once.
 
@@ -301,7 +299,7 @@ class Adapter:
             labelled: whether there are labels at all."""
         self._networks = load_networks(self.config, labelled, self._networks, self.device)
 
-    @_undisturbed
+    @alone
     def check_texts(self, labels: Labels) -> None:
         """Raise ``SemttaError`` for a label that no prior can read."""
         texts = {span.text for span in labels.confident(self.config.labels.min_confidence).spans}
@@ -309,7 +307,7 @@ class Adapter:
             if prior is not None and texts:
                 prior.embed_text(sorted(texts))
 
-    @_undisturbed
+    @alone
     def text_remarks(self, labels: Labels) -> list[str]:
         """How labels that are no names are read, and which are not known: sentences."""
         texts = {span.text for span in labels.confident(self.config.labels.min_confidence).spans}

@@ -23,8 +23,9 @@ from semtta.tta.view import View
 
 
 def closed_motion(
-    prediction: Prediction, view: View, evidence: Evidence, times: Tensor, config: Config
-) -> Motion:
+    prediction: Prediction, view: View, evidence: Evidence, times: Tensor, config: Config,
+    shape: Tensor | None = None,
+) -> Motion:  # fmt: skip
     """A prediction of every frame as the motion that is handed out.
 
     Args:
@@ -33,12 +34,13 @@ def closed_motion(
         evidence: 2D targets; the detections in it place the path.
         times: (T,) seconds.
         config: ``shape.mode`` and ``closing``.
+        shape: (10,) of the one body; None = the median of these frames.
     Returns: the motion, on the CPU."""
     frames = torch.arange(len(prediction.rotmats), device=prediction.rotmats.device)
     raw, weak = view.translation(prediction, frames), view.weak(prediction, frames)
     closed = prediction
     if config.shape.mode == "track":
-        one = track_shape(closed.betas)
+        one = track_shape(closed.betas) if shape is None else shape
         metric = view.crop.camera == "metric"
         closed = worn(view.body, closed.betas, one, metric).put_on(closed, frames)
     if config.closing.filter == "spline":

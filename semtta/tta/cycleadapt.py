@@ -81,11 +81,11 @@ class CycleAdapt:
         self.seen = told_rotations(run)
         self.stale: Prediction | None = None
         if config.cycleadapt.targets == "stale":
-            first = run.first
-            self.stale = Prediction(first.rotmats.clone(), first.betas.clone(), first.cam.clone())
+            now = run.latest
+            self.stale = Prediction(now.rotmats.clone(), now.betas.clone(), now.cam.clone())
         self.targets: Targets | None = None
         if config.smoothing.from_epoch == 0:
-            self.targets = self._denoise(run, run.first)
+            self.targets = self._denoise(run, run.latest)
 
     # ------------------------------------------------------------------ HMR stage
 

@@ -17,13 +17,19 @@ from semtta.tta.steps import accumulate_gradient
 from semtta.tta.strategy import Frozen, Strategy
 
 
-def fine_tune(run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> None:
+def fine_tune(
+    run: Run,
+    strategy: Strategy,
+    parameters: list[nn.Parameter],
+    base: Sequence[Tensor] | None = None,
+) -> None:
     """All epochs of one run; ``run.latest``, ``run.evidence`` and ``run.history`` move on.
 
     Args:
         run: ``first`` and ``latest`` are there.
         strategy: draws frames, says what the loss is and what follows an epoch.
         parameters: of the model, those that learn.
+        base: weights that ``optimizer.anchor`` draws back to; None = as they are now.
     Raises ``SemttaError`` as soon as anything is not finite."""
     config = run.config.optimizer
     strategy.begin(run)
@@ -31,7 +37,7 @@ def fine_tune(run: Run, strategy: Strategy, parameters: list[nn.Parameter]) -> N
     if isinstance(strategy, Frozen):
         return
     optimizer = _adam(parameters, config, run.device)
-    start = [weight.detach().clone() for weight in parameters] if config.anchor else []
+    start = base or [weight.detach().clone() for weight in parameters] if config.anchor else []
     for epoch in range(config.epochs):
         lr = learning_rate(config, epoch)
         for group in optimizer.param_groups:

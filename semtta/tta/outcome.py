@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor
 
 from semtta.hmr.base import Prediction
 from semtta.tta.choice import base_share, mixed, too_few
@@ -20,18 +21,23 @@ from semtta.tta.strategy import Strategy
 from semtta.video import VideoSource
 
 
-def motions(run: Run) -> tuple[Motion, Motion, Motion]:
+def motions(
+    run: Run, shapes: tuple[Tensor | None, Tensor | None] = (None, None)
+) -> tuple[Motion, Motion, Motion]:
     """What a run started from, the same on the body that is told, and what it adapted.
 
+    Args:
+        shapes: see :func:`outcome`.
     Raises ``SemttaError`` if one is not finite."""
 
-    def closed(prediction: Prediction) -> Motion:
-        return closed_motion(prediction, run.view, run.evidence, run.track.times, run.config)
+    def closed(prediction: Prediction, shape: Tensor | None) -> Motion:
+        times = run.track.times
+        return closed_motion(prediction, run.view, run.evidence, times, run.config, shape)
 
     given = run.view.crop.reads == "parameters"  # a result is its own base, as it came
-    first = as_it_is(run.first, run.view) if given else closed(run.first)
+    first = as_it_is(run.first, run.view) if given else closed(run.first, shapes[0])
     base = as_it_is(run.given, run.view) if given else first
-    moved = closed(run.latest)
+    moved = closed(run.latest, shapes[1])
     if run.config.hold.depth and run.held is not None:
         moved = held_depth(moved, first, run.held, run.view)
     check_base(run, base)
@@ -45,6 +51,7 @@ def outcome(
     strategy: Strategy,
     heldout: HeldoutErrors | None,
     video: VideoSource | None,
+    shapes: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> Result:
     """What came out of a run.
 
@@ -53,9 +60,11 @@ def outcome(
         strategy: that adapted it.
         heldout: base and adapted where neither was shown anything, in another run.
         video: whose hash stands in the provenance.
+        shapes: of the bodies of base and adapted, (10,) each, where more is known of them than
+            this run shows.
     Raises ``SemttaError`` if a motion is not finite."""
     config = run.config
-    base, first, moved = motions(run)
+    base, first, moved = motions(run, shapes)
     share = base_share(heldout, run.track.times, config.select)
     if config.select == "auto" and too_few(heldout):
         text = (

@@ -114,11 +114,15 @@ class Run:
         chunk = self.config.optimizer.chunk or 64
         return torch.arange(len(self.track), device=self.device).split(chunk)
 
-    def begin_shape(self) -> None:
-        """From here on the person has the body that the settings tell, if they tell one."""
+    def begin_shape(self, told: Tensor | None = None) -> None:
+        """From here on the person has the body that the settings tell, if they tell one.
+
+        Args:
+            told: (10,) what they told of this person before."""
         self.first = self.given
         body, betas = self.view.body, self.given.betas
-        told = told_shape(self.config.shape, body, betas)
+        if told is None:
+            told = told_shape(self.config.shape, body, betas)
         if told is not None:
             self.worn = worn(body, betas, told, self.view.crop.camera == "metric")
             frames = torch.arange(len(self.track), device=self.device)

@@ -26,14 +26,17 @@ from semtta.video.info import (
     check_rate,
     every_frame,
 )
+from semtta.video.memory import FramesInMemory
 from semtta.video.opening import existing
 
 
-def probe(path: VideoSource) -> VideoInfo:
+def probe(path: VideoSource | FramesInMemory) -> VideoInfo:
     """Open a video or a folder of images, decode the first frame and describe it.
 
     Raises ``SemttaError`` for a missing, empty, cut or unreadable file, a folder without images,
     or a range that lies outside the video."""
+    if isinstance(path, FramesInMemory):
+        return path.info()
     source = _source(path)
     if isinstance(source, VideoCut):
         return _within(source, probe(source.whole))
@@ -59,13 +62,16 @@ def _within(cut: VideoCut, info: VideoInfo) -> VideoInfo:
 
 
 def read_frames(
-    path: VideoSource, note: Note = lambda text: None, size: tuple[int, int] | None = None
+    path: VideoSource | FramesInMemory,
+    note: Note = lambda text: None,
+    size: tuple[int, int] | None = None,
 ) -> Iterator[tuple[int, float, np.ndarray]]:
     """Frames in order, never seeking (seeking is off by one in many variable-rate files).
 
     Args:
-        path: a video file, a folder of images (see :func:`list_images`), a sequence of them, or
-            a cut (see :func:`cut_video`), of which only its own frames are handed out.
+        path: a video file, a folder of images (see :func:`list_images`), a sequence of them,
+            frames in memory, or a cut (see :func:`cut_video`), of which only its own frames are
+            handed out.
         note: told what only reading shows, such as a video that ends earlier than announced; what
             is known before stands in ``probe(path).notes``.
         size: width and height that the images are shrunk to on the way, which costs less than to
@@ -84,9 +90,14 @@ def read_frames(
 
 
 def read_through(
-    path: VideoSource, note: Note = lambda text: None, size: tuple[int, int] | None = None
+    path: VideoSource | FramesInMemory,
+    note: Note = lambda text: None,
+    size: tuple[int, int] | None = None,
 ) -> Iterator[tuple[int, float, np.ndarray | None]]:
     """As :func:`read_frames`, with the frames before the start of a cut, as None."""
+    if isinstance(path, FramesInMemory):
+        assert size is None, "only files are shown, and read for that"
+        return path.read()
     source = _source(path)
     if not isinstance(source, VideoCut):
         return _all_frames(source, note, size=size)

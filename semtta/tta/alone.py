@@ -1,0 +1,32 @@
+"""Methods to which the caller's state of PyTorch does not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+
+import torch
+
+from semtta.engine import threads_for, undisturbed
+from semtta.hmr.base import HumanMeshRegressor
+
+
+@contextmanager
+def own_state(model: HumanMeshRegressor, device: torch.device, seed: int) -> Iterator[None]:
+    """The state of PyTorch that a run of a model needs, with its threads; the caller's comes
+    back."""
+    with undisturbed(device, seed), threads_for(model.crop.reads == "image", device):
+        yield
+
+
+def alone(method: Callable) -> Callable:
+    """A method of an adapter in :func:`own_state`; the caller's neither matters to it nor
+    changes."""
+
+    @wraps(method)
+    def in_own_state(self, *arguments, **named):
+        with own_state(self.model, self.device, self.config.seed):
+            return method(self, *arguments, **named)
+
+    return in_own_state
