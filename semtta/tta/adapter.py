@@ -268,7 +268,8 @@ class Adapter:
         video: VideoSource | None, carried: Carried | None = None,
     ) -> tuple[Run, Strategy]:  # fmt: skip
         config = self.config if carried is None else carried.settings
-        run = self._begin(track, camera, texts, progress, video, config)
+        on_device = track.to(self.device)
+        run = begin_run(self.model, self.body, on_device, camera, texts, config, progress, video)
         self.load_networks(any(texts))
         strategy = build_strategy(config, any(texts), self._networks)
         fit(run, strategy, carried)
@@ -281,15 +282,6 @@ class Adapter:
             video: whose metadata are read if the settings say so.
         Raises ``SemttaError`` for a camera that cannot have taken it."""
         return camera_of(self.model, self.config.camera, width, height, video)
-
-    def _begin(
-        self, track: Track, camera: Camera, texts: list, progress: Progress, video=None,
-        config: Config | None = None,
-    ) -> Run:  # fmt: skip
-        return begin_run(
-            self.model, self.body, track.to(self.device), camera, texts, config or self.config,
-            progress, video,
-        )  # fmt: skip
 
     @alone
     def load_networks(self, labelled: bool) -> None:
