@@ -15,7 +15,7 @@ from torch import nn
 
 from semtta.body import load_body
 from semtta.config import load_config
-from semtta.engine import spinning_note, threads_for
+from semtta.engine import silent, spinning_note, threads_for
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, keypoint_boxes, project
 from semtta.hmr.lifter import Lifter, LifterSettings
@@ -24,6 +24,7 @@ from semtta.skeletons import BODY27
 from semtta.tta import people
 from semtta.tta.adapter import Adapter
 from semtta.tta.evidence import Evidence
+from semtta.tta.fit import begin_run
 from semtta.tta.people import select_tracks
 
 CAMERA = Camera(1000.0, (320.0, 240.0))
@@ -87,6 +88,12 @@ def walker(count=70, hidden=True, seed=0, id=1, fps=30.0):
     hips = BODY27.indices(["left_hip", "right_hip"])
     centred = landmarks - landmarks[:, hips].mean(1, keepdim=True)
     return Track(id, frames, frames / fps, boxes, Keypoints2D(xy, conf, BODY27), centred, conf)
+
+
+def begin(runner, track, camera, texts, progress=silent, video=None):
+    """The state of an adapter's run in which nothing has been predicted."""
+    return begin_run(runner.model, runner.body, track.to(runner.device), camera, texts,
+                     runner.config, progress, video)  # fmt: skip
 
 
 def adapter(*overrides, prior=None, gate=None, model=None):
@@ -310,7 +317,7 @@ def test_two_passes_in_chunks_give_the_gradient_of_the_whole_batch(chunk):
             "alignment.from_epoch=0", "alignment.weight=1", "alignment.reach=all",
             "smoothing.kind=gaussian", "optimizer.batch_segments=2", "evidence3d.weight=1",
         )  # fmt: skip
-        run = runner._begin(walker(90), CAMERA, ["walk"] * 90, lambda *_: None)
+        run = begin(runner, walker(90), CAMERA, ["walk"] * 90, lambda *_: None)
         run.first = run.latest = run.predict_all()
         strategy = Semtta(Networks(TinyPrior(), TinyPrior()))
         strategy.begin(run)

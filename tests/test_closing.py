@@ -208,7 +208,7 @@ def closed(*overrides, conf=None):
         points = Keypoints2D(track.keypoints.xy, conf, track.keypoints.skeleton)
         track = replace(track, keypoints=points)
     runner = adapters.adapter(*overrides)
-    begun = runner._begin(track, adapters.CAMERA, [None] * 12, silent, None)
+    begun = adapters.begin(runner, track, adapters.CAMERA, [None] * 12, silent, None)
     raw = begun.predict_all()
     config = runner.config
     motion = closing.closed_motion(raw, begun.view, begun.evidence, track.times, config)
@@ -257,7 +257,7 @@ def test_whoever_gets_the_shape_of_the_track_stays_where_the_picture_shows_him()
     """With bodies of very different sizes in turn: one body, put where each of them was seen."""
     track = adapters.walker(12, hidden=False)
     runner = adapters.adapter("closing.filter=none", "closing.path=frames", "shape.mode=track")
-    begun = runner._begin(track, adapters.CAMERA, [None] * 12, silent, None)
+    begun = adapters.begin(runner, track, adapters.CAMERA, [None] * 12, silent, None)
     raw, frames = begun.predict_all(), torch.arange(12)
     sizes = torch.zeros(12, 10)
     sizes[:, 0] = torch.linspace(-2, 2, 12)

@@ -8,7 +8,7 @@ import math
 import pytest
 import roma
 import torch
-from test_adapter import CAMERA, TinyPrior, same, tiny_model, walker
+from test_adapter import CAMERA, TinyPrior, begin, same, tiny_model, walker
 from torch import nn
 
 from semtta.config import load_config
@@ -60,7 +60,7 @@ def adapter(*overrides, model=None):
 
 
 def started(runner, strategy, track, labels):
-    run = runner._begin(track, CAMERA, labels, silent)
+    run = begin(runner, track, CAMERA, labels, silent)
     run.first = run.latest = run.predict_all()
     strategy.begin(run)
     return run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_adapter import CAMERA, TinyPrior, same, tiny_model, walker
+from test_adapter import CAMERA, TinyPrior, begin, same, tiny_model, walker
 from test_cycleadapt_strategies import started
 
 from semtta.bench.methods import METHODS
@@ -118,9 +118,9 @@ def test_a_pass_of_the_official_stage_sees_every_window_once(denoiser, monkeypat
 
 def test_adam_is_kept_over_cycles_or_made_anew_and_its_rate_follows(denoiser):
     track = walker(62)
-    motion = Adapter(tiny_model(), config=load_config("default"))._begin(
-        track, CAMERA, [None] * 62, silent
-    ).predict_all().rotmats  # fmt: skip
+    runner = Adapter(tiny_model(), config=load_config("default"))
+    run = begin(runner, track, CAMERA, [None] * 62, silent)
+    motion = run.predict_all().rotmats
     start = torch.cat([p.detach().flatten() for p in denoiser.parameters()])
     result = {
         name: weights_after(denoiser, motion, track.times, {"fit_state": name}, rates)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import roma
 import torch
-from test_adapter import CAMERA, TinyPrior, adapter, walker
+from test_adapter import CAMERA, TinyPrior, adapter, begin, walker
 
 from semtta.engine import cosine_lr, silent
 from semtta.geometry import procrustes_align
@@ -25,7 +25,7 @@ def begun(*overrides, prior=None, gate=None, track=None, texts=None):
     track = walker() if track is None else track
     made = adapter(*overrides, prior=prior, gate=gate)
     texts = texts or ["walk"] * len(track)
-    run = made._begin(track, CAMERA, texts, silent, None)
+    run = begin(made, track, CAMERA, texts, silent, None)
     strategy = build_strategy(made.config, True, made._networks)
     run.first = run.latest = run.predict_all()
     strategy.begin(run)

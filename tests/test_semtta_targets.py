@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_adapter import CAMERA, adapter, walker
+from test_adapter import CAMERA, adapter, begin, walker
 from test_method import OPEN, begun, draw_of, moved
 
 from semtta.engine import silent
@@ -176,7 +176,7 @@ def holding(**settings):
     """A run that holds the right leg in the middle of its gap, and its strategy."""
     overrides = [f"{name.replace('_', '.', 1)}={value}" for name, value in settings.items()]
     made = adapter(*SMOOTH, "hold.after=0.2", *overrides)
-    run = made._begin(walker(), CAMERA, ["walk"] * 70, silent, None)
+    run = begin(made, walker(), CAMERA, ["walk"] * 70, silent, None)
     run.first = run.latest = run.predict_all()
     run.begin_hold()
     strategy = build_strategy(made.config, True, made._networks)

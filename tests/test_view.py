@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import torch
-from test_adapter import CAMERA, adapter, walker
+from test_adapter import CAMERA, adapter, begin, walker
 
 from semtta.body import load_body
 from semtta.engine import silent
@@ -72,7 +72,7 @@ def test_the_unit_of_the_2d_loss_is_a_pixel_of_the_crop():
 
 
 def begun(*overrides, count=10):
-    return adapter(*overrides)._begin(walker(count), CAMERA, [None] * count, silent, None)
+    return begin(adapter(*overrides), walker(count), CAMERA, [None] * count, silent, None)
 
 
 def test_all_frames_are_predicted_as_one_by_one_and_in_the_mode_the_model_was_not_in():
