@@ -1,5 +1,7 @@
 """What no evidence shows is held: it neither pulls at what is seen nor is pulled by it."""
 
+from functools import cache
+
 import pytest
 import roma
 import torch
@@ -179,12 +181,14 @@ def test_a_text_that_opens_the_gate_moves_no_held_limb():
     assert not result.evidence.filled_share()  # its 2D is not evidence for the rest
 
 
+@cache
+def fitted(*overrides):
+    settings = ("alignment.target=one", "alignment.from_epoch=0", *overrides)
+    return adapt(upper_body(), *settings, labels=["walk"] * 70, similarity=None).adapted
+
+
 @pytest.mark.parametrize("pull", ["smoothing.unseen_weight=100", "alignment.weight=5"])
 def test_held_limbs_do_not_pull_at_what_is_seen(pull):
-    def fitted(*overrides):
-        settings = ("alignment.target=one", "alignment.from_epoch=0", *overrides)
-        return adapt(upper_body(), *settings, labels=["walk"] * 70, similarity=None).adapted
-
     assert same(fitted(*ON), fitted(*ON, pull))
     assert not same(fitted(*OFF), fitted(*OFF, pull))
 
