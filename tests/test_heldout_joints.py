@@ -117,7 +117,7 @@ def test_what_is_measured_never_saw_the_detections_that_measure_it(told, monkeyp
 
     monkeypatch.setattr(adapters.Adapter, "_fitted", watched)
     first, second = measured(track, *told), measured(other, *told)
-    _, one, _, two = learnt  # of the second run each
+    one, _, two, _ = learnt  # of the runs that are measured, which come first
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     assert second.heldout.mean[1] > first.heldout.mean[1] + 10
     assert not torch.equal(first.adapted.rotmats, second.adapted.rotmats)  # it saw them

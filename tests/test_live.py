@@ -130,6 +130,10 @@ def test_a_stream_of_pictures_is_one_of_its_people(looks):
         ([picture(), np.zeros((4, 4, 3), np.uint8)], "frame 1 has another size"),
         ([(1.0, picture()), (1.0, picture())], "frame 1 of the stream is at 1 s, not after"),
         ([(float("nan"), picture())], "frame 0 of the stream is at nan s"),
+        ([(picture(), 1.0)], "frame 0 of the stream: a pair is of seconds and a picture, in this"),
+        ([(None, picture())], "a pair is of seconds and a picture"),
+        ([("soon", picture())], "a pair is of seconds and a picture"),
+        ([(10**400, picture())], "a pair is of seconds and a picture"),
     ],
 )
 def test_what_is_no_stream_of_pictures_is_refused(looks, frames, says):
@@ -137,6 +141,8 @@ def test_what_is_no_stream_of_pictures_is_refused(looks, frames, says):
         pieces(frames)
     with pytest.raises(SemttaError, match="frames per second"):
         pieces([picture()], fps=0.0)
+    with pytest.raises(SemttaError, match="a frame rate is a number, not a str"):
+        pieces([picture()], fps="30")
 
 
 def test_frames_in_memory_are_a_video():

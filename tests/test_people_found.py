@@ -276,6 +276,16 @@ def test_where_somebody_sure_is_in_one_only_the_frame_is_looked_at(other):
     assert midway(one, two, 0.5) is None and midway(two, one, 0.5) is None
 
 
+def test_a_joint_that_jumps_is_looked_at_and_one_that_goes_away_is_believed_less():
+    one, two = frame_of(person_at(50)), frame_of(person_at(50))
+    two.xy[0, [0, 1]] = two.xy[0, [1, 0]] + [0, 200]  # far from where it was
+    assert midway(one, two, 0.5) is None
+    two.conf[0, [0, 1]] = 0.02  # it is nowhere: no jump
+    found = midway(one, two, 0.5)
+    assert found.conf[0, :2].max() == pytest.approx(0.02)
+    assert found.conf[0, 2:].min() == pytest.approx(one.conf[0, 2:].min())
+
+
 def test_who_is_unsure_and_in_one_only_is_left_out():
     one = frame_of(person_at(50), person_at(200, score=0.2))
     assert midway(one, frame_of(person_at(50)), 0.5).boxes[:, 0].tolist() == [50]

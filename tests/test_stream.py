@@ -13,6 +13,7 @@ from semtta.body import load_body
 from semtta.config import check_online, load_config
 from semtta.errors import SemttaError
 from semtta.jobs.asked import Asked
+from semtta.labels import Labels, LabelSpan
 from semtta.people import TrackedVideo
 from semtta.tta.adapter import Adapter
 from semtta.tta.carried import Carried
@@ -299,3 +300,13 @@ def test_nothing_arrives_and_nothing_comes_of_it():
     assert list(online(*SHORT).stream([], camera=CAMERA)) == []
     one = list(online(*SHORT).stream(pieces_of(TRACK, 1)[:1], camera=CAMERA))
     assert [len(piece.labels) for piece in one] == [1]
+
+
+def test_of_a_tracked_video_people_and_labels_must_be_there():
+    video = TrackedVideo(VideoInfo("v.mp4", 640, 480, 30.0, 60), [], TRACK.times)
+    with pytest.raises(SemttaError, match="nobody was found in the video"):
+        list(online(*SHORT).stream(video))
+    video = replace(video, tracks=[TRACK])
+    elsewhere = Labels((LabelSpan("walk", 0, 10, track=7),))
+    with pytest.raises(SemttaError, match="7"):
+        list(online(*SHORT).stream(video, elsewhere))

@@ -87,7 +87,7 @@ def input_size(size: int | str) -> int:
 def find_everyone(
     path, info: VideoInfo, net: MoveNet, closer: bool, threads: int, tick: Ticks, note: Note
 ) -> Found:
-    """Detect in every frame and settle who is who.
+    """Detect in every frame, or every second one where that is enough, and settle who is who.
 
     Args:
         closer: whether to look again, larger, where the first look was not enough.

@@ -52,8 +52,15 @@ def follow(
 
 def _timed(frames: Iterable[Frame], fps: float) -> Iterator[tuple[float, object]]:
     for number, frame in enumerate(frames):
-        pair = isinstance(frame, (tuple, list)) and len(frame) == 2
-        yield (float(frame[0]), frame[1]) if pair else (number / fps, frame)
+        if not (isinstance(frame, (tuple, list)) and len(frame) == 2):
+            yield number / fps, frame
+            continue
+        try:
+            seconds = float(frame[0])
+        except (TypeError, ValueError, OverflowError):
+            raise SemttaError(f"frame {number} of the stream: a pair is of seconds and a "
+                              "picture, in this order.") from None  # fmt: skip
+        yield seconds, frame[1]
 
 
 class _Seen:

@@ -1,4 +1,4 @@
-"""Video -> tracks: detect in every frame, link identities, look at each person, fuse and gate."""
+"""Video -> tracks: detect, link identities, look at each person, fuse and gate."""
 
 from __future__ import annotations
 

@@ -215,7 +215,12 @@ class Adapter:
         check_streaming(self.config, self.model)
         self.load_networks(labels is not None)
         if labels is not None:
-            labels = believed(labels, self.config.labels.min_confidence, silent)
+            least = self.config.labels.min_confidence
+            if isinstance(source, TrackedVideo):  # of which the whole is known
+                labels = checked_labels(labels, source, least, silent)
+                check_tracks(labels, source.tracks[:1])
+            else:
+                labels = believed(labels, least, silent)
             self.check_texts(labels)
         arrivals = arriving(source, fps, camera, self.camera, self.config.detector.size)
         state = partial(own_state, self.model, self.device, self.config.seed)
@@ -245,13 +250,13 @@ class Adapter:
             stream = self._online(camera, video)
             stream.add(track, texts)
             return joined(told_each(stream.results(), len(track), progress))
-        fitted = self._fitted(track, camera, texts, progress, video)
 
-        def again(track: Track, progress: Progress) -> Run:
-            return self._fitted(track, camera, texts, progress, video)[0]
+        def fitted_to(track: Track, progress: Progress) -> tuple[Run, Strategy]:
+            return self._fitted(track, camera, texts, progress, video)
 
-        heldout = second_run(track, self.config, again, progress)
-        return outcome(*fitted, heldout, video)
+        # the one that measures first: then only its numbers are kept while the other one runs
+        heldout = second_run(track, self.config, lambda *shown: fitted_to(*shown)[0], progress)
+        return outcome(*fitted_to(track, progress), heldout, video)
 
     def _online(self, camera: Camera, video: VideoSource | None = None) -> Stream:
         """A stream that this adapter fits; see ``tta.stream``."""

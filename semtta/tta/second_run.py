@@ -29,7 +29,7 @@ def second_run(
         return None
 
     def measuring(stage: str, done: int, total: int | None, values: dict) -> None:
-        if stage != "note":  # said before
+        if stage != "note":  # the run that is handed out says them
             progress("measure" if stage == "adapt" else stage, done, total, values)
 
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 from semtta.errors import SemttaError
@@ -187,6 +188,8 @@ def next_time(stamp: float, previous: float | None, fps: float) -> float:
 
 def check_rate(fps: float, where: object) -> None:
     """Raise ``SemttaError`` for a frame rate that no video has."""
+    if not isinstance(fps, Real):
+        raise SemttaError(f"'{where}': a frame rate is a number, not a {type(fps).__name__}.")
     if not (math.isfinite(fps) and 0 < fps <= MAX_FPS):
         raise SemttaError(
             f"'{where}': a video cannot have {fps:g} frames per second; give a number above 0 and "
