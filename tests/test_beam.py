@@ -30,6 +30,9 @@ from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.keypoints import Keypoints2D, Track
 from semtta.people import TrackedVideo, pipeline
+from semtta.pose2d.checkpoint import save_checkpoint
+from semtta.pose2d.detect import estimate_track
+from semtta.pose2d.estimator import Estimator, EstimatorSpec
 from semtta.shipped import asset
 from semtta.skeletons import BODY27, LIMB12
 from semtta.tta.result import Motion
@@ -199,6 +202,21 @@ def test_the_detector_runs_once_and_the_man_is_measured(benchmark):
     assert len(calls) == 2
     with pytest.raises(SemttaError, match="no item"):
         benchmark.load(replace(items["cam02-clean"], name="cam09-clean"))
+
+
+def test_an_estimator_finds_the_evidence_in_the_mans_boxes(benchmark, tmp_path):
+    benchmark, _ = benchmark
+    net = Estimator(EstimatorSpec(backbone="efficientnet_lite0", size=64, deconv=8))
+    net = save_checkpoint(tmp_path / "net.pt", net)
+    item = next(item for item in benchmark.items() if item.name == "cam02-clean")
+    own, told = benchmark.load(item), replace(benchmark, estimator=net).load(item)
+    assert torch.equal(told.track.frames, own.track.frames) and told.track.id == own.track.id
+    expected = estimate_track(net, own.video, own.track).keypoints
+    assert torch.equal(told.track.keypoints.xy, expected.xy)
+    assert not torch.equal(expected.xy[:, 0], own.track.keypoints.xy[:, 0])
+    assert told.track.landmarks3d is None
+    with pytest.raises(SemttaError, match="none.pt"):
+        open_beam(cache=benchmark.folder, estimator=tmp_path / "none.pt")
 
 
 def test_a_lost_man_is_an_error(benchmark):

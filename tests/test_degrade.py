@@ -97,3 +97,16 @@ def test_the_bench_knows_what_was_made_worse(tmp_path):
     assert "--degrade dark:2" in command_line(worse)
     with pytest.raises(SemttaError, match="--degrade belongs to --data beam"):
         check_options(Options("mocap", tmp_path, degrade="dark:2"))
+
+
+def test_the_bench_knows_who_found_the_evidence(tmp_path):
+    net = tmp_path / "net.pt"
+    net.write_bytes(b"one")
+    options = Options("beam", tmp_path, estimator=net)
+    check_options(options)
+    first = inputs(options)
+    net.write_bytes(b"two")
+    assert inputs(options) != first and list(first) == ["estimator"]
+    assert "--estimator PATH" in command_line(options)
+    with pytest.raises(SemttaError, match="--estimator belongs to --data beam"):
+        check_options(Options("mocap", tmp_path, estimator=net))

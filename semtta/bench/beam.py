@@ -30,6 +30,7 @@ from semtta.geometry import Camera
 from semtta.keypoints import Track
 from semtta.people import tracked_once
 from semtta.places import user_cache_folder
+from semtta.pose2d.detect import estimate_track, load_body_estimator
 from semtta.shipped import asset
 from semtta.skeletons import LIMB12
 from semtta.tta.result import Motion
@@ -135,11 +136,14 @@ class BeamBenchmark:
         folder: where clips, variants and tracks are kept.
         levels: of ``VARIANTS``.
         degrade: what is done to every picture before anybody looks, None = nothing.
+        estimator: checkpoint of ``semtta.pose2d`` that finds the 2D evidence, in boxes of the
+            built-in detector; None = the detector does.
     """
 
     folder: Path
     levels: tuple[str, ...] = VARIANTS
     degrade: Degradation | None = None
+    estimator: Path | None = None
     name: str = "beam"
     protocol: str = PROTOCOL
     limits: str = LIMITS
@@ -163,6 +167,8 @@ class BeamBenchmark:
         kept = Cache(self.folder)
         found = tracked_once(video, kept, detect_size=DetectorConfig.size, kind="tracks")
         track = _the_man(found.tracks, truth, item.name)
+        if self.estimator is not None:
+            track = estimate_track(self.estimator, video, track)
         return Sample(
             item=item,
             track=track,
@@ -206,6 +212,7 @@ def open_beam(
     *,
     levels: tuple[str, ...] = VARIANTS,
     degrade: Degradation | None = None,
+    estimator: Path | None = None,
 ) -> BeamBenchmark:
     """The benchmark with its clips in place.
 
@@ -215,13 +222,16 @@ def open_beam(
             folder.
         levels: of "clean", "occluded", "legs", "patch".
         degrade: how the pictures of all clips are made worse (``bench.degrade``).
-    Raises ``SemttaError`` if the clips cannot be had."""
+        estimator: checkpoint of ``semtta.pose2d`` that finds the 2D evidence.
+    Raises ``SemttaError`` if the clips cannot be had, or the checkpoint is none of a body."""
     unknown = [level for level in levels if level not in VARIANTS]
     if unknown or not levels:
         raise SemttaError(f"unknown level '{', '.join(unknown)}'; use {', '.join(VARIANTS)}.")
     folder = Path(cache) if cache is not None else user_cache_folder() / "beam"
     get_clips(folder, wheel)
-    return BeamBenchmark(folder, tuple(levels), degrade)
+    if estimator is not None:
+        load_body_estimator(estimator)  # a wrong one is known before anything is computed
+    return BeamBenchmark(folder, tuple(levels), degrade, estimator)
 
 
 def _the_man(tracks: list[Track], truth: BeamTruth, name: str) -> Track:

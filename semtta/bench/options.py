@@ -17,7 +17,7 @@ DEFAULT_METHODS = ("frozen", "frozen+gauss", "2d+smooth", "cycleadapt", "semtta"
 _SPECIAL = {
     "root": NEEDS_SMPL, "labels": (*NEEDS_SMPL, "heldout"), "poses2d": NEEDS_SMPL,
     "motions": MOCAP, "wheel": ("beam",), "split": (*NEEDS_SMPL, *MOCAP),
-    "masks": ("heldout",), "degrade": ("beam",), "frames": MOCAP,
+    "masks": ("heldout",), "degrade": ("beam",), "estimator": ("beam",), "frames": MOCAP,
 }  # fmt: skip
 
 
@@ -48,6 +48,7 @@ class Options:
     videos: tuple[Path, ...] = ()
     masks: int | None = None
     degrade: str | None = None
+    estimator: Path | None = None
     frames: int | None = None
 
 
@@ -85,6 +86,8 @@ def inputs(options: Options) -> dict[str, str]:
         chosen["poses2d"] = _digest(Path(options.poses2d), content=False)
     if options.labels is not None:
         chosen["labels"] = _digest(options.labels, content=True)
+    if options.estimator is not None:
+        chosen["estimator"] = _digest(options.estimator, content=True)
     return {name: str(value) for name, value in chosen.items() if value is not None}
 
 
@@ -104,7 +107,7 @@ def command_line(options: Options) -> str:
     """The command that makes these numbers, with placeholders for paths on this machine."""
     words = ["semtta bench", f"--data {options.data}"]
     words += ["VIDEO..."] if options.videos else []
-    words += [f"--{name} PATH" for name in ("root", "motions", "wheel", "labels")
+    words += [f"--{name} PATH" for name in ("root", "motions", "wheel", "labels", "estimator")
               if getattr(options, name) is not None]  # fmt: skip
     for name, value in (("table", options.table), ("methods", ",".join(options.methods)),
                         ("model", ",".join(options.models)), ("levels", ",".join(options.levels)),

@@ -176,7 +176,8 @@ def open_benchmark(options: Options, progress: Progress = silent) -> Benchmark:
         from semtta.bench.degrade import degradation
 
         worse = None if options.degrade is None else degradation(options.degrade)
-        return _with_protocol(open_beam(options.wheel, degrade=worse), options)
+        beam = open_beam(options.wheel, degrade=worse, estimator=options.estimator)
+        return _with_protocol(beam, options)
     if options.data in MOCAP:
         from semtta.bench.mocap import FRAMES, open_mocap
 

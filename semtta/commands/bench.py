@@ -63,6 +63,10 @@ def bench(
         Optional[str],
         typer.Option(help="For --data beam: make the pictures worse, as dark:2 (of 3)."),
     ] = None,
+    estimator: Annotated[
+        Optional[Path],
+        typer.Option(help="For --data beam: checkpoint of semtta pose2d, instead of the detector."),
+    ] = None,
     table: Annotated[
         Optional[str], typer.Option(help="A named table (see --list), or a YAML path.")
     ] = None,
@@ -105,7 +109,7 @@ def bench(
         output=output or Path("semtta-out") / "bench" / (f"{data}-{Path(table).stem}" if table
                                                          else data),
         overrides=tuple(word for word in words if is_setting(word)), masks=masks,
-        degrade=degrade, frames=frames,
+        degrade=degrade, estimator=estimator, frames=frames,
         videos=tuple(Path(word) for word in words if not is_setting(word)),
     )  # fmt: skip
 
