@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_pose2d_training import TARGET
+from test_pose2d_training import SPEC, TARGET
 from typer.testing import CliRunner
 
 from semtta.bench.pose2d import check, runner, sets
@@ -21,6 +21,7 @@ from semtta.bench.pose2d.tables import load_pose_table, shipped_pose_tables
 from semtta.commands.pose2d import app
 from semtta.errors import SemttaError
 from semtta.pose2d.estimator import Estimator
+from semtta.pose2d.samples import KeypointSet
 from semtta.pose2d.settings import shipped_settings
 from semtta.pose2d.skeletons import BODY16, grouped_skeleton
 
@@ -247,6 +248,28 @@ def test_further_targets_of_open_data(tmp_path):
         plan(table, "open", [0], target="beem")
     with pytest.raises(SemttaError, match="belongs to --open"):
         call("--table", "teacher", "--target", "beam")
+
+
+def test_videos_that_nobody_labelled_are_a_target_of_bodies(tmp_path, monkeypatch):
+    (tmp_path / "a.mp4").write_bytes(b"")
+    one = ("Source only",)
+    for target in (tmp_path / "a.mp4", tmp_path):
+        job = plan(load_pose_table("teacher"), "open", [0], methods=one, target=str(target))[0][0]
+        assert job.pair.measured == str(target) and job.also == ()
+    with pytest.raises(SemttaError, match="--target"):
+        plan(load_pose_table("table3"), "open", [0], target=str(tmp_path))  # people, no hands
+    bare = [replace(entry, weight=0 * entry.weight) for entry in TARGET.entries]
+    seen = []
+
+    def found(video, joints, size, boxes):
+        seen.append((video.name, boxes))
+        return KeypointSet(video.name, joints, bare)
+
+    monkeypatch.setattr(sets, "unlabelled_set", found)
+    monkeypatch.setattr(PoseRunner, "_trained", lambda self, job: (Estimator(SPEC).eval(), {}))
+    row = PoseRunner({}, tmp_path)(job)
+    assert seen == [("a.mp4", "people")] and row["images"] == len(bare)
+    assert row["pck"]["0.05"]["All"] is None and 0 <= row["mirrored"][str(tmp_path)] <= 100
 
 
 def test_degraded_images_are_darker_and_the_same_every_time():

@@ -42,7 +42,9 @@ def bench_command(
     ] = False,
     target: Annotated[
         Optional[str],
-        typer.Option(help="With --open: beam, beam_degraded, clip, or a COCO-style folder."),
+        typer.Option(
+            help="With --open: beam, beam_degraded, clip, a COCO-style folder, or videos."
+        ),
     ] = None,
     methods: Annotated[Optional[str], typer.Option(help="Only these rows, by comma.")] = None,
     seeds: Annotated[

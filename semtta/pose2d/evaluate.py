@@ -44,7 +44,8 @@ class Predictions:
 @torch.no_grad()
 def predict(
     model: Model, images: KeypointSet, *, refine: str | None = None, batch: int = 32,
-    thresholds: Sequence[float] = (), workers: int = 2, progress: Progress = silent,
+    thresholds: Sequence[float] = (), mirrored: bool = False, workers: int = 2,
+    progress: Progress = silent,
 ) -> Predictions:  # fmt: skip
     """Keypoints of every crop; the model's mode is put back.
 
@@ -52,6 +53,7 @@ def predict(
         refine: of :func:`decode`; None = the estimator's own.
         batch: crops at a time; the peers' way of averaging depends on it.
         thresholds: for which the peers' accuracies are kept.
+        mirrored: show the mirror images; keypoints come back where they are in the crops.
     """
     estimator = estimator_of(model)
     spec, training = estimator.spec, model.training
@@ -65,9 +67,14 @@ def predict(
     for start in range(0, len(images), batch):
         order = np.arange(start, min(start + batch, len(images)))
         crops = cut_batch(images, order, spec.size, [NO_CHANGE] * len(order), workers)
-        maps = model(prepare(crops.images, estimator)).float().cpu()
-        at, height = decode(maps, refine)
-        parts.append((spec.to_pixels(at), height, crops.xy, crops.weight))
+        shown = crops.images.flip(2) if mirrored else crops.images
+        maps = model(prepare(shown, estimator)).float().cpu()
+        cells, height = decode(maps, refine)
+        at = spec.to_pixels(cells)
+        if mirrored:  # pixels, since a cell's place is its corner's
+            at[..., 0] = spec.size - 1 - at[..., 0]
+            at, height = (x[:, list(spec.joints.flip)] for x in (at, height))
+        parts.append((at, height, crops.xy, crops.weight))
         if legacy:
             wanted, _ = spec.encode(crops.xy, crops.weight)
             for a, rows in legacy.items():

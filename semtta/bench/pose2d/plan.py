@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import semtta
-from semtta.bench.pose2d.sets import OPEN, OPEN_HANDS, SIZES
+from semtta.bench.pose2d.sets import OPEN, OPEN_HANDS, SIZES, is_unlabelled
 from semtta.bench.pose2d.tables import Method, Pair, PoseTable
 from semtta.errors import SemttaError
 from semtta.pose2d.settings import (
@@ -66,16 +66,18 @@ def pairs_of(table: PoseTable, mode: str, target: str | None = None) -> tuple[Pa
 
     Args:
         target: of open data, instead of the mode's own: of ``OPEN`` or, for a table of hands,
-            ``OPEN_HANDS``, or a COCO-style folder.
+            ``OPEN_HANDS``, a COCO-style folder, or, of bodies, a video or a folder of them.
     Raises ``SemttaError`` for a target that is none of these."""
     if mode == "paper":
         return table.pairs
     hands = table.skeleton == "hand21"
     known = (OPEN_HANDS if hands else OPEN)[1:]
     target = target or (known[0] if hands else SIZES[mode].target)
-    if target not in known and not Path(target, "annotations.json").is_file():
-        raise SemttaError(f"--target of table '{table.name}' must be {', '.join(known)}, or a "
-                          "folder of labelled images with annotations.json, not "
+    unlabelled = not hands and is_unlabelled(target)
+    if not (target in known or unlabelled or Path(target, "annotations.json").is_file()):
+        videos = "" if hands else ", a video or a folder of videos"
+        raise SemttaError(f"--target of table '{table.name}' must be {', '.join(known)}, a folder "
+                          f"of labelled images with annotations.json{videos}, not "
                           f"'{target}'.")  # fmt: skip
     return (Pair(f"renders → {Path(target).name}", "renders", target),)
 

@@ -22,6 +22,10 @@ _PUBLISHED = (
     "Lines *as published* are CLIP2Pose's own figures, quoted, not computed: another way of "
     "averaging, which it does not name."
 )
+_MIRRORED = (
+    "*mirrored* needs no labels: joints that are found at the same place (0.05 of the crop) in the "
+    "mirror image, which no method learns from. A network may also be wrong in the same way twice."
+)
 _OPEN = {
     "open": "Open data: renders to {}, a small network, a few hundred "
             "steps after a stage 1 for every method. A ranking at this size, not the paper's.",
@@ -38,7 +42,11 @@ def report(table: PoseTable, mode: str, rows: Sequence[dict]) -> str:
     for pair in dict.fromkeys(row["item"] for row in rows):
         mine = [row for row in rows if row["item"] == pair]
         lines += ["", f"**{pair}**", "", *_pair_table(table, pair, mine)]
-    notes = [table.note, _PUBLISHED if mode == "paper" and table.published else ""]
+    notes = [
+        table.note,
+        _MIRRORED if _mirrored(rows) else "",
+        _PUBLISHED if mode == "paper" and table.published else "",
+    ]
     if mode in _OPEN:
         notes.append(_OPEN[mode].format(_TARGETS[table.skeleton][mode]))
     notes += [f"{m.name}: {m.reading}" for m in table.methods if m.reading]
@@ -48,10 +56,17 @@ def report(table: PoseTable, mode: str, rows: Sequence[dict]) -> str:
     return "\n".join([*lines, "", *(f"* {n}" for n in (*notes, *sorted(errors)) if n), ""])
 
 
+def _mirrored(rows: Sequence[dict]) -> list[str]:
+    """Sets on which the answers to mirror images were compared."""
+    shares = [item for row in rows for item in row.get("mirrored", {}).items()]
+    return list(dict.fromkeys(name for name, share in shares if share is not None))
+
+
 def _pair_table(table: PoseTable, pair: str, rows: Sequence[dict]) -> list[str]:
     columns = headings(grouped_skeleton(table.skeleton))
     also = list(dict.fromkeys(name for row in rows for name in row.get("also", ())))
-    heads = [*columns, *(f"All, {name}" for name in also)]
+    mirrored = _mirrored(rows)
+    heads = [*columns, *(f"All, {s}" for s in also), *(f"mirrored, {s}" for s in mirrored)]
     lines = ["| method | seeds | " + " | ".join(heads) + " |",
              "|---|---:|" + "---:|" * len(heads)]  # fmt: skip
     published = table.published.get(pair, {})
@@ -60,6 +75,8 @@ def _pair_table(table: PoseTable, pair: str, rows: Sequence[dict]) -> list[str]:
         cells = [spread([r["pck"][MAIN][c] for r in found]) for c in columns]
         cells += [spread([r["also"][s][MAIN]["All"] for r in found if s in r.get("also", ())])
                   for s in also]  # fmt: skip
+        cells += [spread([r["mirrored"][s] for r in found if s in r.get("mirrored", ())])
+                  for s in mirrored]  # fmt: skip
         if not method.left_out:
             lines.append(f"| {method.name} | {len(found)} | {' | '.join(cells)} |")
         if method.name in published:
@@ -86,6 +103,10 @@ def summary(table: PoseTable, mode: str, rows: Sequence[dict]) -> dict:
         for pair, methods in found.items()
     }
     return {"table": table.name, "mode": mode, "values_by_seed": numbers,
+            "mirrored_by_seed": {
+                pair: {m: [r.get("mirrored") for r in mine] for m, mine in methods.items()}
+                for pair, methods in found.items()
+            },
             "published": {p: {m: list(v) for m, v in r.items()}
                           for p, r in table.published.items()} if mode == "paper" else {},
             "steps": SIZES[mode].steps if mode in SIZES else None}  # fmt: skip

@@ -17,6 +17,7 @@ from semtta.pose2d.adapt import DomainAdapter
 from semtta.pose2d.checkpoint import save_checkpoint
 from semtta.pose2d.clip2pose import Model, estimator_of
 from semtta.pose2d.evaluate import measure, predict
+from semtta.pose2d.mirror import mirror_agreement
 from semtta.pose2d.runs import check_assets, open_estimator
 from semtta.pose2d.samples import KeypointSet
 from semtta.pose2d.settings import SOURCE_FREE, Pose2DConfig
@@ -64,15 +65,17 @@ class PoseRunner:
         # opened first: what is not there is said before anything is trained
         test = self._images(job, job.pair.measured, "test", job.config)
         model, last = self._trained(job)
-        groups = _measured(model, test)
-        if groups[str(THRESHOLDS[0])]["All"] is None:
+        groups, agreed = _measured(model, test)
+        if groups[str(THRESHOLDS[0])]["All"] is None and (test.labelled or agreed is None):
             raise SemttaError(f"'{test.name}' labels no joint that counts.")
-        also = {name: _measured(model, self._images(job, name, "test", job.config))
-                for name in job.also}  # fmt: skip
+        others = {name: _measured(model, self._images(job, name, "test", job.config))
+                  for name in job.also}  # fmt: skip
+        also = {name: pck for name, (pck, _) in others.items()}
+        mirrored = {job.pair.measured: agreed} | {name: same for name, (_, same) in others.items()}
         numbers = {name: value for name, value in last.items() if math.isfinite(value)}
         return clean(job.head() | {
             "images": len(test), "seconds": time.perf_counter() - begun, "history": numbers,
-            "pck": groups, "also": also,
+            "pck": groups, "also": also, "mirrored": mirrored,
         })  # fmt: skip
 
     def _trained(self, job: Job) -> tuple[Model, dict[str, float]]:
@@ -111,7 +114,12 @@ class PoseRunner:
         return self._sets[key]
 
 
-def _measured(model: Model, images: KeypointSet) -> dict[str, dict[str, float | None]]:
-    """Threshold -> group -> per cent."""
+def _measured(
+    model: Model, images: KeypointSet
+) -> tuple[dict[str, dict[str, float | None]], float | None]:
+    """Threshold -> group -> per cent; and how many joints mirror images leave where they are, per
+    cent."""
     guess, estimator = predict(model, images), estimator_of(model)
-    return {str(a): measure(guess, estimator, a, "joints").groups for a in THRESHOLDS}
+    found = {str(a): measure(guess, estimator, a, "joints").groups for a in THRESHOLDS}
+    same = mirror_agreement(model, images, guess, THRESHOLDS[0])
+    return found, None if same is None else same["All"]

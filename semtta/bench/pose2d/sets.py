@@ -18,10 +18,10 @@ from semtta.pose2d.runs import labelled_set, open_set
 from semtta.pose2d.samples import Entry, KeypointSet, cut_crop
 from semtta.pose2d.settings import DataConfig
 from semtta.pose2d.skeletons import BODY16, grouped_skeleton
-from semtta.pose2d.unlabelled import BOX_SCALE
+from semtta.pose2d.unlabelled import BOX_SCALE, unlabelled_set
 from semtta.shipped import asset
 from semtta.skeletons import LIMB12
-from semtta.video import read_frames
+from semtta.video import VIDEO_ENDINGS, read_frames, video_files
 
 # Sets that need no folder: four clips of one man on a beam, the same with a person in front, the
 # first ones dark, blurred, noisy and compressed; the shipped clip.
@@ -100,7 +100,7 @@ def open_images(
     """The images of one set.
 
     Args:
-        name: of ``LAYOUTS``, ``OPEN`` or ``OPEN_HANDS``, or a COCO-style folder.
+        name: of ``LAYOUTS``, ``OPEN`` or ``OPEN_HANDS``, or a COCO-style folder, or videos.
         part: ``train`` or ``test``.
         data: settings of a source that is rendered.
         wheel: package file of the beam clips.
@@ -115,6 +115,8 @@ def open_images(
         return degraded(images) if name == "beam_degraded" else images
     if name == "clip":
         return clip_set(size)
+    if is_unlabelled(name):
+        return strangers(Path(name), skeleton, size)
     if name not in LAYOUTS:
         return coco_set(name, grouped_skeleton(skeleton)).cached(size)
     if name not in roots:
@@ -122,6 +124,22 @@ def open_images(
     if part == "test":
         return labelled_set(name, roots[name], None, size, skeleton)
     return open_set(DataConfig(name, str(roots[name]), cache=False), skeleton, size)
+
+
+def is_unlabelled(target: str) -> bool:
+    """Whether a target is a video, or a folder of videos, that nobody has labelled."""
+    path = Path(target)
+    if path.is_dir():
+        return not (path / "annotations.json").is_file() and bool(video_files(path))
+    return path.is_file() and path.suffix.lower() in VIDEO_ENDINGS
+
+
+def strangers(path: Path, skeleton: str, size: int) -> KeypointSet:
+    """Everybody whom the built-in detector follows in a video or a folder of videos; no labels."""
+    joints, entries = grouped_skeleton(skeleton), []
+    for video in video_files(path) if path.is_dir() else [path]:
+        entries += unlabelled_set(video, joints, size, boxes="people").entries
+    return KeypointSet(path.name, joints, entries)
 
 
 def flat_hands(part: str, size: int, source: DataConfig) -> KeypointSet:
