@@ -136,7 +136,7 @@ def is_unlabelled(target: str) -> bool:
 
 def strangers(path: Path, skeleton: str, size: int) -> KeypointSet:
     """Everybody whom the built-in detector follows in a video or a folder of videos; no labels."""
-    joints, entries = grouped_skeleton(skeleton), []
+    joints, entries = grouped_skeleton(skeleton), list[Entry]()
     for video in video_files(path) if path.is_dir() else [path]:
         entries += unlabelled_set(video, joints, size, boxes="people").entries
     return KeypointSet(path.name, joints, entries)
