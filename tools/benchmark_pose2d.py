@@ -25,6 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from draw_renders import drawn
 from torch import nn
 
 from semtta.bench.pose2d.sets import beam_set
@@ -41,7 +42,7 @@ from semtta.pose2d.runs import open_estimator
 from semtta.pose2d.samples import KeypointSet
 from semtta.pose2d.settings import Pose2DConfig, load_settings
 from semtta.pose2d.skeletons import BODY16
-from semtta.pose2d.synth import render_people, synthetic_set
+from semtta.pose2d.synth import synthetic_set
 
 # method -> settings on top of pose2d_cpu's
 METHODS = {
@@ -224,31 +225,8 @@ def sheet(options: argparse.Namespace, sets: dict[str, KeypointSet]) -> Path:
     return path
 
 
-def renders_sheet(path: Path, rows: int = 3, columns: int = 8, size: int = 128) -> Path:
-    """A picture of renders, the last row with its labels."""
-    renders = list(render_people(rows * columns, 7, size, load_body("cc0")))
-    tiles = []
-    for i, render in enumerate(renders):
-        xy, image = torch.from_numpy(render.xy), render.image
-        labelled = i >= (rows - 1) * columns
-        tiles.append(_drawn(image, xy, xy, torch.zeros(16)) if labelled else _zoomed(image))
-    lines = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
-    cv2.imwrite(str(path), np.vstack(lines)[..., ::-1])
-    return path
-
-
-def _zoomed(image: np.ndarray, zoom: int = 2) -> np.ndarray:
-    return cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
-
-
 def _drawn(image: np.ndarray, found, truth, weight, zoom: int = 2) -> np.ndarray:
-    image = _zoomed(image, zoom)
-    dots = (found.numpy() * zoom).round().astype(int)
-    for a, b in BODY16.edge_indices():
-        names = BODY16.joints[a] + BODY16.joints[b]
-        colour = (40, 220, 40) if "left" in names else (235, 60, 50)
-        colour = colour if "left" in names or "right" in names else (240, 200, 40)
-        cv2.line(image, tuple(map(int, dots[a])), tuple(map(int, dots[b])), colour, 2, cv2.LINE_AA)
+    image = drawn(image, found, BODY16, zoom)
     for point, known in zip((truth.numpy() * zoom).round().astype(int), weight):
         if known:
             cv2.circle(image, tuple(map(int, point)), 2, (255, 255, 255), -1, cv2.LINE_AA)
@@ -283,7 +261,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--report-only", action="store_true")
     parser.add_argument("--keep", action="store_true", help="keep adapted models too")
     parser.add_argument("--sheet", help="draw predictions of methods, seed 0 (needs --keep)")
-    parser.add_argument("--draw-renders", type=Path, metavar="FILE", help="only draw renders")
     parser.add_argument("set", nargs="*", metavar="key=value", help="further settings")
     options = parser.parse_args(arguments)
     options.methods = options.methods.split(",")
@@ -296,9 +273,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
-    if options.draw_renders:
-        print(f"drawn: {renders_sheet(options.draw_renders)}")
-        return
     (options.output / "rows").mkdir(parents=True, exist_ok=True)
     if not options.report_only:
         jobs = [(m, s) for s in range(options.seeds) for m in (STAGE1, *options.methods)
