@@ -226,7 +226,7 @@ def short_clip(tmp_path_factory):
 
 @pytest.fixture
 def short_fits(monkeypatch):
-    """What a page does not set itself is one step: that its code runs is looked at, not how well."""
+    """What a page does not set itself is one step: whether its code runs is looked at."""
 
     def quick(name="default", overrides=()):
         steps = ("optimizer.epochs=1", "optimizer.coverage=1", "evidence.heldout=0")
