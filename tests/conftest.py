@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import sys
@@ -10,6 +11,12 @@ import torch
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.insert(0, str(ROOT))  # tools.training is not installed
+
+
+def pytest_collection_finish():
+    """What is imported and collected by now stays: no later search for garbage walks through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

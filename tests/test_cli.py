@@ -470,7 +470,7 @@ def test_online_writes_what_adapt_writes(run, tmp_path):
     write_poses(tmp_path / "p.npz", frames=35)
     code, _, err = run("adapt", "v.mp4", "--poses2d", "p.npz", "-o", "out", "--online",
                        "--no-overlay", "--no-page", "optimizer.epochs=1",
-                       "online.epochs=1")  # fmt: skip
+                       "online.epochs=1", "optimizer.coverage=1")  # fmt: skip
     assert code == 0, err
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     track = report["tracks"][0]
@@ -529,7 +529,8 @@ def test_own_poses_on_a_path_with_spaces_and_umlauts(run, tmp_path):
         for name in names:
             out = folder / f"{name} {count}"
             code, _, err = run("adapt", video, "--poses2d", folder / "p.npz", "-o", out,
-                               "--label", "standing", "optimizer.epochs=2")  # fmt: skip
+                               "--label", "standing", "optimizer.epochs=2",
+                               "optimizer.coverage=1")  # fmt: skip
             assert code == 0, err
             with np.load(out / "track-01.npz") as z:
                 arrays.append({key: z[key] for key in z.files})
@@ -600,7 +601,7 @@ def test_a_folder_of_images_at_its_own_rate(run, tmp_path):
     write_poses(tmp_path / "p.npz", frames=6)
     out = tmp_path / "out"
     code, _, err = run("adapt", folder, "--fps", "12.5", "--poses2d", tmp_path / "p.npz", "-o", out,
-                       "optimizer.epochs=1")  # fmt: skip
+                       "--no-page", "optimizer.epochs=1", "optimizer.coverage=1")  # fmt: skip
     assert code == 0, err
     assert json.loads((out / "report.json").read_text())["fps"] == 12.5
     assert probe(out / "overlay.mp4").fps == 12.5

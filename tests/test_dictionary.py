@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -195,9 +196,11 @@ def test_a_name_without_a_known_word_adapts_through_its_motion(folder, prior):
     """The denoiser reads words: it gets none, and what another phrase of a name means."""
     added = UserDictionary.load(write(folder, "прыжок: hop hop @ walk.npz\nstroll: прогулка\n"))
     extended = ExtendedPrior(prior, added)
-    config = load_config("default", ["optimizer.epochs=1", "gate.guards=fill"])  # heard or not
+    quick = ("optimizer.epochs=1", "optimizer.coverage=1", "evidence.heldout=0")
+    config = load_config("default", [*quick, "gate.guards=fill"])  # heard or not
     adapter = Adapter(config=config, prior=extended, gate_prior=extended)
 
+    @cache
     def adapted(label):
         labels = [label] * 70
         return adapter.adapt(walker(), CAMERA, labels).adapted.rotmats

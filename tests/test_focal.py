@@ -132,7 +132,8 @@ def test_files_that_do_not_tell_are_one_sentence(run, tmp_path):  # noqa: F811
     (tmp_path / "frames").mkdir()
     photo(tmp_path / "frames" / "1.png", tiff("<", [], [(0x920A, 5, (42, 10))]))
     write_poses(tmp_path / "p.npz", frames=1)
-    common = ("adapt", "frames", "--poses2d", "p.npz", "-o", "o", "optimizer.epochs=1")
+    common = ("adapt", "frames", "--poses2d", "p.npz", "-o", "o", "--no-overlay", "--no-page",
+              "optimizer.epochs=1")  # fmt: skip
     refused(run(*common, "--focal", "exif"), "tell no focal length; give it")
     refused(run(*common, "--focal", "wide"), "none of 1200px, 26mm")
     refused(run(*common, "--focal", "1px"), "does not belong to a picture")

@@ -145,6 +145,12 @@ def adapt(track, *overrides, labels=None, similarity=0.9):
     return whole.adapt(track, CAMERA, labels)
 
 
+@cache
+def legless(*overrides):
+    """A run on somebody without legs, looked at by several tests."""
+    return adapt(upper_body(), *overrides)
+
+
 def error(result, motion):
     detected = result.evidence.detected
     return float((motion.landmarks2d - result.detections.xy).norm(dim=-1)[detected].mean())
@@ -162,8 +168,7 @@ OFF, ON = (
 
 
 def test_unseen_legs_stay_the_bases_while_what_is_seen_is_fitted():
-    track = upper_body()
-    free, held = adapt(track, *OFF), adapt(track, *ON)
+    free, held = legless(*OFF), legless(*ON)
     drift = [
         geodesic_degrees(world(r.adapted.rotmats), world(r.base.rotmats))[:, LEGS].mean()
         for r in (free, held)
@@ -209,7 +214,7 @@ def test_the_papers_settings_hold_nothing():
 
 
 def test_limbs_that_no_frame_shows_are_named_and_whose_they_are():
-    assert seen_limbs(adapt(upper_body(), *ON).evidence) == {
+    assert seen_limbs(legless(*ON).evidence) == {
         "left leg": 0, "right leg": 0, "left arm": 1, "right arm": 1,
     }  # fmt: skip
     said = {
@@ -219,7 +224,7 @@ def test_limbs_that_no_frame_shows_are_named_and_whose_they_are():
         (*ON, "hold.to=completed"): "and motion model",
     }
     for overrides, words in said.items():
-        text = never_seen(adapt(upper_body(), *overrides))
+        text = never_seen(legless(*overrides))
         assert "left leg, right leg" in text and words in text and "arm" not in text
 
 
@@ -237,7 +242,7 @@ def test_no_motion_model_is_named_where_none_completed():
 
 
 def test_the_picture_of_frames_in_which_nothing_is_held_stays():
-    result = adapt(upper_body(), *OFF)
+    result = legless(*OFF)
     share = torch.zeros(70, 24)
     share[30:, LEGS] = 1
     view = View(load_body(), CAMERA, torch.ones(70, 3), tiny_model().crop, BODY27)

@@ -18,7 +18,8 @@ from semtta.labels import Labels, LabelSpan
 from semtta.people import TrackedVideo, pipeline
 from semtta.video import VideoSource, probe, read_frames, write_video
 
-QUICK = ("--no-overlay", "--no-page", "optimizer.epochs=1", "optimizer.coverage=1")
+QUICK = ("--no-overlay", "--no-page", "optimizer.epochs=1", "optimizer.coverage=1",
+         "evidence.heldout=0")  # fmt: skip
 
 
 def clip(path: Path, shade: int = 90, count: int = 20) -> Path:

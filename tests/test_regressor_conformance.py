@@ -299,8 +299,9 @@ def test_it_says_what_a_cached_frame_holds(kind):
 
 
 def adapt(model: nn.Module, folder, *overrides: str):
-    settings = [*PLAIN, "optimizer.epochs=1", "optimizer.lr=1e-3", "optimizer.precision=fp32",
-                "shape.mode=track", "evidence.update=none"]  # fmt: skip
+    settings = [*PLAIN, "optimizer.epochs=1", "optimizer.coverage=1", "optimizer.lr=1e-3",
+                "optimizer.precision=fp32", "shape.mode=track",
+                "evidence.update=none"]  # fmt: skip
     config = load_config("default", [*settings, *overrides])
     prior = TinyPrior()
     adapter = Adapter(model, config=config, prior=prior, gate_prior=prior)
