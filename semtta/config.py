@@ -73,7 +73,8 @@ class OptimizerConfig:
     # 1 = nothing is learnt; a video of many scenes forgets what it saw some 1/anchor steps ago
     anchor: float = 0.0
     train_mode: bool = False  # dropout and batch statistics on while it adapts
-    chunk: int | None = None  # frames held with their activations at a time; None = the batch
+    # frames held with their activations at a time, on the CPU by each thread; None = the batch
+    chunk: int | None = None
     precision: str = "auto"  # auto | fp32 | bf16: of image networks; fp32 is the reference
 
 

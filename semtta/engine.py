@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -99,7 +98,8 @@ def threaded_map(function: Callable, items: Iterable, workers: int) -> Iterator:
 
     For work that leaves the interpreter (networks, OpenCV): frames in parallel use two cores far
     better than one network on two threads, and every result stays that of one thread."""
-    with ThreadPoolExecutor(max(1, workers)) as pool:
+    threads = (torch.get_num_threads(),)  # OpenMP gives a new thread as many as there are cores
+    with ThreadPoolExecutor(max(1, workers), "map", torch.set_num_threads, threads) as pool:
         waiting: deque = deque()
         for item in items:
             waiting.append(pool.submit(function, item))
@@ -137,44 +137,6 @@ def undisturbed(device: torch.device, seed: int) -> Iterator[None]:
         if devices:
             torch.cuda.manual_seed(seed)
         yield
-
-
-@contextmanager
-def threads_for(images: bool, device: torch.device) -> Iterator[None]:
-    """The threads that PyTorch computes with on the CPU: one for networks that read landmarks.
-
-    Their operations are too small to share (adapting 100 frames takes 2.9 s on one thread, 3.8 s on
-    two), and so the last digits do not hang on the machine. Networks that read images keep the
-    caller's number.
-
-    Args:
-        images: whether the network reads images."""
-    before = torch.get_num_threads()
-    if images or device.type != "cpu" or before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def spinning_note(images: bool, device: torch.device) -> str:
-    """A sentence where threads that wait would spin while an image network adapts; "" otherwise.
-
-    On a busy machine they take the time of those that they wait for: a step on two threads then
-    takes twice as long as on one, where threads that sleep lose nothing. OpenMP reads the policy
-    when PyTorch is loaded, so the ``semtta`` command sets it and the library can only say so."""
-    if not images or device.type != "cpu" or torch.get_num_threads() == 1:
-        return ""
-    if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE":
-        return ""
-    return (
-        f"PyTorch's {torch.get_num_threads()} threads spin while they wait, which makes steps much "
-        "slower on a machine that is also busy: set OMP_WAIT_POLICY=PASSIVE before Python starts, "
-        "or call torch.set_num_threads(1)."
-    )
 
 
 def check_trainable(*modules: object) -> None:

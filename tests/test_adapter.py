@@ -15,7 +15,7 @@ from torch import nn
 
 from semtta.body import load_body
 from semtta.config import load_config
-from semtta.engine import silent, spinning_note, threads_for
+from semtta.engine import silent
 from semtta.errors import SemttaError
 from semtta.geometry import Camera, keypoint_boxes, project
 from semtta.hmr.lifter import Lifter, LifterSettings
@@ -456,24 +456,6 @@ def test_landmarks_are_read_on_one_thread_whatever_the_caller_has():
         torch.set_num_threads(before)
     assert seen == {1} and same(results[0].adapted, results[1].adapted)
     assert [r.provenance["threads"] for r in results] == [1, 1]
-
-
-def test_threads_that_would_spin_beside_an_image_network_are_named(monkeypatch):
-    cpu, before = torch.device("cpu"), torch.get_num_threads()
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    try:
-        torch.set_num_threads(2)
-        assert "OMP_WAIT_POLICY=PASSIVE" in spinning_note(True, cpu)
-        assert spinning_note(False, cpu) == spinning_note(True, torch.device("meta")) == ""
-        with threads_for(True, cpu):
-            assert torch.get_num_threads() == 2
-        monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
-        assert spinning_note(True, cpu) == ""
-        monkeypatch.delenv("OMP_WAIT_POLICY")
-        torch.set_num_threads(1)
-        assert spinning_note(True, cpu) == ""
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_everything_may_be_made_inside_the_odd_state():

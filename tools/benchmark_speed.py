@@ -4,6 +4,7 @@
     python tools/benchmark_speed.py --full                    # and HMR2.0's ViT-H
     python tools/benchmark_speed.py --device cuda --full --out speed.md
     python tools/benchmark_speed.py --against official --threads 1 --cpu-time
+    python tools/benchmark_speed.py --against official --busy --batches 16 --steps 20
 
 On random weights and pictures, which timings do not depend on. Each ratio compares with the first
 row of its group; on the CPU every row runs in a process of its own, whose peak is its memory.
@@ -53,6 +54,11 @@ def main() -> None:
     parser.add_argument("--against", choices=["official"], help="instead: CycleAdapt's step")
     parser.add_argument("--batches", type=int, nargs="+", default=[4, 16, 32], help="of --against")
     parser.add_argument("--cpu-time", action="store_true", help="of --against, on a busy machine")
+    parser.add_argument(
+        "--busy",
+        action="store_true",
+        help="of --against: step by step, beside a process that keeps a core busy",
+    )
     parser.add_argument("--row", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     device = torch.device(args.device)
@@ -63,10 +69,7 @@ def main() -> None:
         print(json.dumps(measure(rows[args.row], device, args.steps)))
         return
     if args.against:
-        clock = time.process_time if args.cpu_time else lambda: now(device)
-        what = f"{'CPU time' if args.cpu_time else 'time'} on {machine(device, args.threads)}"
-        for line in official_step.table(what, args.batches, device, args.steps, clock):
-            print(line, flush=True)
+        against_official(args, device)
         return
     lines = [f"One optimiser step on {machine(device, args.threads)}, PyTorch {torch.__version__}.",
              "", "| " + " | ".join(HEADINGS) + " |", "|---" + "|--:" * (len(HEADINGS) - 1) + "|",
@@ -88,6 +91,18 @@ def main() -> None:
         if args.out:  # after every row: a run that is cut short leaves what it has
             with whole_file(args.out) as temporary:
                 temporary.write_text("\n".join(lines) + "\n", encoding="utf8")
+
+
+def against_official(args: argparse.Namespace, device: torch.device) -> None:
+    clock = time.process_time if args.cpu_time else lambda: now(device)
+    if args.busy:
+        for batch in args.batches:
+            for line in official_step.beside_a_busy_core(batch, device, args.steps, clock):
+                print(line, flush=True)
+        return
+    what = f"{'CPU time' if args.cpu_time else 'time'} on {machine(device, args.threads)}"
+    for line in official_step.table(what, args.batches, device, args.steps, clock):
+        print(line, flush=True)
 
 
 def machine(device: torch.device, threads: int) -> str:

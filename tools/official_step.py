@@ -8,7 +8,10 @@ weights, body and pictures are random; SMPL's sizes are true, its numbers are no
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from statistics import median
 
 import torch
@@ -23,8 +26,10 @@ from semtta.hmr.base import Batch
 from semtta.hmr.hmr import HMR
 from semtta.keypoints import Keypoints2D, Track
 from semtta.skeletons import BODY27, SMPL_PARENTS
+from semtta.threads import threads_for
 from semtta.tta.cycleadapt import CycleAdapt, Targets
 from semtta.tta.evidence import Evidence
+from semtta.tta.pieces import pieces_for
 from semtta.tta.run import Run
 from semtta.tta.steps import accumulate_gradient
 from semtta.tta.strategy import Draw, Networks
@@ -72,10 +77,14 @@ def official_step(batch: int, device: torch.device) -> Callable[[], None]:
 def our_step(
     batch: int, precision: str, chunk: int | None, device: torch.device
 ) -> Callable[[], None]:
-    """The same step as ``strategy: cycleadapt`` takes it, of the same network and losses."""
+    """The same step as ``strategy: cycleadapt`` takes it, of the same network and losses, with
+    dropout at rest: in pieces, on as many threads as PyTorch now has."""
     torch.manual_seed(0)
     model = HMR("group").to(device).eval()
-    config = load_config("cycleadapt", ["optimizer.train_mode=false", "smoothing.kind=none"])
+    settings = ["optimizer.train_mode=false", "smoothing.kind=none",
+                f"optimizer.precision={precision}",
+                f"optimizer.chunk={'null' if chunk is None else chunk}"]  # fmt: skip
+    config = load_config("cycleadapt", settings)
     frames = torch.arange(batch, device=device)
     boxes = torch.tensor([[112.0, 112.0, 224.0]], device=device).repeat(batch, 1)
     points = Keypoints2D(224 * torch.rand(batch, 27, 2, device=device),
@@ -89,6 +98,7 @@ def our_step(
         evidence=Evidence.from_keypoints(points, known, 0.3), labels=[None] * batch, config=config,
         generator=make_generator(0), progress=silent,
         precision=resolve_precision(precision, device, images=True),
+        pieces=pieces_for(model, config, device),
     )  # fmt: skip
     run.first = run.latest = run.predict_all()
     strategy = CycleAdapt(Networks())
@@ -100,9 +110,10 @@ def our_step(
     draw = Draw(frames, torch.ones(batch, device=device))
 
     def step() -> None:
-        optimizer.zero_grad()
-        accumulate_gradient(run, strategy, draw, chunk)
-        optimizer.step()
+        with threads_for(False, device):
+            optimizer.zero_grad()
+            accumulate_gradient(run, strategy, draw, chunk)
+            optimizer.step()
 
     return step
 
@@ -139,18 +150,56 @@ def compare(
         "ours bf16": our_step(batch, "bf16", None, device),
         "ours bf16, chunks of 8": our_step(batch, "bf16", 8, device),
     }
+    times = _timed(ways, steps, clock)
+    return {
+        name: (1000 * min(taken) / batch, median(ratios(taken, times["official fp32"])))
+        for name, taken in times.items()
+    }
+
+
+def beside_a_busy_core(
+    batch: int, device: torch.device, steps: int, clock: Callable[[], float]
+) -> Iterator[str]:
+    """Lines: how our bf16 step compares with the official one, step by step, while another process
+    keeps a core busy.
+
+    Args: as of :func:`compare`."""
+    ways = {"official": official_step(batch, device), "ours": our_step(batch, "bf16", None, device)}
+    with _busy_core():
+        times = _timed(ways, steps, clock)
+    found = ratios(times["ours"], times["official"])
+    yield f"Ours bf16 / official fp32, batch {batch}, beside a process that keeps a core busy:"
+    yield " ".join(f"{ratio:.2f}" for ratio in found)
+    yield f"{sum(ratio <= 0.5 for ratio in found)} of {steps} are at most 0.5."
+
+
+def ratios(taken: list[float], official: list[float]) -> list[float]:
+    return [ours / theirs for ours, theirs in zip(taken, official, strict=True)]
+
+
+def _timed(
+    ways: dict[str, Callable[[], None]], steps: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Seconds of each step, after one to warm up; the ways take turns."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(steps + 1):
         for name, step in ways.items():
             start = clock()
             step()
             if turn:
-                times[name].append(1000 * (clock() - start) / batch)
-    official = times["official fp32"]
-    return {
-        name: (min(taken), median(t / o for t, o in zip(taken, official)))
-        for name, taken in times.items()
-    }
+                times[name].append(clock() - start)
+    return times
+
+
+@contextmanager
+def _busy_core() -> Iterator[None]:
+    """Another process that never rests."""
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        other.kill()
+        other.wait()
 
 
 class _Mesh:

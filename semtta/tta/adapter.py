@@ -19,7 +19,6 @@ from semtta.engine import (
     check_trainable,
     pick_device,
     silent,
-    spinning_note,
     undisturbed,
 )
 from semtta.errors import SemttaError
@@ -31,6 +30,7 @@ from semtta.labels import Labels, as_labels
 from semtta.labels.coverage import coverage
 from semtta.motion.prior import MotionPrior
 from semtta.people import Poses2DOptions, TrackedVideo
+from semtta.threads import spinning_note
 from semtta.tta.alone import alone, own_state
 from semtta.tta.carried import Carried
 from semtta.tta.fit import begin_run, fit
@@ -40,6 +40,7 @@ from semtta.tta.meaning import text_remarks
 from semtta.tta.memory import memory_note
 from semtta.tta.outcome import outcome
 from semtta.tta.people import believed, check_tracks, find_people, known_people, select_tracks
+from semtta.tta.pieces import in_one_piece
 from semtta.tta.result import Result
 from semtta.tta.resume import Store, recalled
 from semtta.tta.run import Run
@@ -63,8 +64,9 @@ class Adapter:
     influence each other, and ``model`` is unchanged when ``run`` returns or fails. The state of
     PyTorch around a call (gradients, autocast, default dtype and device, generators) neither
     matters nor changes. Several threads may use adapters, one or many: their runs come one after
-    the other. A model that reads landmarks is adapted on one thread of the CPU, whatever PyTorch is
-    told otherwise: it is faster, and the result does not depend on the number.
+    the other. On the CPU the result does not depend on PyTorch's number of threads: landmarks are
+    read on one, images piece by piece on one each; dropout alone (``optimizer.train_mode``) is for
+    all of them at once.
 
     Args:
         model: a regressor, or a name for ``load_model``; None = ``config.model``.
@@ -155,7 +157,7 @@ class Adapter:
             check_tracks(labels, chosen)
         if note := shared_shape(self.config.shape, len(chosen)):
             progress("note", 0, None, {"text": note})
-        if note := spinning_note(self.model.crop.reads == "image", self.device):
+        if note := spinning_note(in_one_piece(self.model, self.config), self.device):
             progress("note", 0, None, {"text": note})
         results = []
         for track in chosen:
@@ -223,7 +225,7 @@ class Adapter:
                 labels = believed(labels, least, silent)
             self.check_texts(labels)
         arrivals = arriving(source, fps, camera, self.camera, self.config.detector.size)
-        state = partial(own_state, self.model, self.device, self.config.seed)
+        state = partial(own_state, self.model, self.device, self.config)
         return streamed(arrivals, labels, self._online, state)
 
     # ------------------------------------------------------------------ parts of a run

@@ -8,15 +8,19 @@ from functools import wraps
 
 import torch
 
-from semtta.engine import threads_for, undisturbed
+from semtta.config import Config
+from semtta.engine import undisturbed
 from semtta.hmr.base import HumanMeshRegressor
+from semtta.threads import threads_for
+from semtta.tta.pieces import in_one_piece
 
 
 @contextmanager
-def own_state(model: HumanMeshRegressor, device: torch.device, seed: int) -> Iterator[None]:
+def own_state(model: HumanMeshRegressor, device: torch.device, config: Config) -> Iterator[None]:
     """The state of PyTorch that a run of a model needs, with its threads; the caller's comes
     back."""
-    with undisturbed(device, seed), threads_for(model.crop.reads == "image", device):
+    shared = in_one_piece(model, config)
+    with undisturbed(device, config.seed), threads_for(shared, device):
         yield
 
 
@@ -26,7 +30,7 @@ def alone(method: Callable) -> Callable:
 
     @wraps(method)
     def in_own_state(self, *arguments, **named):
-        with own_state(self.model, self.device, self.config.seed):
+        with own_state(self.model, self.device, self.config):
             return method(self, *arguments, **named)
 
     return in_own_state

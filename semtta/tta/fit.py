@@ -15,6 +15,7 @@ from semtta.tta.carried import Carried
 from semtta.tta.divergence import check_base
 from semtta.tta.evidence import Evidence
 from semtta.tta.loop import fine_tune
+from semtta.tta.pieces import pieces_for
 from semtta.tta.run import Run
 from semtta.tta.strategy import Strategy
 from semtta.tta.view import View
@@ -49,7 +50,7 @@ def begin_run(
         model=model, view=view, track=track, inputs=inputs, evidence=evidence, labels=texts,
         config=config, generator=make_generator(config.seed), progress=progress,
         precision=resolve_precision(config.optimizer.precision, boxes.device, images),
-        boxes=plane_boxes(boxes, camera),
+        boxes=plane_boxes(boxes, camera), pieces=pieces_for(model, config, boxes.device),
     )  # fmt: skip
 
 

@@ -67,6 +67,22 @@ def memory_note(
     return f"{problem}a shorter video or more memory is needed."
 
 
+def fitting_threads(config: Config, model: HumanMeshRegressor, frames: int, threads: int) -> int:
+    """How many of some threads may each hold the activations of ``frames`` and a gradient, as far
+    as the network says what a frame holds; at least one.
+
+    Args:
+        frames: that a thread works on at a time."""
+    scope = config.model.trainable
+    per_frame = getattr(model, "frame_mb", {}).get(scope, (0.0, 0.0))[0]
+    device = next(model.parameters()).device
+    if resolve_precision(config.optimizer.precision, device, images=True) == "bf16":
+        per_frame *= _BF16
+    trained = sum(p.numel() for p in model.parameter_groups(scope)) * 4 / 2**20
+    room = _USABLE * available_mb(device) - 3 * trained  # the step's gradient, two moments of Adam
+    return max(1, min(threads, int(room / (frames * per_frame + trained))))
+
+
 def available_mb(device: torch.device) -> float:
     """Memory that is free now, MiB: of the GPU if that is the device, else of the machine."""
     if device.type == "cuda":

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from semtta.config import Config
-from semtta.engine import Progress, autocast
+from semtta.engine import Progress, autocast, threaded_map
 from semtta.hmr.base import Batch, Prediction
 from semtta.hmr.images import ImageCrops
 from semtta.keypoints import Track
 from semtta.skeletons import MOVED_BY, SMPL24, Skeleton
 from semtta.tta.evidence import Evidence
 from semtta.tta.hold import held_rotations, held_share
+from semtta.tta.pieces import Pieces
 from semtta.tta.shape import Worn, told_shape, worn
 from semtta.tta.view import View
 
@@ -35,6 +37,7 @@ class Run:
         generator: the run's only source of randomness.
         precision: of the forward pass, "fp32" or "bf16".
         boxes: (T, 3) where the model's crops lie, see ``Batch``.
+        pieces: that frames pass the model in, see ``tta.pieces``.
         rest: what follows the layers whose outputs ``inputs`` already are, None = the whole model.
         given: the frozen model's prediction of every frame, as it came.
         first: the same on the person's body, where one is told.
@@ -59,6 +62,7 @@ class Run:
     progress: Progress
     precision: str = "fp32"
     boxes: Tensor | None = None
+    pieces: Pieces = Pieces()
     rest: Callable | None = None
     given: Prediction = field(init=False)
     first: Prediction = field(init=False)
@@ -82,11 +86,30 @@ class Run:
     def forward_each(self, chunks: Sequence[Tensor]) -> Iterator[Prediction]:
         """:meth:`forward` of one chunk of positions after the other, inputs read ahead."""
         for frames, inputs in zip(chunks, self._read(chunks), strict=True):
-            boxes = None if self.boxes is None else self.boxes[frames]
-            with autocast(self.device, self.precision):
-                out = (self.rest or self.model)(Batch(frames, inputs, boxes))
-            found = Prediction(out.rotmats.float(), out.betas.float(), out.cam.float())
-            yield found if self.worn is None else self.worn.put_on(found, frames)
+            yield self._predicted(frames, inputs)
+
+    def _predicted(self, frames: Tensor, inputs: Tensor) -> Prediction:
+        boxes = None if self.boxes is None else self.boxes[frames]
+        with autocast(self.device, self.precision):
+            out = (self.rest or self.model)(Batch(frames, inputs, boxes))
+        found = Prediction(out.rotmats.float(), out.betas.float(), out.cam.float())
+        return found if self.worn is None else self.worn.put_on(found, frames)
+
+    def predict(self, chunks: Sequence[Tensor]) -> Prediction:
+        """:meth:`forward` of all positions in some chunks, without gradient."""
+        return Prediction.cat(self._each(self._predicted, chunks))
+
+    def _each(self, work: Callable[[Tensor, Tensor], Any], chunks: Sequence[Tensor]) -> list:
+        """``work(frames, inputs)`` of every chunk, without gradient, by the run's workers."""
+
+        def alone(frames: Tensor):
+            with torch.no_grad():  # here: it holds for one thread
+                return work(frames, next(self._read([frames])))
+
+        if self.pieces.workers > 1:
+            return list(threaded_map(alone, chunks, self.pieces.workers))
+        with torch.no_grad():
+            return [work(frames, inputs) for frames, inputs in zip(chunks, self._read(chunks))]
 
     def _read(self, chunks: Sequence[Tensor]) -> Iterator[Tensor]:
         if isinstance(self.inputs, ImageCrops):
@@ -98,7 +121,6 @@ class Run:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
             yield inputs
 
-    @torch.no_grad()
     def cache_prefix(self, scope: str) -> None:
         """Run the layers that adaptation leaves alone once for every frame and keep the result."""
         split = getattr(self.model, "split", None)
@@ -106,12 +128,15 @@ class Run:
         if parts is None:
             return
         prefix, rest = parts
-        with autocast(self.device, self.precision):
-            kept = [prefix(inputs) for inputs in self._read(self._chunks())]
-        self.inputs, self.rest = torch.cat(kept), rest
+
+        def kept(frames: Tensor, inputs: Tensor) -> Tensor:
+            with autocast(self.device, self.precision):
+                return prefix(inputs)
+
+        self.inputs, self.rest = torch.cat(self._each(kept, self._chunks())), rest
 
     def _chunks(self) -> tuple[Tensor, ...]:
-        chunk = self.config.optimizer.chunk or 64
+        chunk = self.config.optimizer.chunk or self.pieces.size or 64
         return torch.arange(len(self.track), device=self.device).split(chunk)
 
     def begin_shape(self, told: Tensor | None = None) -> None:
@@ -147,9 +172,8 @@ class Run:
         """One pass over the track without gradient, in eval mode."""
         training = self.model.training
         self.model.eval()
-        parts = list(self.forward_each(self._chunks()))
+        whole = self.predict(self._chunks())
         self.model.train(training)
-        whole = Prediction.cat(parts)
         if self.held is None or self.kept is None:
             return whole
         return replace(whole, rotmats=held_rotations(whole.rotmats, self.kept, self.held))

@@ -89,7 +89,9 @@ class Strategy(Protocol):
         ...
 
     def couples(self, run: Run, draw: Draw) -> bool:
-        """Whether this loss of a draw is more than the mean over its frames of what each says."""
+        """Whether this loss of a draw is more than the mean over its frames of what each says.
+
+        Where it is not, pieces of a draw may be asked for their ``loss`` in several threads."""
         ...
 
     def end_epoch(self, run: Run, epoch: int) -> dict[str, float]:
