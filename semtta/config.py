@@ -216,6 +216,14 @@ class OnlineConfig:  # of mode=online, see tta.stream
 
 
 @dataclass
+class WindowConfig:  # of long tracks, see tta.windows
+    # a track with more frames is adapted in windows of at most so many, each a run of its own: it
+    # bounds what a run holds, and a stopped run goes on behind the last one; null = all at once
+    frames: int | None = None
+    overlap: int = 60  # frames that neighbours share, in which one motion goes over to the next
+
+
+@dataclass
 class CycleAdaptConfig:
     # What the denoiser stage reads. fresh = a full pass after the HMR stage; stale = predictions
     # kept from its training steps, as the official code does
@@ -279,6 +287,7 @@ class Config:
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     evidence3d: Evidence3DConfig = field(default_factory=Evidence3DConfig)
     online: OnlineConfig = field(default_factory=OnlineConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
     cycleadapt: CycleAdaptConfig = field(default_factory=CycleAdaptConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     unpaired: UnpairedConfig = field(default_factory=UnpairedConfig)
@@ -312,6 +321,7 @@ def validate(config: Config) -> None:
         raise SemttaError("select=auto decides by held-out joints: it needs evidence.heldout.")
     _check_smoothing(config)
     _check_shape(config)
+    _check_window(config)
     if config.mode == "online":
         check_online(config)
     if config.camera.focal is not None:
@@ -359,6 +369,21 @@ def _check_shape(config: Config) -> None:
     if told and shape.mode == "per_frame":
         raise SemttaError(f"shape.{told[0]} is of one body, shape.mode=per_frame of one for each "
                           "frame; leave one of them out.")  # fmt: skip
+
+
+def _check_window(config: Config) -> None:
+    """Raise ``SemttaError`` for windows that cannot be, or of what has others or none."""
+    frames, overlap = config.window.frames, config.window.overlap
+    if frames is None:
+        return
+    if frames < 3 * overlap:  # else a frame would be in three of them
+        raise SemttaError(f"window.frames must be at least three times window.overlap ({overlap}), "
+                          f"not {frames}.")  # fmt: skip
+    if config.mode == "online":
+        raise SemttaError("window.frames is for a track that is there as a whole; online has "
+                          "windows of its own (online.step, online.before).")  # fmt: skip
+    if config.model.name == "result" or config.model.trainable == "frames":
+        raise SemttaError("a result is refined as a whole; leave window.frames out.")
 
 
 def check_online(config: Config) -> None:

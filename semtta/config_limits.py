@@ -66,6 +66,7 @@ BOUNDS = {
     "evidence3d.weight": _WEIGHT,
     "online.step": (0.05, 3600.0), "online.ahead": (0.0, 3600.0), "online.before": (0.0, 3600.0),
     "online.epochs": (0, 10_000), "online.reset": (0.0, 1.0),
+    "window.frames": (30, 10_000_000), "window.overlap": (2, 100_000),
     "discriminator.weight": _WEIGHT, "discriminator.hidden": (1, 16_384),
     "discriminator.lr": _RATE, "discriminator.weight_decay": (0.0, 10.0),
     "unpaired.weight": _WEIGHT,

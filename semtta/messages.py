@@ -95,6 +95,8 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
             note = f"loss {values['loss']:.3f}"
         if "similarity" in values:
             note += f", similarity {values['similarity']:.2f}"
+        if "window" in values and note:
+            note = f"window {values['window']}, {note}"
         bars.update(tasks[stage], completed=done, total=total, note=note)
 
     try:

@@ -114,7 +114,11 @@ def test_what_is_kept_of_every_frame_counts(monkeypatch):
     head = "model.trainable=head"
     assert note(8192.0, head, frames=600, monkeypatch=monkeypatch) is None
     long = note(8192.0, head, frames=1000, monkeypatch=monkeypatch)
-    assert "10 GiB of 8 GiB" in long and "shorter video" in long  # 1000 cached results of 10 MiB
+    assert "10 GiB of 8 GiB" in long  # 1000 cached results of 10 MiB, and 240 MiB
+    assert "window.frames=631 makes it fit" in long
+    fits = (head, "window.frames=600")
+    assert note(8192.0, *fits, frames=1000, monkeypatch=monkeypatch) is None
+    assert "shorter video" in note(1024.0, head, frames=1000, monkeypatch=monkeypatch)
     bf16 = (head, "optimizer.precision=bf16")
     assert "6 GiB of 4 GiB" in note(4096.0, *bf16, frames=1000, monkeypatch=monkeypatch)
     # crops of 224 x 224 x 3 in half precision of a million frames, and 150 GiB of activations

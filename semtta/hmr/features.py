@@ -34,6 +34,7 @@ FEATURES = FRAME_FEATURES + 3  # + centre and side of the square box, normalised
 _LIMIT_2D = 3.0  # half box sides; further out a landmark tells nothing but "far out"
 _LIMIT_3D = 3.0  # metres
 _REST = rotmat_to_columns(torch.eye(3))
+_BLOCK = 1024  # frames whose features are made at a time: it takes four times their own room
 
 
 def ray_side(box: Tensor) -> Tensor:
@@ -124,9 +125,14 @@ def lifter_features(track: Track, camera: Camera) -> Tensor:
         raise SemttaError(f"track {track.id}: frame times must be finite and must not decrease.")
     xy, conf, space, conf3d, boxes = seen_landmarks(track, camera, BOX_SCALE)
     index, offsets, present = window_index(times.to(xy.device))
-    return window_features(
-        xy[index], conf[index], space[index], conf3d[index], boxes, offsets, present
-    )
+    features = xy.new_empty(len(index), len(OFFSETS), FEATURES)
+    for rows in torch.arange(len(index), device=xy.device).split(_BLOCK):
+        near = index[rows]
+        features[rows] = window_features(
+            xy[near], conf[near], space[near], conf3d[near], boxes[rows], offsets[rows],
+            present[rows],
+        )  # fmt: skip
+    return features
 
 
 def seen_landmarks(

@@ -59,9 +59,13 @@ class KeptTracks:
         self._common = digest
         self._used: set[Path] = set()
 
-    def get(self, track: Track, camera: Camera, texts: list[str | None]) -> Result | None:
-        """The result of an earlier run that was stopped; a file that is damaged is removed."""
-        asked = self._asked(track, camera, texts)
+    def get(
+        self, track: Track, camera: Camera, texts: list[str | None], window: bool = False
+    ) -> Result | None:
+        """The result of an earlier run that was stopped; a file that is damaged is removed.
+
+        Of windows whoever joins them tells how many were there."""
+        asked = self._asked(track, camera, texts, window)
         path = self._path(asked)
         if not path.is_file():
             return None
@@ -73,13 +77,17 @@ class KeptTracks:
                           "another version; it is adapted anew.")  # fmt: skip
             return None
         self._used.add(path)
-        self.announce(f"track {track.id} was adapted by an earlier run that was stopped; its "
-                      "result is taken (--no-cache adapts it anew).")  # fmt: skip
+        if not window:
+            self.announce(f"track {track.id} was adapted by an earlier run that was stopped; its "
+                          "result is taken (--no-cache adapts it anew).")  # fmt: skip
         return result
 
-    def put(self, track: Track, camera: Camera, texts: list[str | None], result: Result) -> None:
+    def put(
+        self, track: Track, camera: Camera, texts: list[str | None], result: Result,
+        window: bool = False,
+    ) -> None:  # fmt: skip
         """Keep a result; that it cannot be kept is no error."""
-        asked = self._asked(track, camera, texts)
+        asked = self._asked(track, camera, texts, window)
         path = self._path(asked)
         try:
             arrays = exact_arrays(result, asked)
@@ -93,10 +101,12 @@ class KeptTracks:
         for path in self._used:
             self.cache.forget(path)
 
-    def _asked(self, track: Track, camera: Camera, texts: list[str | None]) -> str:
-        """Hash of everything that the result of a track depends on."""
+    def _asked(
+        self, track: Track, camera: Camera, texts: list[str | None], window: bool = False
+    ) -> str:
+        """Hash of everything that the result of a track, or of a window of it, depends on."""
         digest = self._common.copy()
-        digest.update(json.dumps([track_head(track), repr(camera), texts]).encode())
+        digest.update(json.dumps([track_head(track), repr(camera), texts, window]).encode())
         for name, array in sorted(track_arrays(track, "").items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
         return digest.hexdigest()

@@ -74,7 +74,7 @@ def summary(
                else "the adapted motion did no better on held-out joints there")  # fmt: skip
         lines.append(f"the base is kept in {kept} of {len(result.labels)} frames: {why}")
     lines.append("; ".join(_of_labels(result)))
-    lines.append(_online(result))
+    lines.append(_in_parts(result))
     lines.append(f"focal length {result.camera.focal:.0f} px, {result.camera.origin}")
     if told := _told_body(result):
         lines.append(told)
@@ -86,11 +86,13 @@ def summary(
     return [line for line in lines if line]
 
 
-def _online(result: Result) -> str:
-    """How much a frame was adapted to that came after it; nothing where that is the whole track."""
+def _in_parts(result: Result) -> str:
+    """Windows of a long track, or how much a frame was adapted to that came after it; nothing where
+    that is the whole track."""
     config = result.provenance.get("config") or {}
     if config.get("mode") != "online":
-        return ""
+        windows = max((entry.get("window", 0) for entry in result.history), default=0)
+        return f"adapted in {windows} windows" if windows else ""
     ahead = config.get("online", {}).get("ahead", 0.0)
     return f"online: adapted to what came until {ahead:g} s after each frame"
 

@@ -50,9 +50,10 @@ from semtta.tta.segments import lone_poses
 from semtta.tta.shape import check_shape, shared_shape
 from semtta.tta.still_camera import in_world
 from semtta.tta.strategies import build_strategy, load_networks
-from semtta.tta.strategy import Networks, Strategy
+from semtta.tta.strategy import Networks
 from semtta.tta.stream import Stream, check_streaming, streamed, told_each
 from semtta.tta.view import camera_of
+from semtta.tta.windows import Windows
 from semtta.video import VideoSource, cut_video
 from semtta.video.cut import Edge
 
@@ -168,7 +169,7 @@ class Adapter:
             if labels is not None:
                 texts = labels.for_track(track)
                 progress("note", 0, None, {"text": coverage(texts, track)})
-            make = partial(self._adapt, track, camera, texts, progress, video.info.source)
+            make = partial(self._adapt, track, camera, texts, progress, video.info.source, store)
             results.append(recalled(store, track, camera, texts, make))
         return self._placed(results, video.tracks, progress, video.info.source)
 
@@ -239,7 +240,7 @@ class Adapter:
 
     def _adapt(
         self, track: Track, camera: Camera, labels: Sequence[str | None] | None,
-        progress: Progress, video: VideoSource | None,
+        progress: Progress, video: VideoSource | None, store: Store | None = None,
     ) -> Result:  # fmt: skip
         if isinstance(labels, str):
             raise SemttaError("adapt takes one label per frame; run takes one text for all.")
@@ -253,34 +254,38 @@ class Adapter:
             stream.add(track, texts)
             return joined(told_each(stream.results(), len(track), progress))
 
-        def fitted_to(track: Track, progress: Progress) -> tuple[Run, Strategy]:
-            return self._fitted(track, camera, texts, progress, video)
+        def alone(part: Track, said: list[str | None], hear: Progress) -> Run:
+            return self._fitted(part, camera, said, hear, video)
+
+        windows = Windows(self.model, self.body, camera, self.config, alone, store)
+
+        def fitted(track: Track, progress: Progress) -> Run:
+            return windows.fitted(track, texts, progress)
 
         # the one that measures first: then only its numbers are kept while the other one runs
-        heldout = second_run(track, self.config, lambda *shown: fitted_to(*shown)[0], progress)
-        return outcome(*fitted_to(track, progress), heldout, video)
+        heldout = second_run(track, self.config, fitted, progress)
+        return outcome(fitted(track, progress), heldout, video)
 
     def _online(self, camera: Camera, video: VideoSource | None = None) -> Stream:
         """A stream that this adapter fits; see ``tta.stream``."""
         check_streaming(self.config, self.model)
 
         def adapted(track: Track, texts: list[str | None], carried: Carried) -> Result:
-            fitted = self._fitted(track, camera, texts, silent, video, carried)
-            return outcome(*fitted, None, video, carried.settled)
+            run = self._fitted(track, camera, texts, silent, video, carried)
+            return outcome(run, None, video, carried.settled)
 
         return Stream(adapted, self.config, copy.deepcopy(self.body).cpu())
 
     def _fitted(
         self, track: Track, camera: Camera, texts: list[str | None], progress: Progress,
         video: VideoSource | None, carried: Carried | None = None,
-    ) -> tuple[Run, Strategy]:  # fmt: skip
+    ) -> Run:  # fmt: skip
         config = self.config if carried is None else carried.settings
         on_device = track.to(self.device)
         run = begin_run(self.model, self.body, on_device, camera, texts, config, progress, video)
         self.load_networks(any(texts))
-        strategy = build_strategy(config, any(texts), self._networks)
-        fit(run, strategy, carried)
-        return run, strategy
+        fit(run, build_strategy(config, any(texts), self._networks), carried)
+        return run
 
     def camera(self, width: int, height: int, video: VideoSource | None = None) -> Camera:
         """Intrinsics of an image of this size, as the settings say, else as the result does.

@@ -14,6 +14,7 @@ from semtta.keypoints import Track
 from semtta.tta.carried import Carried
 from semtta.tta.divergence import check_base
 from semtta.tta.evidence import Evidence
+from semtta.tta.heard import heard_labels
 from semtta.tta.loop import fine_tune
 from semtta.tta.pieces import pieces_for
 from semtta.tta.run import Run
@@ -58,7 +59,8 @@ def fit(run: Run, strategy: Strategy, carried: Carried | None = None) -> None:
     """Adapt the run's model to its track; afterwards the model is as it was.
 
     Args:
-        run: with nothing predicted yet; ``given``, ``first`` and ``latest`` are there afterwards.
+        run: with nothing predicted yet; ``given``, ``first``, ``latest`` and ``heard`` are there
+            afterwards.
         carried: what the windows before have left, of an online run; this one leaves its own."""
     model, scope = run.model, run.config.model.trainable
     assert isinstance(model, HumanMeshRegressor)  # the adapter has looked
@@ -75,3 +77,4 @@ def fit(run: Run, strategy: Strategy, carried: Carried | None = None) -> None:
         fine_tune(run, strategy, parameters, base)
         if carried is not None and base is not None:
             carried.end(run, parameters, base)
+    run.heard = heard_labels(run, strategy)

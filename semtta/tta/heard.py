@@ -33,6 +33,7 @@ def note_gate(run: Run, strategy: Strategy) -> None:
     gate = getattr(strategy, "gate", None)
     if gate is None or run.gate_similarity is None:
         return
+    run.sigma = float(gate.sigma)
     is_open = (run.gate_similarity > gate.sigma).tolist()  # NaN is above nothing
     run.opened |= {label for label, passes in zip(run.labels, is_open) if label and passes}
 

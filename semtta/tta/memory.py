@@ -25,8 +25,9 @@ def memory_note(
 
     Args:
         model: regressor; its ``frame_mb`` says what a frame holds.
-        frame_count: of the track.
+        frame_count: of the track; with ``window.frames`` one window of it is there at a time.
         fps: of the video; a segment lasts two seconds of it."""
+    frame_count = min(frame_count, config.window.frames or frame_count)
     scope = config.model.trainable
     frame_mb = getattr(model, "frame_mb", {})
     if scope not in frame_mb or config.strategy == "frozen":
@@ -46,8 +47,8 @@ def memory_note(
     held = min(batch, optimizer.chunk or batch)
     trained = sum(p.numel() for p in model.parameter_groups(scope))
     weights = sum(p.numel() for p in model.parameters())
-    # weights; gradient and two moments of Adam
-    fixed = (weights * 4 + trained * 12) / 2**20 + frame_count * kept
+    network = (weights * 4 + trained * 12) / 2**20  # weights; gradient, two moments of Adam
+    fixed = network + frame_count * kept
     need, room = fixed + held * per_frame, available_mb(device)
     if need <= _USABLE * room:
         return None
@@ -62,6 +63,9 @@ def memory_note(
         return f"{problem}optimizer.train_mode=false with optimizer.chunk={fitting} makes it fit."
     if fitting >= 1:
         return f"{problem}optimizer.chunk={fitting} makes it fit (same result)."
+    rest = _USABLE * room - network - held * per_frame
+    if kept and (frames := int(rest / kept)) >= 3 * config.window.overlap:
+        return f"{problem}window.frames={frames} makes it fit, in windows one after the other."
     if scope != "head":
         return f"{problem}model.trainable=head needs the least."
     return f"{problem}a shorter video or more memory is needed."

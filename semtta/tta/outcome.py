@@ -11,13 +11,11 @@ from semtta.hmr.base import Prediction
 from semtta.tta.choice import base_share, mixed, too_few
 from semtta.tta.closing import as_it_is, closed_motion
 from semtta.tta.divergence import check_base, diverged, finite, numbers_of
-from semtta.tta.heard import heard_labels
 from semtta.tta.heldout import HeldoutErrors
 from semtta.tta.hold import held_depth
 from semtta.tta.provenance import provenance
 from semtta.tta.result import Motion, Result
 from semtta.tta.run import Run
-from semtta.tta.strategy import Strategy
 from semtta.video import VideoSource
 
 
@@ -48,7 +46,6 @@ def motions(
 
 def outcome(
     run: Run,
-    strategy: Strategy,
     heldout: HeldoutErrors | None,
     video: VideoSource | None,
     shapes: tuple[Tensor | None, Tensor | None] = (None, None),
@@ -57,7 +54,6 @@ def outcome(
 
     Args:
         run: adapted.
-        strategy: that adapted it.
         heldout: base and adapted where neither was shown anything, in another run.
         video: whose hash stands in the provenance.
         shapes: of the bodies of base and adapted, (10,) each, where more is known of them than
@@ -73,7 +69,6 @@ def outcome(
         )
         run.progress("note", 0, None, {"text": text})
     moved = mixed(first, moved, share, run.view)
-    gate = getattr(strategy, "gate", None)
     return Result(
         track=run.track.to(torch.device("cpu")),
         base=base,
@@ -84,10 +79,10 @@ def outcome(
         labels=run.labels,
         similarity=run.frame_similarity,
         gate_similarity=run.gate_similarity,
-        sigma=None if gate is None else float(gate.sigma),
+        sigma=run.sigma,
         history=copy.deepcopy(run.history),
         provenance=provenance(config, run.model, run.view.body, run.precision, video),
-        heard=heard_labels(run, strategy),
+        heard=run.heard,
         base_share=share if bool(share.any()) else None,
         heldout=heldout,
     )

@@ -13,13 +13,19 @@ from semtta.tta.result import Result
 class Store(Protocol):
     """Keeps results; it knows for itself what else they depend on (settings, networks)."""
 
-    def get(self, track: Track, camera: Camera, texts: list[str | None]) -> Result | None:
-        """The very result that was put for these, or None."""
+    def get(
+        self, track: Track, camera: Camera, texts: list[str | None], window: bool = False
+    ) -> Result | None:
+        """The very result that was put for these, or None.
+
+        Args:
+            window: it is a window of a longer track (``tta.windows``), not a finished motion."""
         ...
 
     def put(
-        self, track: Track, camera: Camera, texts: list[str | None], result: Result
-    ) -> None: ...
+        self, track: Track, camera: Camera, texts: list[str | None], result: Result,
+        window: bool = False,
+    ) -> None: ...  # fmt: skip
 
 
 def recalled(
@@ -28,12 +34,13 @@ def recalled(
     camera: Camera,
     texts: list[str | None],
     make: Callable[[], Result],
+    window: bool = False,
 ) -> Result:
     """The result that the store has, or a new one, which the store is given."""
-    found = None if store is None else store.get(track, camera, texts)
+    found = None if store is None else store.get(track, camera, texts, window)
     if found is not None:
         return found
     result = make()
     if store is not None:
-        store.put(track, camera, texts, result)
+        store.put(track, camera, texts, result, window)
     return result

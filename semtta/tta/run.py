@@ -18,6 +18,7 @@ from semtta.skeletons import MOVED_BY, SMPL24, Skeleton
 from semtta.tta.evidence import Evidence
 from semtta.tta.hold import held_rotations, held_share
 from semtta.tta.pieces import Pieces
+from semtta.tta.result import Heard
 from semtta.tta.shape import Worn, told_shape, worn
 from semtta.tta.view import View
 
@@ -49,6 +50,8 @@ class Run:
         frame_similarity: (T,) best similarity of the segments that cover a frame, NaN without.
         gate_similarity: (T,) the same as the gate read it.
         opened: labels for which the gate has been open in some frame so far.
+        sigma: threshold of the gate, None without.
+        heard: what became of the labels, once it has adapted; None without labels or prior.
     """
 
     model: nn.Module
@@ -74,6 +77,8 @@ class Run:
     frame_similarity: Tensor | None = None
     gate_similarity: Tensor | None = None
     opened: set[str] = field(default_factory=set)
+    sigma: float | None = None
+    heard: Heard | None = None
 
     @property
     def device(self) -> torch.device:
