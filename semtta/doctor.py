@@ -58,7 +58,7 @@ def examine(body_models: Path | None = None) -> list[Finding]:
     """Look at everything this library can use."""
     import torch
 
-    from semtta.config import LabelsConfig
+    from semtta.config_schema import LabelsConfig
     from semtta.motion.phrase_reader import ENCODERS, chosen_encoder
 
     findings = [

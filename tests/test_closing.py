@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semtta.config import ClosingConfig, load_config
+from semtta.config import load_config
+from semtta.config_schema import ClosingConfig
 from semtta.engine import silent
 from semtta.geometry import Camera, geodesic_degrees, project
 from semtta.geometry.spline import difference_rows, spline_rotations, spline_smooth

@@ -207,7 +207,8 @@ def test_the_largest_seed_is_one():
 
 
 def test_settings_made_in_python_are_looked_at_too():
-    from semtta.config import CameraConfig, OptimizerConfig, validate
+    from semtta.config import validate
+    from semtta.config_schema import CameraConfig, OptimizerConfig
 
     for made in (
         Config(seed=-1), Config(optimizer=OptimizerConfig(lr=math.nan)),

@@ -9,7 +9,8 @@ from test_cycleadapt_strategies import started
 
 from semtta.bench.methods import METHODS
 from semtta.bench.table_files import load_table, shipped_tables
-from semtta.config import SmoothingConfig, load_config
+from semtta.config import load_config
+from semtta.config_schema import SmoothingConfig
 from semtta.engine import make_generator, shuffled_batches, silent
 from semtta.errors import SemttaError
 from semtta.motion import denoiser as denoiser_file

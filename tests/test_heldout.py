@@ -19,7 +19,7 @@ from semtta.bench.runner import TrackRunner, plan
 from semtta.bench.statistics import summarise_rows
 from semtta.bench.table_files import load_table
 from semtta.bench.tables import view_table
-from semtta.config import CameraConfig
+from semtta.config_schema import CameraConfig
 from semtta.errors import SemttaError, SemttaWarning
 from semtta.geometry import ray_rotation
 from semtta.labels import Labels, LabelSpan

@@ -7,7 +7,8 @@ import roma
 import torch
 from torch import nn
 
-from semtta.config import Config, SmoothingConfig
+from semtta.config import Config
+from semtta.config_schema import SmoothingConfig
 from semtta.errors import SemttaError
 from semtta.geometry import gaussian_smooth
 from semtta.motion import denoiser as denoisers

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from vlm_server import Script, Server, completion, write_two_people
 
 from semtta.cli import app
-from semtta.config import LabelsConfig
+from semtta.config_schema import LabelsConfig
 from semtta.errors import SemttaError
 from semtta.labels.answers import spoken
 from semtta.labels.asker import Asker

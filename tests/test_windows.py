@@ -10,7 +10,8 @@ from test_adapter import CAMERA, adapter, same, tiny_model, walker
 from test_people_chosen import video
 from test_resume import identical, maker, store  # noqa: F401
 
-from semtta.config import WindowConfig, load_config
+from semtta.config import load_config
+from semtta.config_schema import WindowConfig
 from semtta.errors import SemttaError
 from semtta.output.summary import summary
 from semtta.tta.adapter import Adapter

@@ -3,8 +3,8 @@
     python -m tools.make_settings_docs           # write the page
     python -m tools.make_settings_docs --check   # exit code 1 if it is not what the sources say
 
-What a setting is stands beside it in ``semtta/config.py``, why ``default`` has another value than
-the paper in ``configs/default.yaml``; the page holds both, so that neither is told twice.
+What a setting is stands beside it in ``semtta/config_schema.py``, why ``default`` has another value
+than the paper in ``configs/default.yaml``; the page holds both, so that neither is told twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from semtta import config as schema
+from semtta import config, config_schema
 from semtta.config_limits import BOUNDS, CHOICES
 from semtta.settings_help import comments_of
 from tools import made_pages
@@ -27,13 +27,14 @@ _SHIPPED = ROOT / "configs" / "default.yaml"
 _TOP = """\
 # Settings
 
-Made by `python -m tools.make_settings_docs` from `semtta/config.py` and `configs/default.yaml`; do
-not edit. A setting is given as `key=value` after any command that adapts, or in a YAML file
-(`--config mine.yaml`); `semtta config show default` prints all as they would be run, `semtta config
-ls` names the shipped files. *default* is what `semtta adapt` runs with: it suits the shipped
-networks, and the lines below each table, from [`default.yaml`](../../configs/default.yaml), say
-why. A key that a settings file leaves out has the value under *in no file*, where that is another:
-the paper's, where the paper has one ([how it was read](../paper.md)).
+Made by `python -m tools.make_settings_docs` from `semtta/config_schema.py` and
+`configs/default.yaml`; do not edit. A setting is given as `key=value` after any command that
+adapts, or in a YAML file (`--config mine.yaml`); `semtta config show default` prints all as they
+would be run, `semtta config ls` names the shipped files. *default* is what `semtta adapt` runs
+with: it suits the shipped networks, and the lines below each table, from
+[`default.yaml`](../../configs/default.yaml), say why. A key that a settings file leaves out has the
+value under *in no file*, where that is another: the paper's, where the paper has one
+([how it was read](../paper.md)).
 
 """
 _HEAD = "| key | default | in no file | may be | what it is |\n|---|---|---|---|---|\n"
@@ -47,7 +48,7 @@ _INTRO = {
 
 def comments() -> dict[str, dict[str, str]]:
     """Name of a settings class -> field -> what the comments before and beside it say."""
-    classes = (item for item in vars(schema).values() if isinstance(item, type))
+    classes = (item for item in vars(config_schema).values() if isinstance(item, type))
     return {item.__name__: comments_of(item) for item in classes if dataclasses.is_dataclass(item)}
 
 
@@ -65,8 +66,8 @@ def reasons() -> dict[str, str]:
 
 def settings() -> Iterator[tuple[str, object, object, str]]:
     """Every setting: key, value in ``default``, value in no file, what it is."""
-    default, bare, said = schema.load_config(), schema.Config(), comments()
-    for part in dataclasses.fields(schema.Config):
+    default, bare, said = config.load_config(), config_schema.Config(), comments()
+    for part in dataclasses.fields(config_schema.Config):
         shipped, plain = getattr(default, part.name), getattr(bare, part.name)
         if not dataclasses.is_dataclass(plain):
             yield part.name, shipped, plain, said["Config"][part.name]
@@ -97,7 +98,7 @@ def page() -> str:
 def _files() -> str:
     """The shipped settings files, by their first lines."""
     lines = ["## shipped files\n"]
-    for name, path in sorted(schema.shipped_configs().items()):
+    for name, path in sorted(config.shipped_configs().items()):
         first = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
         lines.append(f"* [`{name}`](../../configs/{name}.yaml): {first}")
     return "\n".join(lines) + "\n"

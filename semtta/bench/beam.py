@@ -24,7 +24,7 @@ from semtta.bench.gait import legs_over_time
 from semtta.bench.metrics import foot_slide, range_of_motion, summarise
 from semtta.body import Body
 from semtta.cache import Cache
-from semtta.config import DetectorConfig
+from semtta.config_schema import DetectorConfig
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.keypoints import Track

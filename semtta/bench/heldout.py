@@ -17,7 +17,7 @@ from semtta.bench.heldout_masks import MASKS, Hidden, hide
 from semtta.bench.motion_labels import wrong_label
 from semtta.body import Body
 from semtta.cache import Cache
-from semtta.config import CameraConfig, DetectorConfig, LabelsConfig
+from semtta.config_schema import CameraConfig, DetectorConfig, LabelsConfig
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError, announce
 from semtta.geometry import Camera

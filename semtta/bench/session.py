@@ -21,7 +21,8 @@ from semtta.bench.rows import (
 from semtta.bench.runner import Task, TrackRunner, missing, plan
 from semtta.bench.statistics import weighted_mean
 from semtta.bench.table_files import TableSpec, load_table
-from semtta.config import CameraConfig, load_config
+from semtta.config import load_config
+from semtta.config_schema import CameraConfig
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.tta.used_files import used_files

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from semtta.config import CameraConfig, Config
+from semtta.config import Config
+from semtta.config_schema import CameraConfig
 from semtta.engine import Progress, silent
 from semtta.errors import SemttaError
 from semtta.files import new_folder

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
-from semtta.config import LabelsConfig
+from semtta.config_schema import LabelsConfig
 from semtta.errors import SemttaError
 from semtta.labels.answers import spoken
 from semtta.labels.cache import AnswerCache

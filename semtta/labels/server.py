@@ -10,7 +10,7 @@ import time
 import urllib.parse
 from itertools import groupby
 
-from semtta.config import LabelsConfig
+from semtta.config_schema import LabelsConfig
 from semtta.errors import SemttaError
 from semtta.reading import MEBI
 

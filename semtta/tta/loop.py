@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from semtta.config import OptimizerConfig
+from semtta.config_schema import OptimizerConfig
 from semtta.tta.divergence import diverged, finite, numbers_of
 from semtta.tta.heard import note_gate
 from semtta.tta.run import Run

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from scipy.linalg import solveh_banded
 from torch import Tensor
 
-from semtta.config import ClosingConfig
+from semtta.config_schema import ClosingConfig
 from semtta.geometry import Camera
 from semtta.geometry.spline import difference_rows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from semtta.config import OptimizerConfig
+from semtta.config_schema import OptimizerConfig
 from semtta.engine import cosine_lr
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from semtta.body import Body
 from semtta.body.shape_files import check_body, read_betas
 from semtta.body.stature import shape_of
-from semtta.config import ShapeConfig
+from semtta.config_schema import ShapeConfig
 from semtta.hmr.base import Prediction
 
 

@@ -10,7 +10,7 @@ import roma
 import torch
 from torch import Tensor
 
-from semtta.config import SmoothingConfig
+from semtta.config_schema import SmoothingConfig
 from semtta.geometry import gaussian_smooth
 from semtta.hmr.base import Prediction
 from semtta.motion.prior import MotionPrior

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from semtta.config import SmoothingConfig
+from semtta.config_schema import SmoothingConfig
 from semtta.hmr.base import Prediction
 from semtta.tta import losses
 from semtta.tta.run import Run

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from semtta.body import Body
-from semtta.config import CameraConfig
+from semtta.config_schema import CameraConfig
 from semtta.geometry import (
     Camera,
     check_camera,

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from semtta.body import Body
-from semtta.config import Config, WindowConfig
+from semtta.config import Config
+from semtta.config_schema import WindowConfig
 from semtta.engine import Progress, make_generator, resolve_precision
 from semtta.geometry import Camera, nearest_rotation
 from semtta.hmr.base import HumanMeshRegressor, Prediction

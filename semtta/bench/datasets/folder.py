@@ -14,7 +14,7 @@ from semtta.bench.datasets.evidence import DETECT, find_evidence, require_folder
 from semtta.bench.datasets.recording import BodyTruth, JointTruth, Recording
 from semtta.bench.datasets.truth import TrackTruth, require_bodies
 from semtta.bench.protocols import Protocol
-from semtta.config import LabelsConfig
+from semtta.config_schema import LabelsConfig
 from semtta.doctor import Finding
 from semtta.errors import SemttaError
 from semtta.keypoints import Track
