@@ -10,12 +10,16 @@ from test_adapter import CAMERA, adapter, same, tiny_model, walker
 from test_people_chosen import video
 from test_resume import identical, maker, store  # noqa: F401
 
+from semtta.body import load_body
 from semtta.config import load_config
 from semtta.config_schema import WindowConfig
 from semtta.errors import SemttaError
+from semtta.geometry import full_translation, weak_perspective
 from semtta.output.summary import summary
+from semtta.skeletons import BODY27
 from semtta.tta.adapter import Adapter
-from semtta.tta.windows import Windows, window_rows
+from semtta.tta.view import View
+from semtta.tta.windows import Windows, _prediction, window_rows
 
 SHORT = ("window.frames=40", "window.overlap=10")  # of 70 frames two of 40
 CLOSED = ("closing.filter=spline", "closing.path=track", "shape.mode=track")
@@ -196,3 +200,17 @@ def test_a_network_of_any_camera_goes_through_windows():
     metric = adapter(*SHORT, "optimizer.epochs=0", "closing.path=frames", model=model)
     moved = metric.adapt(walker(70), CAMERA)
     torch.testing.assert_close(moved.base.trans, result.base.cam)  # what cam says is the place
+
+
+def test_a_window_that_had_other_crops_says_the_same_place():
+    whole = adapter("optimizer.epochs=0", "closing.path=frames").adapt(walker(20), CAMERA)
+    view = View(load_body(), CAMERA, whole.boxes, tiny_model().crop, BODY27)
+    part = whole.at(torch.arange(5, 15))
+    found = _prediction(part.base, part, view, whole.track.frames)
+    assert torch.equal(found.cam, part.base.cam)  # the same crops: the same bits
+    crops = part.boxes + torch.tensor([30.0, -20.0, 40.0])
+    cam = weak_perspective(full_translation(part.base.cam, part.boxes, CAMERA), crops, CAMERA)
+    other = replace(part, base=replace(part.base, cam=cam), boxes=crops)
+    found = _prediction(other.base, other, view, whole.track.frames)
+    torch.testing.assert_close(found.cam, part.base.cam, atol=1e-4, rtol=1e-4)
+    assert (found.cam - cam).abs().max() > 0.01

@@ -20,7 +20,7 @@ from semtta.body import Body
 from semtta.config import Config
 from semtta.config_schema import WindowConfig
 from semtta.engine import Progress, make_generator, resolve_precision
-from semtta.geometry import Camera, nearest_rotation
+from semtta.geometry import Camera, full_translation, nearest_rotation, weak_perspective
 from semtta.hmr.base import HumanMeshRegressor, Prediction
 from semtta.keypoints import Track
 from semtta.tta.closing import as_it_is
@@ -144,9 +144,10 @@ def whole_run(
         history=one.history, frame_similarity=one.similarity, gate_similarity=one.gate_similarity,
         sigma=one.sigma, heard=one.heard,
     )  # fmt: skip
-    run.given = _blended([_prediction(part.base, metric, device) for part in parts], parts)
+    of_whole = partial(_prediction, view=view, frames=one.track.frames)
+    run.given = _blended([of_whole(part.base, part) for part in parts], parts)
     run.begin_shape()
-    run.latest = _blended([_prediction(part.adapted, metric, device) for part in parts], parts)
+    run.latest = _blended([of_whole(part.adapted, part) for part in parts], parts)
     if run.worn is not None:  # each window told its own of that height
         told = worn(body, run.latest.betas, run.worn.betas, metric)
         run.latest = told.put_on(run.latest, torch.arange(len(run.track), device=device))
@@ -154,10 +155,22 @@ def whole_run(
     return run
 
 
-def _prediction(motion: Motion, metric: bool, device: torch.device) -> Prediction:
-    """What :func:`as_it_is` was made from."""
-    parts = (motion.rotmats, motion.betas, motion.trans if metric else motion.cam)
-    return Prediction(*(part.to(device) for part in parts))
+def _prediction(motion: Motion, part: Result, view: View, frames: Tensor) -> Prediction:
+    """What :func:`as_it_is` was made from, before the crops of the whole track: where nothing is
+    detected a window may have had others.
+
+    Args:
+        motion: of a window.
+        view: of the whole track.
+        frames: (T,) its numbers."""
+    place = motion.trans
+    if view.crop.camera != "metric":
+        crops = view.boxes.cpu()[torch.searchsorted(frames, part.track.frames)]
+        moved = weak_perspective(full_translation(motion.cam, part.boxes, view.camera), crops,
+                                 view.camera)  # fmt: skip
+        place = torch.where((crops == part.boxes).all(-1, keepdim=True), motion.cam, moved)
+    device = view.boxes.device
+    return Prediction(*(x.to(device) for x in (motion.rotmats, motion.betas, place)))
 
 
 def _shared(parts: Sequence[Result]) -> list[int]:
