@@ -219,7 +219,7 @@ def test_tables_of_hands_run_on_open_data(tmp_path):
     table, one = load_pose_table("table3"), ("Source only",)
     job = plan(table, "open", [0], methods=one)[0][0]
     assert (job.pair.source, job.pair.measured, job.also) == ("renders", "hands_flat", ())
-    with pytest.raises(SemttaError, match="hands_flat, or a folder"):
+    with pytest.raises(SemttaError, match="must be hands_flat, a folder of labelled images"):
         plan(table, "open", [0], methods=one, target="beam")
     source = DataConfig("renders", count=3)
     parts = [open_images("hands_flat", part, "hand21", SIZE, source, {}) for part in

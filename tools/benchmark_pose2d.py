@@ -25,8 +25,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from draw_renders import drawn
 from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from semtta.bench.pose2d.sets import beam_set
 from semtta.body import load_body
@@ -43,6 +44,7 @@ from semtta.pose2d.samples import KeypointSet
 from semtta.pose2d.settings import Pose2DConfig, load_settings
 from semtta.pose2d.skeletons import BODY16
 from semtta.pose2d.synth import synthetic_set
+from tools.draw_renders import drawn
 
 # method -> settings on top of pose2d_cpu's
 METHODS = {

@@ -35,6 +35,8 @@ from semtta.engine import make_generator, resolve_precision, silent
 from semtta.files import whole_file
 from semtta.hmr.base import Prediction
 from semtta.hmr.images import ImageCrops
+from semtta.threads import threads_for
+from semtta.tta.pieces import pieces_for
 from semtta.tta.run import Run
 from semtta.tta.segments import draw_batches, find_segments
 from semtta.tta.steps import accumulate_gradient
@@ -141,17 +143,18 @@ def measure(row: Row, device: torch.device, steps: int) -> dict:
 def run_steps(row: Row, device: torch.device, steps: int) -> dict:
     config = Config()
     config.optimizer.chunk, config.model.trainable = row.chunk, row.scope
+    config.optimizer.precision = "fp32" if row.precision == "tf32" else row.precision
     model = build(row.model, device)
     parameters = model.parameter_groups(row.scope)
     chosen = {id(p) for p in parameters}
     for p in model.parameters():
         p.requires_grad_(id(p) in chosen)
     images = model.crop.reads == "image"
-    precision = "fp32" if row.precision == "tf32" else row.precision
     run = Run(
         model=model, view=None, track=range(row.batch), inputs=inputs_of(model, row.batch, device),
         evidence=None, labels=[], config=config, generator=make_generator(0), progress=silent,
-        precision=resolve_precision(precision, device, images),
+        precision=resolve_precision(config.optimizer.precision, device, images),
+        pieces=pieces_for(model, config, device),
     )  # fmt: skip
     draws, strategy = draws_of(row, device), Stepper(row.coupled)
     optimizer = torch.optim.Adam(parameters, 1e-6)
@@ -162,15 +165,16 @@ def run_steps(row: Row, device: torch.device, steps: int) -> dict:
             accumulate_gradient(run, strategy, draw, row.chunk)
         optimizer.step()
 
-    start = now(device)
-    run.cache_prefix(row.scope)
-    once = now(device) - start if run.rest is not None else 0.0
     best = float("inf")
-    for i in range(steps + 1):
+    with threads_for(False, device):
         start = now(device)
-        step()
-        if i:  # the first one warms up
-            best = min(best, now(device) - start)
+        run.cache_prefix(row.scope)
+        once = now(device) - start if run.rest is not None else 0.0
+        for i in range(steps + 1):
+            start = now(device)
+            step()
+            if i:  # the first one warms up
+                best = min(best, now(device) - start)
     return {"ms": 1000 * best / row.batch, "once": 1000 * once / row.batch}
 
 

@@ -47,6 +47,7 @@ def cpu_rows(full: bool) -> list[Row]:
         Row("hmr", "hmr fp32, last", "hmr", 32, scope="last"),
         Row("hmr", "hmr fp32, head", "hmr", 32, scope="head"),
         Row("hmr", "hmr fp32, 4 x 60 frames, two passes of 8", "hmr", PAPER, chunk=8),
+        Row("hmr", "hmr bf16, 4 x 60 frames, two passes of 8", "hmr", PAPER, "bf16", 8),
         *sharing_rows("hmr", "auto", 8),
         Row("hmr2 tiny", "hmr2 tiny fp32", "hmr2-tiny", 32),
         Row("lifter", "lifter", "lifter", 120),
