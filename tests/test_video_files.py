@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import struct
@@ -248,16 +249,33 @@ def test_rotation_and_mirroring_are_applied(tmp_path):
         (-one, 0, 0, 0, -one, 0, 0, 0, 1 << 30): ("bottom right", (64, 96)),
         (0, -one, 0, one, 0, 0, 0, 0, 1 << 30): ("bottom left", (96, 64)),
         (-one, 0, 0, 0, one, 0, 0, 0, 1 << 30): ("top right", (64, 96)),
+        (one, 0, 0, 0, -one, 0, 0, 0, 1 << 30): ("bottom left", (64, 96)),
         (0, one, 0, one, 0, 0, 0, 0, 1 << 30): ("top left", (96, 64)),
     }
     for matrix, (place, shape) in places.items():
         path = recontain(source, tmp_path / "turned.mp4", matrix=list(matrix))
-        info, frame = probe(path), read(path)[1][0]
+        info, frame = probe(path), read(path)[1][-1]
         assert frame.shape[:2] == (info.height, info.width) == shape
         rows, columns = np.nonzero(frame.mean(2) > 130)
         vertical = "top" if rows.mean() < shape[0] / 2 else "bottom"
         horizontal = "left" if columns.mean() < shape[1] / 2 else "right"
         assert f"{vertical} {horizontal}" == place, matrix
+
+
+@pytest.mark.parametrize("matrix", [None, ROT90])
+def test_no_frame_outlives_its_turn(tmp_path, matrix):
+    """Without waiting for a search for garbage, which may come after a gigabyte."""
+    path = encode(tmp_path / "a.mp4", moving(40))
+    if matrix is not None:
+        path = recontain(path, tmp_path / "turned.mp4", matrix=matrix)
+    gc.collect()
+    gc.disable()
+    try:
+        alive = [sum(isinstance(x, av.VideoFrame) for x in gc.get_objects())
+                 for index, *_ in read_frames(path) if index % 13 == 12]  # fmt: skip
+    finally:
+        gc.enable()
+    assert max(alive) <= 10  # those that the decoder hands over together
 
 
 @pytest.mark.parametrize(("matrix", "size"), [(None, (60, 44)), (ROT90, (44, 60))])
