@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from semtta.bench.pose2d import check, runner, sets
 from semtta.bench.pose2d.plan import plan
-from semtta.bench.pose2d.report import PUBLISHED
+from semtta.bench.pose2d.report import PUBLISHED, report
 from semtta.bench.pose2d.runner import PoseRunner
-from semtta.bench.pose2d.session import PoseOptions, run_table
+from semtta.bench.pose2d.session import PoseOptions, _found, run_table
 from semtta.bench.pose2d.sets import clip_set, degraded, parse_roots
 from semtta.bench.pose2d.tables import load_pose_table, shipped_pose_tables
 from semtta.commands.pose2d import app
@@ -270,6 +270,9 @@ def test_videos_that_nobody_labelled_are_a_target_of_bodies(tmp_path, monkeypatc
     row = PoseRunner({}, tmp_path)(job)
     assert seen == [("a.mp4", "people")] and row["images"] == len(bare)
     assert row["pck"]["0.05"]["All"] is None and 0 <= row["mirrored"][str(tmp_path)] <= 100
+    assert _found(row) == f"mirrored {row['mirrored'][str(tmp_path)]:.1f}"
+    said = report(load_pose_table("teacher"), "open", [row])
+    assert f"| {row['mirrored'][str(tmp_path)]:.1f} |" in said and "| - |" in said
 
 
 def test_degraded_images_are_darker_and_the_same_every_time():

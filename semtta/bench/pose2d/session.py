@@ -91,8 +91,18 @@ def _compute(
     for row in run_tasks([task for task in left if task], runner, options.engine, options.workers):
         append_row(path, row)
         done += 1
-        value = row["pck"]["0.05"]["All"] if "pck" in row else float("nan")
-        progress("bench", done, total, {"summary": f"{row['method']} {value:.1f}"})
+        progress("bench", done, total, {"summary": f"{row['method']} {_found(row)}"})
+
+
+def _found(row: dict) -> str:
+    """What a row says in a word: PCK, or what needs no labels where nobody labelled the target."""
+    if "pck" not in row:
+        return "failed"
+    value = row["pck"]["0.05"]["All"]
+    if value is not None:
+        return f"{value:.1f}"
+    target = next(iter(row["mirrored"]))  # before what is only measured
+    return f"mirrored {row['mirrored'][target]:.1f}"
 
 
 def _same(row: dict) -> tuple:
