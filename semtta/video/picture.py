@@ -49,7 +49,7 @@ def shots(
     the filter, which looks one frame ahead and leaves progressive ones alone. Where only the file
     says that it is interlaced, it begins with the first frame that shows it and takes all.
 
-    Which way is up is read where its angle changes, and not from every frame: a frame that was asked
+    Which way is up is read where its angle changes, and not from every frame: one that was asked
     for it refers to itself, and would stay until Python next searches for garbage (1 GB of 1080p).
 
     Args:
