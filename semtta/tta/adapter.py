@@ -14,13 +14,7 @@ from torch import nn
 
 from semtta.body import Body, load_body
 from semtta.config import Config, load_config, validate
-from semtta.engine import (
-    Progress,
-    check_trainable,
-    pick_device,
-    silent,
-    undisturbed,
-)
+from semtta.engine import Progress, check_trainable, pick_device, silent, undisturbed
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
 from semtta.hmr import load_model
@@ -254,10 +248,10 @@ class Adapter:
             stream.add(track, texts)
             return joined(told_each(stream.results(), len(track), progress))
 
-        def alone(part: Track, said: list[str | None], hear: Progress) -> Run:
+        def of_window(part: Track, said: list[str | None], hear: Progress) -> Run:
             return self._fitted(part, camera, said, hear, video)
 
-        windows = Windows(self.model, self.body, camera, self.config, alone, store)
+        windows = Windows(self.model, self.body, camera, self.config, of_window, store)
 
         def fitted(track: Track, progress: Progress) -> Run:
             return windows.fitted(track, texts, progress)
