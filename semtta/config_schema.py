@@ -208,7 +208,9 @@ class WindowConfig:  # of long tracks, see tta.windows
     # a track with more frames is adapted in windows of at most so many, each a run of its own: it
     # bounds what a run holds, and a stopped run goes on behind the last one; null = all at once
     frames: int | None = None
-    overlap: int = 60  # frames that neighbours share, in which one motion goes over to the next
+    # frames that neighbours share, in which one motion goes over to the next; 2 s of them or more,
+    # which is what the prior reads at a time
+    overlap: int = 60
 
 
 @dataclass

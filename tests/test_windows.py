@@ -15,11 +15,12 @@ from semtta.config import load_config
 from semtta.config_schema import WindowConfig
 from semtta.errors import SemttaError
 from semtta.geometry import full_translation, weak_perspective
+from semtta.hmr.base import Prediction
 from semtta.output.summary import summary
 from semtta.skeletons import BODY27
 from semtta.tta.adapter import Adapter
 from semtta.tta.view import View
-from semtta.tta.windows import Windows, _prediction, window_rows
+from semtta.tta.windows import Windows, _crossfade, _prediction, short_seams, window_rows
 
 SHORT = ("window.frames=40", "window.overlap=10")  # of 70 frames two of 40
 CLOSED = ("closing.filter=spline", "closing.path=track", "shape.mode=track")
@@ -214,3 +215,28 @@ def test_a_window_that_had_other_crops_says_the_same_place():
     found = _prediction(other.base, other, view, whole.track.frames)
     torch.testing.assert_close(found.cam, part.base.cam, atol=1e-4, rtol=1e-4)
     assert (found.cam - cam).abs().max() > 0.01
+
+
+def test_where_two_windows_meet_one_goes_over_into_the_other_little_by_little():
+    turn = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.6, 0.0]))
+    a = Prediction(torch.eye(3).expand(12, 24, 3, 3), torch.zeros(12, 10), torch.zeros(12, 3))
+    b = Prediction(turn.expand(12, 24, 3, 3), torch.ones(12, 10), torch.ones(12, 3))
+    found = _crossfade(a, b)
+    angle = roma.rotmat_geodesic_distance(found.rotmats[:, 0], torch.eye(3))
+    for value, whole in ((angle, 0.6), (found.cam[:, 0], 1.0), (found.betas[:, 0], 1.0)):
+        steps = torch.cat((torch.zeros(1), value, torch.tensor([whole]))).diff()
+        assert steps.min() > 0 and steps.max() < 0.15 * whole
+
+
+def test_seams_shorter_than_the_prior_reads_are_said():
+    track, config = walker(70), WindowConfig(frames=40, overlap=10)
+    said = short_seams(track, config)
+    assert "share 0.3 s" in said and "window.overlap=60" in said and "at least 180" in said
+    assert short_seams(track, WindowConfig(frames=200, overlap=60)) == ""
+
+
+def test_a_result_is_refined_as_a_whole_whatever_its_settings_are_called():
+    model = tiny_model()
+    model.crop = replace(model.crop, reads="parameters")
+    with pytest.raises(SemttaError, match="as a whole"):
+        adapter(*SHORT, model=model)

@@ -101,6 +101,8 @@ class HumanMeshRegressor(Protocol):
     # rest, which is called as the model is, with a ``Batch`` whose inputs are that tensor; the
     # first is then run once per video. ``frame_mb`` says for each scope what a frame holds in fp32,
     # MiB: for the backward pass, and as the first's result.
+    # ``parallel = True`` says that several threads may call ``forward`` at once, each with its own
+    # frames: nothing that a call computes is kept on the module. Else one thread does, on the CPU.
     # ``robust`` is what ``evidence.robust=auto`` means: the share of the crop at which a detection
     # counts half, where the network's first predictions can be held against it; None = never.
     # ``prepare(video, track, camera)`` is for one that cuts its crops itself: it returns what

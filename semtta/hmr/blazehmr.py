@@ -44,6 +44,7 @@ class BlazeHMR(nn.Module):
     """
 
     robust: float | None = 0.05
+    parallel = True
     frame_mb = {"all": (60.0, 0.0), "norm": (60.0, 0.0), "last": (2.2, 0.84), "head": (0.1, 0.02)}
     # The unit of the 2D loss is the lifter's; the landmark network cuts its own crops of 256.
     crop = CropSpec(reads="image", size=224, box_scale=BOX_SCALE, camera="full",

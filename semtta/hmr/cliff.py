@@ -90,6 +90,7 @@ class CLIFF(IterativeRegressor):
         else:
             raise ValueError(f"encoder must be 'resnet50' or 'hrnet48', not '{encoder}'")
         self.frame_mb = _FRAME_MB[encoder]
+        self.parallel = True
         self.add_regressor(self.encoder.channels + _BOX, settings.hidden)
 
     def forward(self, batch: Batch) -> Prediction:

@@ -63,6 +63,7 @@ class HMR(ResNet50, IterativeRegressor):
         settings: size of the network.
     """
 
+    parallel = True
     frame_mb = {"all": (90.0, 0.0), "norm": (90.0, 0.0), "last": (6.0, 0.77), "head": (0.1, 0.01)}
 
     def __init__(

@@ -208,6 +208,7 @@ class HMR2(nn.Module):
     crop = ImageCropSpec(size=_SIZE, aspect=0.75, rule="blurred")
     name = "HMR2.0"
     told = 1  # numbers that the decoder's query is made of
+    parallel = True
     frame_mb = {
         "all": (640.0, 0.0),
         "norm": (416.0, 0.0),

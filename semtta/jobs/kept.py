@@ -58,6 +58,7 @@ class KeptTracks:
             digest.update(f"{tuple(value.shape)}".encode() + value.cpu().numpy().tobytes())
         self._common = digest
         self._used: set[Path] = set()
+        self._windows: set[Path] = set()  # of the track that is not whole yet
 
     def get(
         self, track: Track, camera: Camera, texts: list[str | None], window: bool = False
@@ -77,7 +78,9 @@ class KeptTracks:
                           "another version; it is adapted anew.")  # fmt: skip
             return None
         self._used.add(path)
-        if not window:
+        if window:
+            self._windows.add(path)
+        else:
             self.announce(f"track {track.id} was adapted by an earlier run that was stopped; its "
                           "result is taken (--no-cache adapts it anew).")  # fmt: skip
         return result
@@ -93,13 +96,21 @@ class KeptTracks:
             arrays = exact_arrays(result, asked)
             self.cache.keep(path, lambda file: write_npz(file, arrays, compressed=False))
             self._used.add(path)
+            if window:
+                self._windows.add(path)
+            else:
+                self._forget(self._windows)  # whole: nobody asks for its parts again
         except (SemttaError, TypeError, ValueError) as error:
             self.announce(f"track {track.id} could not be kept for a run that goes on: {error}")
 
     def clear(self) -> None:
         """Everything is in the output folder: nobody needs them any more."""
-        for path in self._used:
+        self._forget(self._used)
+
+    def _forget(self, paths: set[Path]) -> None:
+        for path in paths:
             self.cache.forget(path)
+        paths.clear()
 
     def _asked(
         self, track: Track, camera: Camera, texts: list[str | None], window: bool = False

@@ -99,6 +99,8 @@ class Adapter:
             check_shape(self.config.shape, self.body)
         if self.config.mode == "online":
             check_streaming(self.config, self.model)
+        if self.config.window.frames and model.crop.reads == "parameters":
+            raise SemttaError("a result is refined as a whole; leave window.frames out.")
         self._networks = Networks(prior, gate_prior, denoiser)
 
     @alone

@@ -11,6 +11,7 @@ from semtta.engine import resolve_precision
 from semtta.hmr.base import HumanMeshRegressor
 
 _USABLE = 0.8  # of what is free
+_WORKER = 2.2  # memory of a thread beside another, in that of its activations: measured
 _BF16 = 0.6  # of fp32's activations, measured
 
 
@@ -83,8 +84,9 @@ def fitting_threads(config: Config, model: HumanMeshRegressor, frames: int, thre
     if resolve_precision(config.optimizer.precision, device, images=True) == "bf16":
         per_frame *= _BF16
     trained = sum(p.numel() for p in model.parameter_groups(scope)) * 4 / 2**20
-    room = _USABLE * available_mb(device) - 3 * trained  # the step's gradient, two moments of Adam
-    return max(1, min(threads, int(room / (frames * per_frame + trained))))
+    # the step's gradient, two moments of Adam, two workers' gradients that wait to be added
+    room = _USABLE * available_mb(device) - 5 * trained
+    return max(1, min(threads, int(room / (_WORKER * frames * per_frame + trained))))
 
 
 def available_mb(device: torch.device) -> float:

@@ -39,7 +39,8 @@ def pieces_for(model: HumanMeshRegressor, config: Config, device: torch.device) 
     if device.type != "cpu" or model.crop.reads != "image" or in_one_piece(model, config):
         return Pieces(chunk)
     size = chunk or _FRAMES
-    return Pieces(size, fitting_threads(config, model, size, allowed_threads()))
+    threads = allowed_threads() if getattr(model, "parallel", False) else 1
+    return Pieces(size, fitting_threads(config, model, size, threads))
 
 
 def in_one_piece(model: HumanMeshRegressor, config: Config) -> bool:

@@ -31,6 +31,8 @@ from semtta.tta.seams import joined
 from semtta.tta.shape import worn
 from semtta.tta.view import View
 
+_READ = 2.0  # seconds of a segment of the motion-text prior
+
 # Adapts to all frames of a window, each with a text or None.
 Fit = Callable[[Track, list[str | None], Progress], Run]
 
@@ -46,6 +48,20 @@ def window_rows(count: int, config: WindowConfig) -> list[slice]:
     number = -(-(count - shared) // (most - shared))
     starts = [round(i * (count - shared) / number) for i in range(number + 1)]
     return [slice(a, b + shared) for a, b in zip(starts, starts[1:])]
+
+
+def short_seams(track: Track, config: WindowConfig) -> str:
+    """A sentence where windows share less than the prior reads at a time; "" otherwise."""
+    step = float(track.times.diff().median())
+    if config.overlap * step >= _READ - step:
+        return ""
+    enough = round(_READ / step)
+    return (
+        f"windows of track {track.id} share {config.overlap * step:.1f} s: a label that holds for "
+        f"a short time where two meet may be heard in neither; window.overlap={enough} with "
+        f"window.frames of at least {3 * enough} share the {_READ:g} s that the motion-text prior "
+        "reads."
+    )
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,8 @@ class Windows:
             progress: told of the epochs of all windows as of one run."""
         if len(window_rows(len(track), self.config.window)) == 1:
             return self.fit(track, texts, progress)
+        if note := short_seams(track, self.config.window):
+            progress("note", 0, None, {"text": note})
         return whole_run(self.model, self.body, self.parts(track, texts, progress), self.config,
                          progress)  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from semtta.video.opening import convert
 _SQUARE = 0.005  # share of the width up to which pixels count as square
 _OBLONG = 8  # times as wide as high, or the reverse: more is a broken tag
 _UPRIGHT = (1, 0, 0, 1)
+_ASKED = 16  # frames that stay in memory at most, since they were asked which way is up
 
 
 class Shot(NamedTuple):
@@ -49,16 +51,19 @@ def shots(
     the filter, which looks one frame ahead and leaves progressive ones alone. Where only the file
     says that it is interlaced, it begins with the first frame that shows it and takes all.
 
-    Which way is up is read where its angle changes, and not from every frame: one that was asked
-    for it refers to itself, and would stay until Python next searches for garbage (1 GB of 1080p).
+    Which way is up is read from key frames and where its angle changes, and not from every frame:
+    one that was asked for it refers to itself, and stays until Python searches for garbage, which
+    would come after 1 GB of 1080p.
 
     Args:
         top_first: what the file says of the order of fields; None if it says nothing."""
     waiting: deque[Shot] = deque()
-    graph, angle, turn = None, None, _UPRIGHT
+    graph, angle, turn, asked = None, None, _UPRIGHT, 0
     for frame in frames:
-        if frame.rotation != angle:
-            angle, turn = frame.rotation, turn_of(frame, path)
+        if frame.key_frame or frame.rotation != angle:
+            angle, turn, asked = frame.rotation, turn_of(frame, path), asked + 1
+            if asked % _ASKED == 0:
+                gc.collect(0)
         stamp = frame.pts if frame.pts is not None else frame.dts
         seconds = None if stamp is None else float(stamp * (frame.time_base or time_base))
         shot = Shot(frame, seconds, turn)
