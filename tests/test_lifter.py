@@ -22,6 +22,7 @@ from semtta.geometry import (
     root_align,
     square_boxes,
 )
+from semtta.hmr import features as features_module
 from semtta.hmr.base import Batch
 from semtta.hmr.features import (
     FEATURES,
@@ -96,6 +97,12 @@ def track(body) -> Track:
 
 def predict(model, inputs):
     return model(Batch(torch.arange(len(inputs)), inputs))
+
+
+def test_features_made_block_by_block_are_those_of_all_frames(track, monkeypatch):
+    whole = lifter_features(track, CAMERA)
+    monkeypatch.setattr(features_module, "_BLOCK", 7)
+    assert len(whole) > 14 and torch.equal(lifter_features(track, CAMERA), whole)
 
 
 def test_features_have_one_row_per_frame_and_do_not_depend_on_place_in_image(track):
