@@ -16,6 +16,9 @@ from semtta.focal import parse_focal
 from semtta.reading import reason
 from semtta.settings_files import check_values, read_settings
 
+# Of settings that name a result, and of a result that is given to an adapter.
+REFINED_WHOLE = "a result is refined as a whole; leave window.frames out."
+
 
 def shipped_configs() -> dict[str, Path]:
     """Names and paths of the shipped settings files."""
@@ -106,7 +109,7 @@ def _check_window(config: Config) -> None:
         raise SemttaError("window.frames is for a track that is there as a whole; online has "
                           "windows of its own (online.step, online.before).")  # fmt: skip
     if config.model.name == "result" or config.model.trainable == "frames":
-        raise SemttaError("a result is refined as a whole; leave window.frames out.")
+        raise SemttaError(REFINED_WHOLE)
 
 
 def check_online(config: Config) -> None:

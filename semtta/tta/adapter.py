@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import nn
 
 from semtta.body import Body, load_body
-from semtta.config import Config, load_config, validate
+from semtta.config import REFINED_WHOLE, Config, load_config, validate
 from semtta.engine import Progress, check_trainable, pick_device, silent, undisturbed
 from semtta.errors import SemttaError
 from semtta.geometry import Camera
@@ -100,7 +100,7 @@ class Adapter:
         if self.config.mode == "online":
             check_streaming(self.config, self.model)
         if self.config.window.frames and model.crop.reads == "parameters":
-            raise SemttaError("a result is refined as a whole; leave window.frames out.")
+            raise SemttaError(REFINED_WHOLE)
         self._networks = Networks(prior, gate_prior, denoiser)
 
     @alone

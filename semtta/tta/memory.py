@@ -30,13 +30,10 @@ def memory_note(
         fps: of the video; a segment lasts two seconds of it."""
     frame_count = min(frame_count, config.window.frames or frame_count)
     scope = config.model.trainable
-    frame_mb = getattr(model, "frame_mb", {})
-    if scope not in frame_mb or config.strategy == "frozen":
+    if scope not in getattr(model, "frame_mb", {}) or config.strategy == "frozen":
         return None
     device = next(model.parameters()).device
-    per_frame, kept = frame_mb[scope]
-    if resolve_precision(config.optimizer.precision, device, images=True) == "bf16":
-        per_frame, kept = _BF16 * per_frame, _BF16 * kept
+    per_frame, kept = _of_a_frame(config, model)
     if not kept and device.type == "cpu":
         kept = 3 * model.crop.size**2 * 2 / 2**20  # half-precision crops; a GPU has them sent
     optimizer = config.optimizer
@@ -78,15 +75,21 @@ def fitting_threads(config: Config, model: HumanMeshRegressor, frames: int, thre
 
     Args:
         frames: that a thread works on at a time."""
-    scope = config.model.trainable
-    per_frame = getattr(model, "frame_mb", {}).get(scope, (0.0, 0.0))[0]
-    device = next(model.parameters()).device
-    if resolve_precision(config.optimizer.precision, device, images=True) == "bf16":
-        per_frame *= _BF16
-    trained = sum(p.numel() for p in model.parameter_groups(scope)) * 4 / 2**20
+    per_frame, _ = _of_a_frame(config, model)
+    trained = sum(p.numel() for p in model.parameter_groups(config.model.trainable)) * 4 / 2**20
     # the step's gradient, two moments of Adam, two workers' gradients that wait to be added
-    room = _USABLE * available_mb(device) - 5 * trained
+    room = _USABLE * available_mb(next(model.parameters()).device) - 5 * trained
     return max(1, min(threads, int(room / (_WORKER * frames * per_frame + trained))))
+
+
+def _of_a_frame(config: Config, model: HumanMeshRegressor) -> tuple[float, float]:
+    """MiB of a frame's activations, and of what is kept of each, in the precision of a run; zeros
+    of a network that does not say."""
+    device = next(model.parameters()).device
+    half = resolve_precision(config.optimizer.precision, device, images=True) == "bf16"
+    known = getattr(model, "frame_mb", {}).get(config.model.trainable, (0.0, 0.0))
+    held, kept = (_BF16 * size if half else size for size in known)
+    return held, kept
 
 
 def available_mb(device: torch.device) -> float:
